@@ -1,0 +1,358 @@
+//! Names and ids that were checked once: after parsing, the rest of the program need not ask again.
+//!
+//! Knows IAM's own patterns and nothing else. What must stay true: a value of these types can be put into
+//! an ARN, a request or a log line without opening a wildcard, a policy variable or a control character.
+//!
+//! Sources: IAM User Guide, "IAM and AWS STS quotas" (name patterns); AWS KMS Developer Guide, "Key identifiers".
+
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+use serde::Serialize;
+
+/// Why a name or id was refused, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct NameError {
+    /// What is wrong, without the name of the field it stands in.
+    pub what: String,
+    /// The next step for the person who wrote it.
+    pub hint: Option<String>,
+}
+
+impl NameError {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: Some(hint.into()) }
+    }
+}
+
+/// A 12-digit AWS account id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct AccountId(String);
+
+/// The name of an IAM role: `[\w+=,.@-]{1,64}`. IAM keeps role names unique ignoring case, so equality,
+/// order and hash ignore ASCII case; the spelling is kept for display and for requests.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct RoleName(String);
+
+/// The name of an inline policy: `[\w+=,.@-]{1,128}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PolicyName(String);
+
+/// A partition of AWS: the second part of every ARN.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Partition(String);
+
+/// The ARN of a KMS key (never of an alias: an alias ARN in a policy grants nothing).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyArn {
+    text: String,
+    partition: Partition,
+}
+
+fn is_iam_name(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
+}
+
+impl FromStr for AccountId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError::new(
+            format!("`{}` is not an AWS account id", text.escape_debug()),
+            "an account id has exactly 12 digits; write it in quotes: \"111122223333\"",
+        ))
+    }
+}
+
+impl FromStr for RoleName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_iam_name(text, 64) {
+            return Ok(Self(text.to_owned()));
+        }
+        let hint = if text.starts_with("arn:") || text.contains('/') {
+            "write the role's name alone, without path and without ARN"
+        } else {
+            "role names have 1 to 64 letters, digits or any of _+=,.@-"
+        };
+        Err(NameError::new(format!("`{}` is not a role name", text.escape_debug()), hint))
+    }
+}
+
+impl RoleName {
+    /// Whether AWS owns a role of this name (`AWSServiceRoleFor…`, `AWSReservedSSO_…`): IAM refuses changes to it.
+    #[must_use]
+    pub fn is_aws_owned(&self) -> bool {
+        let lower = self.0.to_ascii_lowercase();
+        lower.starts_with("awsservicerolefor") || lower.starts_with("awsreservedsso_")
+    }
+
+    /// The name in lower case: the form in which IAM compares it.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl PartialEq for RoleName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for RoleName {}
+
+impl PartialOrd for RoleName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RoleName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let fold = |name: &'_ Self| name.0.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
+        fold(self).cmp(&fold(other))
+    }
+}
+
+impl std::hash::Hash for RoleName {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        for byte in self.0.bytes() {
+            state.write_u8(byte.to_ascii_lowercase());
+        }
+        state.write_u8(0xff);
+    }
+}
+
+impl FromStr for PolicyName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_iam_name(text, 128) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError::new(
+            format!("`{}` is not a policy name", text.escape_debug()),
+            "policy names have 1 to 128 letters, digits or any of _+=,.@-",
+        ))
+    }
+}
+
+impl PolicyName {
+    /// The inline policy that the console's "Revoke sessions" writes: it belongs to that button alone.
+    pub const REVOKE_OLDER_SESSIONS: &'static str = "AWSRevokeOlderSessions";
+
+    /// The customary name of the Session Manager policy.
+    #[must_use]
+    pub fn customary() -> Self {
+        Self("SessionManagerPermissions".to_owned())
+    }
+}
+
+impl FromStr for Partition {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let well_formed = (text == "aws" || text.starts_with("aws-"))
+            && text.len() <= 32
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !text.ends_with('-');
+        if well_formed {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError::new(
+            format!("`{}` is not a partition of AWS", text.escape_debug()),
+            "the second part of an ARN is aws, aws-cn, aws-us-gov or another name that begins with aws-",
+        ))
+    }
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Self("aws".to_owned())
+    }
+}
+
+impl KeyArn {
+    /// The partition that the key lies in.
+    #[must_use]
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+impl FromStr for KeyArn {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const FORM: &str =
+            "a key ARN looks like arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        let shown = text.escape_debug();
+        if text == "key-name" || text.ends_with("/key-name") {
+            return Err(NameError::new(
+                format!("`{shown}` is the placeholder of AWS's documentation, not a key"),
+                format!("put the ARN of the key that encrypts session data here; {FORM}"),
+            ));
+        }
+        if text.starts_with("alias/") {
+            return Err(NameError::new(
+                format!("`{shown}` is the name of an alias: a policy needs the key's ARN"),
+                "`aws kms describe-key --key-id alias/NAME --query KeyMetadata.Arn` prints it",
+            ));
+        }
+        if !text.starts_with("arn:") {
+            let bare = text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            return Err(NameError::new(
+                if bare {
+                    format!("`{shown}` is a bare key id: IAM refuses a policy that names a key in this way")
+                } else {
+                    format!("`{shown}` is not the ARN of a KMS key")
+                },
+                FORM,
+            ));
+        }
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [_, partition, service, region, account, resource] = parts[..] else {
+            return Err(NameError::new(format!("`{shown}` is not a whole ARN"), FORM));
+        };
+        if service != "kms" {
+            return Err(NameError::new(
+                format!("`{shown}` is an ARN of `{}`, not of a KMS key", service.escape_debug()),
+                FORM,
+            ));
+        }
+        if resource.starts_with("alias/") {
+            return Err(NameError::new(
+                format!("`{shown}` is the ARN of an alias: IAM accepts it in a policy, but it grants nothing"),
+                "`aws kms describe-key --key-id ALIAS_ARN --query KeyMetadata.Arn` prints the key's ARN",
+            ));
+        }
+        let Some(id) = resource.strip_prefix("key/") else {
+            return Err(NameError::new(format!("`{shown}` names no key"), FORM));
+        };
+        let id_well_formed =
+            (1..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !id_well_formed {
+            return Err(NameError::new(format!("`{shown}` holds no key id after `key/`"), FORM));
+        }
+        let partition: Partition = partition
+            .parse()
+            .map_err(|error: NameError| NameError::new(format!("in `{shown}`: {}", error.what), FORM))?;
+        let _: AccountId = account
+            .parse()
+            .map_err(|error: NameError| NameError::new(format!("in `{shown}`: {}", error.what), FORM))?;
+        if !is_region(region) {
+            return Err(NameError::new(format!("in `{shown}`: `{}` is not a Region", region.escape_debug()), FORM));
+        }
+        Ok(Self { text: text.to_owned(), partition })
+    }
+}
+
+/// Whether the text has the form of a Region's name: `us-east-1`, `us-gov-west-1`, `eusc-de-east-1`.
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let Some((number, words)) = parts.split_last() else { return false };
+    words.len() >= 2
+        && words.iter().all(|word| (2..=16).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase()))
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+macro_rules! text_of {
+    ($($type:ident . $field:tt),*) => {$(
+        impl $type {
+            /// The text, as it was written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.$field
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.$field)
+            }
+        }
+    )*};
+}
+
+text_of!(AccountId.0, RoleName.0, PolicyName.0, Partition.0, KeyArn.text);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn role_names_are_equal_ignoring_case() {
+        let (upper, lower): (RoleName, RoleName) = ("Web-Server".parse().unwrap(), "web-server".parse().unwrap());
+        assert_eq!(upper, lower);
+        assert_eq!(upper.cmp(&lower), Ordering::Equal);
+        assert_eq!(upper.to_string(), "Web-Server");
+    }
+
+    #[test]
+    fn names_follow_iams_patterns() {
+        for good in ["a", "web_server+=,.@-1", &"x".repeat(64)] {
+            assert!(good.parse::<RoleName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "rôle", "a*", "${a}", &"x".repeat(65), "a\n"] {
+            assert!(bad.parse::<RoleName>().is_err(), "{bad}");
+        }
+        assert!("x".repeat(128).parse::<PolicyName>().is_ok());
+        assert!("x".repeat(129).parse::<PolicyName>().is_err());
+    }
+
+    #[test]
+    fn aws_owned_role_names_are_known_ignoring_case() {
+        assert!("AWSServiceRoleForECS".parse::<RoleName>().unwrap().is_aws_owned());
+        assert!("awsreservedsso_Admin_1".parse::<RoleName>().unwrap().is_aws_owned());
+        assert!(!"my-AWSServiceRoleFor".parse::<RoleName>().unwrap().is_aws_owned());
+    }
+
+    #[test]
+    fn account_ids_have_twelve_digits() {
+        assert_eq!("012345678901".parse::<AccountId>().unwrap().as_str(), "012345678901");
+        for bad in ["", "12345678901", "1234567890123", "12345678901a", "１２３４５６７８９０１２"] {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_wrong_way_to_name_a_key_gets_its_own_explanation() {
+        let account = "111122223333";
+        let cases = [
+            ("key-name".to_owned(), "placeholder"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/key-name"), "placeholder"),
+            ("alias/sessions".to_owned(), "name of an alias"),
+            (format!("arn:aws:kms:us-east-1:{account}:alias/sessions"), "ARN of an alias"),
+            ("1234abcd-12ab-34cd-56ef-1234567890ab".to_owned(), "bare key id"),
+            ("mrk-1234abcd12ab34cd56ef1234567890ab".to_owned(), "bare key id"),
+            ("arn:aws:s3:::bucket".to_owned(), "not of a KMS key"),
+            (format!("arn:AWS:kms:us-east-1:{account}:key/a"), "partition"),
+            (format!("arn:aws:kms:us-east:{account}:key/a"), "Region"),
+            (format!("arn:aws:kms:*:{account}:key/a"), "Region"),
+            ("arn:aws:kms:us-east-1:1:key/a".to_owned(), "account id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/*"), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/${{aws:username}}"), "no key id"),
+            ("arn:aws:kms".to_owned(), "whole ARN"),
+            ("hello".to_owned(), "not the ARN"),
+        ];
+        for (text, expected) in cases {
+            let error = text.parse::<KeyArn>().unwrap_err();
+            assert!(error.what.contains(expected), "{text}: {}", error.what);
+        }
+        for partition in ["aws", "aws-cn", "aws-us-gov", "aws-eusc"] {
+            let text = format!("arn:{partition}:kms:us-gov-west-1:{account}:key/mrk-1234abcd12ab34cd56ef1234567890ab");
+            assert_eq!(text.parse::<KeyArn>().unwrap().partition().as_str(), partition);
+        }
+    }
+}
