@@ -119,8 +119,8 @@ impl PartialOrd for RoleName {
 
 impl Ord for RoleName {
     fn cmp(&self, other: &Self) -> Ordering {
-        let fold = |name: &'_ Self| name.0.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
-        fold(self).cmp(&fold(other))
+        let other = other.0.bytes().map(|byte| byte.to_ascii_lowercase());
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase()).cmp(other)
     }
 }
 

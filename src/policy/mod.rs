@@ -3,4 +3,7 @@
 //!
 //! Pure: no clients, no files, no clock. What must stay true: equal inputs give equal bytes.
 
+pub mod compare;
+pub mod document;
+mod pattern;
 pub mod session_manager;

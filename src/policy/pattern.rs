@@ -1,0 +1,188 @@
+//! IAM's wildcard patterns: which strings one admits, and whether it admits all or any of another's.
+//!
+//! Knows `*`, `?` and policy variables, and not what the text stands for. What must stay true: [`Pattern::covers`]
+//! never says yes where some string of the other pattern is not admitted; where it cannot tell, it says no.
+//! Both questions cost at most the product of the two lengths, whatever the patterns hold.
+//!
+//! Sources: IAM User Guide, "IAM JSON policy elements: Action", "IAM JSON policy elements: Resource", "IAM policy
+//! elements: Variables and tags".
+
+use std::borrow::Cow;
+
+#[cfg(test)]
+mod tests;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Literal(char),
+    /// A policy variable, by the text between its braces: it stands for a string that only IAM knows.
+    Variable(Box<str>),
+    /// `?`: exactly one character.
+    One,
+    /// `*`: any characters, or none.
+    Many,
+}
+
+/// A pattern, read into tokens; equal patterns admit the same strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern(Box<[Token]>);
+
+impl Pattern {
+    /// An action pattern: case does not matter, and `${` means nothing ("Where you can use policy variables").
+    pub(super) fn action(text: &str) -> Self {
+        Self(tokens(&text.to_ascii_lowercase(), false))
+    }
+
+    /// A resource pattern: case matters. Policy variables exist where the document's Version has them.
+    pub(super) fn resource(text: &str, variables: bool) -> Self {
+        Self(tokens(text, variables))
+    }
+
+    /// Whether every string is admitted.
+    pub(super) fn is_everything(&self) -> bool {
+        matches!(*self.0, [Token::Many])
+    }
+
+    /// Whether every string that `other` admits is admitted here too.
+    ///
+    /// A variable of `other` may be anything, so only `*` or the same variable stands for it; one of ours is
+    /// unknown, so it covers nothing but itself.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.0, &other.0);
+        let (mut at, mut reached) = (0, 0);
+        // The last `*` that was passed, and what it has swallowed: the leftmost fit is always the best one,
+        // so no earlier `*` need ever be tried again. That keeps this from being exponential.
+        let mut retry = None;
+        while let Some(token) = theirs.get(reached) {
+            match ours.get(at) {
+                Some(Token::Many) => {
+                    at += 1;
+                    retry = Some((at, reached));
+                }
+                Some(wanted) if wanted.stands_for(token) => {
+                    at += 1;
+                    reached += 1;
+                }
+                _ => {
+                    let Some((after_star, swallowed)) = retry else { return false };
+                    retry = Some((after_star, swallowed + 1));
+                    (at, reached) = (after_star, swallowed + 1);
+                }
+            }
+        }
+        ours.iter().skip(at).all(|token| *token == Token::Many)
+    }
+
+    /// Whether some string might be admitted by both; a variable might be anything.
+    pub(super) fn intersects(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.0, &other.0);
+        // `row[j]`: some string is admitted by our tokens so far and by the first `j` of theirs.
+        let mut row = vec![false; theirs.len() + 1];
+        row[0] = true;
+        for index in 0..=ours.len() {
+            let token = ours.get(index);
+            let stretches = token.is_some_and(Token::is_elastic);
+            let mut next = vec![false; theirs.len() + 1];
+            for reached in 0..=theirs.len() {
+                if !row[reached] {
+                    continue;
+                }
+                let met = theirs.get(reached);
+                let elastic = met.is_some_and(Token::is_elastic);
+                if met.is_some() && (stretches || elastic) {
+                    row[reached + 1] = true;
+                }
+                if token.is_some() && (stretches || elastic) {
+                    next[reached] = true;
+                }
+                if let (Some(token), Some(met)) = (token, met)
+                    && (token.stands_for(met) || met.stands_for(token))
+                {
+                    next[reached + 1] = true;
+                }
+            }
+            if index == ours.len() {
+                return row[theirs.len()];
+            }
+            if !next.contains(&true) {
+                return false;
+            }
+            row = next;
+        }
+        false
+    }
+}
+
+impl Token {
+    /// Whether this token alone admits all that the single token `other` does.
+    fn stands_for(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One, Self::Literal(_) | Self::One) => true,
+            (Self::Literal(_), Self::Literal(_)) | (Self::Variable(_), Self::Variable(_)) => self == other,
+            _ => false,
+        }
+    }
+
+    fn is_elastic(&self) -> bool {
+        matches!(self, Self::Many | Self::Variable(_))
+    }
+}
+
+/// The text with its runs of wildcards in one order (`**` is `*`, `*?` is `?*`), for showing and comparing.
+/// Text with a `${` is left as it is: what it means depends on the document's Version.
+pub(super) fn tidy(text: &str) -> Cow<'_, str> {
+    if !(text.contains("**") || text.contains("*?")) || text.contains("${") {
+        return Cow::Borrowed(text);
+    }
+    let mut tidied = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(['*', '?']) {
+        tidied.push_str(&rest[..start]);
+        let run_and_more = &rest[start..];
+        let length = run_and_more.find(|c| !matches!(c, '*' | '?')).unwrap_or(run_and_more.len());
+        let run = &run_and_more[..length];
+        tidied.extend(run.chars().filter(|c| *c == '?'));
+        if run.contains('*') {
+            tidied.push('*');
+        }
+        rest = &run_and_more[length..];
+    }
+    tidied.push_str(rest);
+    Cow::Owned(tidied)
+}
+
+/// Reads the tokens. A run of wildcards becomes one normal form: where it holds a `*`, every `?` stands between two of
+/// them (`*?*`), since such a run asks for "at least so many characters", wherever the other pattern has them.
+fn tokens(text: &str, variables: bool) -> Box<[Token]> {
+    let mut tokens = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if variables && let Some((name, after)) = rest.strip_prefix("${").and_then(|inner| inner.split_once('}')) {
+            tokens.push(match name {
+                "*" => Token::Literal('*'),
+                "?" => Token::Literal('?'),
+                "$" => Token::Literal('$'),
+                name => Token::Variable(name.into()),
+            });
+            rest = after;
+        } else if matches!(first, '*' | '?') {
+            let length = rest.find(|c| !matches!(c, '*' | '?')).unwrap_or(rest.len());
+            let (run, after) = rest.split_at(length);
+            let elastic = run.contains('*');
+            if elastic {
+                tokens.push(Token::Many);
+            }
+            for _ in run.chars().filter(|c| *c == '?') {
+                tokens.push(Token::One);
+                if elastic {
+                    tokens.push(Token::Many);
+                }
+            }
+            rest = after;
+        } else {
+            tokens.push(Token::Literal(first));
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    tokens.into()
+}
