@@ -1,1 +1,276 @@
-//! (being built)
+//! The manifests: from the bytes of files to what is desired of each role, or to faults that say where and why.
+//!
+//! ```text
+//! bytes ─▶ source ─▶ tree ─▶ shape ─▶ types (serde) ─▶ judge ─▶ Permissions ─▶ set ─▶ Desired
+//!          text?     YAML,   keys,    plain structs    sense                   between files
+//!                    places  types
+//! ```
+//!
+//! Pure: no files, no clock, no logging, and nothing of AWS but its names. What must stay true: every fault of a file
+//! is found in one go and carries its place, and a file with any fault yields nothing that could be put in force.
+
+mod fault;
+mod judge;
+mod set;
+mod shape;
+mod source;
+mod standing;
+mod tree;
+mod types;
+
+use std::{sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::{
+    fault::KeyPath,
+    judge::Judge,
+    shape::{Shape, nearest},
+    source::{Mark, Source},
+    tree::{Node, Value},
+    types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
+};
+pub use self::{
+    fault::{Fault, Place},
+    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey},
+    source::{LARGEST_FILE, too_large},
+    standing::{Content, Files, Rejected, Standing, Verdict},
+    types::schema,
+};
+use crate::{
+    names::{AccountId, Partition, PolicyName, RoleName},
+    policy::session_manager::Settings,
+};
+
+/// What to do about drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Repair it.
+    #[default]
+    Enforce,
+    /// Only tell it.
+    Observe,
+}
+
+impl Mode {
+    /// The word for it, as in manifests and reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// What kind of node uses a role: what readiness asks of its trust policy and instance profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// An EC2 instance.
+    #[default]
+    Ec2,
+    /// A machine outside AWS, with a hybrid activation.
+    Hybrid,
+    /// An ECS task.
+    Ecs,
+}
+
+/// One `kind: SessionManagerPermissions`, checked: which roles, and what their policy shall grant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Permissions {
+    /// `metadata.name`: unique in the whole tree.
+    pub name: String,
+    /// Where the name stands.
+    pub place: Place,
+    /// For people. It may hold anything: it is escaped before it is shown.
+    pub description: Option<String>,
+    /// The account of the roles; none means that of the controller's own credentials.
+    pub account: Option<AccountId>,
+    /// The roles, as they were written, each once.
+    pub roles: Vec<RoleName>,
+    /// The mode, where the manifest names one.
+    pub mode: Option<Mode>,
+    /// Whether the roles are to be left alone.
+    pub suspend: bool,
+    /// The name of the inline policy.
+    pub policy_name: PolicyName,
+    /// What kind of node uses the roles.
+    pub platform: Platform,
+    /// The partition that the keys' ARNs name.
+    pub partition: Option<Partition>,
+    /// What the policy shall grant.
+    pub settings: Settings,
+}
+
+/// The `kind: ControllerConfiguration`, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControllerConfiguration {
+    /// Where its name stands.
+    pub place: Place,
+    /// The kill switch: nothing is written anywhere.
+    pub suspend: bool,
+    /// How often everything is checked, at the latest; 1 second to 24 hours.
+    pub resync_interval: Option<Duration>,
+    /// The mode of manifests that name none.
+    pub default_mode: Mode,
+}
+
+/// What one file holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parsed {
+    /// The good documents that name roles. They are of no use while the file has a fault.
+    pub permissions: Vec<Arc<Permissions>>,
+    /// The good documents that hold the controller's settings: more than one is a fault of the set.
+    pub configurations: Vec<ControllerConfiguration>,
+    /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not.
+    pub means_configuration: bool,
+    /// Everything that is wrong in the file, in the order of the text.
+    pub faults: Vec<Fault>,
+}
+
+/// So many faults of a file are told: more help nobody.
+const MOST_FAULTS: usize = 100;
+
+/// Reads one file. `file` is its name for people; nothing is opened.
+#[must_use]
+pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    match Source::read(file, bytes) {
+        Ok(source) => read(&source, &mut parsed),
+        Err(fault) => parsed.faults.push(*fault),
+    }
+    parsed.faults.sort();
+    parsed.faults.dedup();
+    if parsed.faults.len() > MOST_FAULTS {
+        let more = parsed.faults.len() - MOST_FAULTS;
+        parsed.faults.truncate(MOST_FAULTS);
+        if let Some(last) = parsed.faults.last_mut() {
+            last.hint = Some(format!("{more} more faults of this file are not shown: begin with these"));
+        }
+    }
+    parsed
+}
+
+/// Reads the file of `--controller-config`: it holds one `ControllerConfiguration`, and nothing else.
+#[must_use]
+pub fn parse_controller_configuration(file: &str, bytes: &[u8]) -> Parsed {
+    let mut parsed = parse(file, bytes);
+    parsed.means_configuration = true;
+    let only = "the file of `--controller-config` holds one `ControllerConfiguration`, and nothing else";
+    let mut surplus: Vec<Place> = parsed.permissions.iter().map(|permissions| permissions.place.clone()).collect();
+    surplus.extend(parsed.configurations.iter().skip(1).map(|configuration| configuration.place.clone()));
+    for place in surplus {
+        let hint = Some("move this document into the directory of manifests, or remove it".to_owned());
+        parsed.faults.push(Fault { place, path: "metadata.name".to_owned(), message: only.to_owned(), hint });
+    }
+    if parsed.configurations.is_empty() && parsed.faults.is_empty() {
+        parsed.faults.push(Fault::of_file(
+            file,
+            only,
+            format!("write `kind: {CONFIGURATION}`, or leave the option out"),
+        ));
+    }
+    parsed.faults.sort();
+    parsed
+}
+
+fn read(source: &Source<'_>, parsed: &mut Parsed) {
+    let documents = tree::read(source, &mut parsed.faults);
+    let mut again = serde_yaml::Deserializer::from_str(source.text);
+    for document in documents {
+        let plain = again.next();
+        let Some(document) = document else { continue };
+        let before = parsed.faults.len();
+        tree::check(source, &document, &KeyPath::default(), &mut parsed.faults);
+        let known = parsed.faults.len();
+        let kind = kind_of(source, &document, &mut parsed.faults);
+        parsed.means_configuration |= kind == Some(CONFIGURATION);
+        if let (Some(schema), true) = (kind.and_then(schema_of), parsed.faults.len() == known) {
+            let mut shape = Shape { source, faults: &mut parsed.faults };
+            shape.check(&document, document.mark, schema, &KeyPath::default());
+        }
+        let (Some(plain), true) = (plain, parsed.faults.len() == before) else { continue };
+        let mut judge = Judge::new(source, &document, &mut parsed.faults);
+        let outcome = if kind == Some(CONFIGURATION) {
+            ConfigurationManifest::deserialize(plain)
+                .map(|manifest| parsed.configurations.extend(judge.configuration(&manifest)))
+        } else {
+            PermissionsManifest::deserialize(plain)
+                .map(|manifest| parsed.permissions.extend(judge.permissions(manifest).map(Arc::new)))
+        };
+        if let Err(error) = outcome {
+            // Whatever the two readers of the text do not agree about.
+            let place = error.location().map_or(document.mark, |at| Mark {
+                line: at.line().max(1),
+                column: at.column().max(1),
+                width: 1,
+            });
+            let hint = "write it in the plainest form of YAML".to_owned();
+            parsed.faults.push(source.fault(place, &KeyPath::default(), error.to_string(), Some(hint)));
+        }
+    }
+    if parsed.faults.is_empty()
+        && again.next().is_some()
+        && !(parsed.permissions.is_empty() && parsed.configurations.is_empty())
+    {
+        let hint = "separate documents with a line `---`, and nothing else";
+        parsed.faults.push(Fault::of_file(
+            &source.file,
+            "it is not clear where documents of this file begin and end",
+            hint,
+        ));
+    }
+}
+
+/// The kind of a document, if it is one of ours and of our version.
+fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Vec<Fault>) -> Option<&'static str> {
+    let root = KeyPath::default();
+    let mut tell = |mark, path: &KeyPath, message: String, hint: String| {
+        faults.push(source.fault(mark, path, message, Some(hint)));
+    };
+    if !matches!(document.value, Value::Map(_)) {
+        let hint = format!("a manifest begins with `apiVersion: {API_VERSION}` and `kind:`");
+        tell(document.mark, &root, "this document is not a manifest: expected `key: value` lines".to_owned(), hint);
+        return None;
+    }
+    let text = |key: &str| match document.entry(key).map(|entry| &entry.value.value) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let kinds = [PERMISSIONS, CONFIGURATION];
+    let kind = match text("kind") {
+        Some(written) => {
+            let kind = kinds.into_iter().find(|kind| *kind == written);
+            if kind.is_none() {
+                let hint = match nearest(written, &kinds) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("the kinds are {}; keep other files out of this directory", kinds.join(" and ")),
+                };
+                let path = root.key("kind");
+                tell(document.mark_at(&path), &path, format!("unknown kind `{}`", fault::shown(written)), hint);
+            }
+            kind
+        }
+        None => {
+            let message = "this document has no `kind`".to_owned();
+            tell(document.mark, &root, message, format!("write `kind: {PERMISSIONS}` or `kind: {CONFIGURATION}`"));
+            None
+        }
+    };
+    match text("apiVersion") {
+        Some(API_VERSION) => kind,
+        Some(written) => {
+            let path = root.key("apiVersion");
+            let message = format!("unknown apiVersion `{}`", fault::shown(written));
+            tell(document.mark_at(&path), &path, message, format!("write `apiVersion: {API_VERSION}`"));
+            kind
+        }
+        None => kind, // the shape tells it
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! The whole tree of manifests: the faults between files, and what is desired of each role of an account.
+//!
+//! Knows nothing of what IAM holds. What must stay true: where two manifests disagree about a policy, nothing is
+//! chosen for them: that one policy is held, and both are told, each with the place of the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{ControllerConfiguration, Fault, Mode, Parsed, Permissions, Place};
+use crate::{
+    names::{AccountId, Partition, PolicyName, RoleName},
+    policy::session_manager::{NodeRegistration, SessionManagerDocument, Settings},
+};
+
+/// Which policy of which role of an account.
+pub type PolicyKey = (RoleName, PolicyName);
+
+/// Manifests that belong together: those of a tree, and the controller's settings.
+#[derive(Debug, Clone, Default)]
+pub struct ManifestSet {
+    permissions: Vec<Arc<Permissions>>,
+    configuration: Option<ControllerConfiguration>,
+}
+
+/// What the manifests ask for in one account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The account.
+    pub account: AccountId,
+    /// The policies, by the role that carries them and their name.
+    pub policies: BTreeMap<PolicyKey, DesiredPolicy>,
+}
+
+/// One policy that a role shall carry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredPolicy {
+    /// The role, as the manifest spells it.
+    pub role: RoleName,
+    /// The name of the inline policy.
+    pub policy: PolicyName,
+    /// What to do about drift.
+    pub mode: Mode,
+    /// Whether a manifest asks to leave the role alone. The kill switch of the settings is not in it.
+    pub suspended: bool,
+    /// Why the policy is held: which other manifest wants something else under this name.
+    pub conflict: Option<String>,
+    /// What the manifest says of how the node registers.
+    pub node_registration: NodeRegistration,
+    /// The document, shared by all roles of the manifest.
+    pub document: Arc<SessionManagerDocument>,
+    /// `metadata.name` of the manifest.
+    pub manifest: Arc<str>,
+    /// Where the manifest stands.
+    pub place: Place,
+}
+
+impl ManifestSet {
+    /// Everything in these files, and all that is wrong in and between them. While there is a fault the set is
+    /// fit to be looked at, not to be put in force.
+    #[must_use]
+    pub fn of<'a>(
+        tree: impl IntoIterator<Item = &'a Parsed>,
+        controller_config: Option<&'a Parsed>,
+    ) -> (Self, Vec<Fault>) {
+        let tree: Vec<&Parsed> = tree.into_iter().collect();
+        let set = Self::in_force(tree.iter().copied(), controller_config);
+        let mut faults: Vec<Fault> =
+            tree.iter().copied().chain(controller_config).flat_map(|parsed| parsed.faults.iter().cloned()).collect();
+        faults.extend(between_files(&tree, controller_config.is_some()));
+        faults.extend(set.conflicts());
+        faults.sort();
+        (set, faults)
+    }
+
+    pub(super) fn in_force<'a>(
+        tree: impl IntoIterator<Item = &'a Parsed>,
+        controller_config: Option<&'a Parsed>,
+    ) -> Self {
+        let mut permissions = Vec::new();
+        let mut configuration = controller_config.and_then(|parsed| parsed.configurations.first());
+        for parsed in tree {
+            permissions.extend(parsed.permissions.iter().cloned());
+            configuration = configuration.or(parsed.configurations.first());
+        }
+        permissions.sort_by(|one: &Arc<Permissions>, other| (&one.name, &one.place).cmp(&(&other.name, &other.place)));
+        Self { permissions, configuration: configuration.cloned() }
+    }
+
+    /// All manifests that name roles, by name.
+    #[must_use]
+    pub fn permissions(&self) -> &[Arc<Permissions>] {
+        &self.permissions
+    }
+
+    /// The controller's settings, where there are any.
+    #[must_use]
+    pub fn configuration(&self) -> Option<&ControllerConfiguration> {
+        self.configuration.as_ref()
+    }
+
+    /// The mode of manifests that name none.
+    #[must_use]
+    pub fn default_mode(&self) -> Mode {
+        self.configuration.as_ref().map_or(Mode::default(), |configuration| configuration.default_mode)
+    }
+
+    /// What is desired in `account`: by the manifests that name it, and by those that name none.
+    /// `partition` is that of the account, for manifests whose keys do not tell theirs.
+    #[must_use]
+    pub fn desired(&self, account: &AccountId, partition: Option<&Partition>) -> Desired {
+        let mut policies: BTreeMap<PolicyKey, DesiredPolicy> = BTreeMap::new();
+        // Who was the first to ask for each policy: the one whom the others have to agree with.
+        let mut first: BTreeMap<PolicyKey, &Permissions> = BTreeMap::new();
+        for permissions in &self.permissions {
+            if permissions.account.as_ref().is_some_and(|named| named != account) {
+                continue;
+            }
+            let partition = permissions.partition.as_ref().or(partition).cloned().unwrap_or_default();
+            let document = Arc::new(permissions.settings.document(account, &partition));
+            let manifest: Arc<str> = permissions.name.as_str().into();
+            for role in &permissions.roles {
+                let key = (role.clone(), permissions.policy_name.clone());
+                if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
+                    desired.suspended |= permissions.suspend;
+                    if self.wants(permissions) != self.wants(other) && desired.conflict.is_none() {
+                        desired.conflict = Some(format!(
+                            "`{}` ({}) and `{}` ({}) want it differently",
+                            other.name, other.place, permissions.name, permissions.place
+                        ));
+                    }
+                    continue;
+                }
+                first.insert(key.clone(), permissions);
+                policies.insert(
+                    key,
+                    DesiredPolicy {
+                        role: role.clone(),
+                        policy: permissions.policy_name.clone(),
+                        mode: self.wants(permissions).1,
+                        suspended: permissions.suspend,
+                        conflict: None,
+                        node_registration: permissions.settings.node_registration,
+                        document: Arc::clone(&document),
+                        manifest: Arc::clone(&manifest),
+                        place: permissions.place.clone(),
+                    },
+                );
+            }
+        }
+        Desired { account: account.clone(), policies }
+    }
+
+    /// How many roles the manifests name, each once for an account.
+    #[must_use]
+    pub fn role_count(&self) -> usize {
+        let named = |permissions: &Arc<Permissions>| {
+            permissions.roles.iter().map(|role| (permissions.account.clone(), role.clone())).collect::<Vec<_>>()
+        };
+        self.permissions.iter().flat_map(named).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Leaves out what is not about this role or this account. Manifests without an account are about that of the
+    /// credentials, `own_account`, as far as it is known.
+    pub fn narrow(&mut self, role: Option<&RoleName>, account: Option<&AccountId>, own_account: Option<&AccountId>) {
+        let is_about = |permissions: &Permissions| {
+            account
+                .is_none_or(|wanted| permissions.account.as_ref().or(own_account).is_none_or(|named| named == wanted))
+        };
+        let narrowed = |mut permissions: Arc<Permissions>| {
+            if let Some(role) = role {
+                Arc::make_mut(&mut permissions).roles.retain(|name| name == role);
+            }
+            permissions
+        };
+        self.permissions = std::mem::take(&mut self.permissions)
+            .into_iter()
+            .filter(|permissions| is_about(permissions))
+            .map(narrowed)
+            .filter(|permissions| !permissions.roles.is_empty())
+            .collect();
+    }
+
+    /// The manifests that are for another account than `account`.
+    pub fn elsewhere<'a>(&'a self, account: &'a AccountId) -> impl Iterator<Item = &'a Permissions> {
+        self.permissions
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(move |permissions| permissions.account.as_ref().is_some_and(|named| named != account))
+    }
+
+    /// What two manifests have to agree about if they name the same policy of the same role.
+    fn wants<'a>(&self, permissions: &'a Permissions) -> (&'a Settings, Mode) {
+        (&permissions.settings, permissions.mode.unwrap_or(self.default_mode()))
+    }
+
+    /// A fault for each manifest that wants a policy differently from another one. A manifest without an account
+    /// may turn out to be for the same account as any other.
+    pub(super) fn conflicts(&self) -> Vec<Fault> {
+        type Group<'a> = BTreeMap<Option<&'a AccountId>, TwoOpinions<'a>>;
+        let mut groups: BTreeMap<(&RoleName, &PolicyName), Group<'_>> = BTreeMap::new();
+        for permissions in &self.permissions {
+            for role in &permissions.roles {
+                let group = groups.entry((role, &permissions.policy_name)).or_default();
+                let opinions = group.entry(permissions.account.as_ref()).or_default();
+                opinions.hear(self, permissions);
+            }
+        }
+        // By manifest and by the other one, so that a hundred roles in conflict are one fault.
+        let mut told: BTreeMap<(usize, usize), BTreeSet<&RoleName>> = BTreeMap::new();
+        let index: BTreeMap<*const Permissions, usize> =
+            self.permissions.iter().enumerate().map(|(index, permissions)| (Arc::as_ptr(permissions), index)).collect();
+        for (at, permissions) in self.permissions.iter().enumerate() {
+            for role in &permissions.roles {
+                let Some(group) = groups.get(&(role, &permissions.policy_name)) else { continue };
+                let differing = match &permissions.account {
+                    None => group.values().find_map(|opinions| opinions.other_than(self, permissions)),
+                    account => [account.as_ref(), None]
+                        .into_iter()
+                        .find_map(|account| group.get(&account)?.other_than(self, permissions)),
+                };
+                if let Some(other) = differing.and_then(|other| index.get(&std::ptr::from_ref(other))) {
+                    told.entry((at, *other)).or_default().insert(role);
+                }
+            }
+        }
+        told.into_iter()
+            .map(|((one, other), roles)| conflict(&self.permissions[one], &self.permissions[other], &roles))
+            .collect()
+    }
+}
+
+/// Of all who ask for a policy: the first, and the first who disagrees with it. Enough to find somebody who
+/// disagrees with any of them.
+#[derive(Default)]
+struct TwoOpinions<'a>(Option<&'a Permissions>, Option<&'a Permissions>);
+
+impl<'a> TwoOpinions<'a> {
+    fn hear(&mut self, set: &ManifestSet, permissions: &'a Permissions) {
+        match self.0 {
+            None => self.0 = Some(permissions),
+            Some(first) if self.1.is_none() && set.wants(first) != set.wants(permissions) => self.1 = Some(permissions),
+            Some(_) => {}
+        }
+    }
+
+    fn other_than(&self, set: &ManifestSet, permissions: &Permissions) -> Option<&'a Permissions> {
+        [self.0, self.1].into_iter().flatten().find(|other| set.wants(other) != set.wants(permissions))
+    }
+}
+
+fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>) -> Fault {
+    const NAMED: usize = 3;
+    let mut named = roles.iter().take(NAMED).map(|role| format!("`{role}`")).collect::<Vec<_>>().join(", ");
+    if roles.len() > NAMED {
+        named.push_str(&format!(" and {} more", roles.len() - NAMED));
+    }
+    let what = if one.settings == other.settings { "in another mode" } else { "with other settings" };
+    Fault {
+        place: one.place.clone(),
+        path: "metadata.name".to_owned(),
+        message: format!(
+            "`{}` ({}) wants the policy `{}` of {named} {what}: it is held",
+            other.name, other.place, one.policy_name
+        ),
+        hint: Some("name the role in one of the two only, let them agree, or give one another `policyName`".to_owned()),
+    }
+}
+
+/// The faults that no file has alone: names that are given twice, settings that are given twice.
+pub(super) fn between_files(tree: &[&Parsed], controller_config_given: bool) -> Vec<Fault> {
+    let told = |place: &Place, message: String, hint: &str| Fault {
+        place: place.clone(),
+        path: "metadata.name".to_owned(),
+        message,
+        hint: Some(hint.to_owned()),
+    };
+    let mut faults = Vec::new();
+    let mut names: BTreeMap<&str, Vec<&Place>> = BTreeMap::new();
+    for permissions in tree.iter().flat_map(|parsed| &parsed.permissions) {
+        names.entry(&permissions.name).or_default().push(&permissions.place);
+    }
+    for (name, places) in names {
+        for (place, other) in others(&places) {
+            let message = format!("the name `{name}` is given twice: also in {other}");
+            faults.push(told(place, message, "every manifest needs a name of its own"));
+        }
+    }
+    let settings: Vec<&Place> =
+        tree.iter().flat_map(|parsed| &parsed.configurations).map(|configuration| &configuration.place).collect();
+    if controller_config_given {
+        let message = "the controller's settings are given by `--controller-config`: they may not stand here as well";
+        let hint = "remove this document; only who starts the controller may change its settings";
+        faults.extend(settings.iter().map(|place| told(place, message.to_owned(), hint)));
+    } else {
+        for (place, other) in others(&settings) {
+            let message = format!("there is more than one `ControllerConfiguration`: also in {other}");
+            faults.push(told(place, message, "keep one of them"));
+        }
+    }
+    faults
+}
+
+/// Each with one of the others, if there are others.
+fn others<'a>(places: &[&'a Place]) -> Vec<(&'a Place, &'a Place)> {
+    let [first, second, ..] = places else { return Vec::new() };
+    places.iter().enumerate().map(|(at, place)| (*place, if at == 0 { *second } else { *first })).collect()
+}

@@ -1,0 +1,218 @@
+//! The shape of a document: unknown keys, missing keys, wrong types, words that are not among those allowed.
+//!
+//! Knows the schema and the positioned tree, not what a value means. What must stay true: it finds all of them at
+//! once, and a document without such a fault has the shape of the types in `types`.
+
+use serde_json::Value as Schema;
+
+use super::{
+    fault::{Fault, KeyPath, shown},
+    source::{Mark, Source},
+    tree::{Node, Value},
+};
+
+/// What is planned but not there yet: told by name, so that nobody looks for a typing error.
+const LATER: &[(&str, &str)] = &[
+    ("spec.selector", "name the roles under `spec.roles`"),
+    ("spec.accountIds", "write one manifest for each account, with `spec.accountId`"),
+    ("spec.accounts", "run one controller for each account"),
+    ("spec.guards", "leave it out; `mode: observe` and `suspend: true` write nothing"),
+    ("spec.limits", "leave it out, and review who may change manifests"),
+];
+
+pub(super) struct Shape<'a> {
+    pub(super) source: &'a Source<'a>,
+    pub(super) faults: &'a mut Vec<Fault>,
+}
+
+impl Shape<'_> {
+    /// Checks `node` against `schema`. `mark` is the place for what is missing in it.
+    pub(super) fn check(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) {
+        if matches!(node.value, Value::Null) {
+            return; // told already, wherever it stands
+        }
+        let admitted = types(schema);
+        if !admitted.iter().any(|kind| is(node, kind)) {
+            return self.wrong_type(node, &admitted, path);
+        }
+        let words = words(schema);
+        match &node.value {
+            Value::Map(_) => self.check_map(node, mark, schema, path),
+            Value::List(items) => {
+                if let Some(schema) = schema.get("items") {
+                    for (index, item) in items.iter().enumerate() {
+                        self.check(item, item.mark, schema, &path.index(index));
+                    }
+                }
+            }
+            Value::Text(text) if !words.is_empty() && !words.contains(&text.as_str()) => {
+                self.wrong_word(node.mark, text, &words, path);
+            }
+            _ => {}
+        }
+    }
+
+    fn check_map(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) {
+        if path.to_string() == "spec.sessionPreferences"
+            && let Some(inputs) = node.entry("inputs")
+        {
+            let message = "this is the whole preferences document: only its `inputs` belong here";
+            let hint =
+                "paste what stands under `inputs`, without `schemaVersion`, `sessionType` and `inputs` themselves";
+            self.tell(inputs.key_mark, &path.key("inputs"), message, hint);
+            return;
+        }
+        let properties = schema.get("properties").and_then(Schema::as_object);
+        let known: Vec<&str> = properties.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        for entry in node.entries() {
+            let path = path.key(&entry.key);
+            let below = properties.and_then(|properties| properties.get(&entry.key));
+            match below.or_else(|| schema.get("additionalProperties").filter(|below| below.is_object())) {
+                Some(below) => self.check(&entry.value, entry.key_mark, below, &path),
+                None => self.unknown_key(entry.key_mark, &entry.key, &known, &path),
+            }
+        }
+        let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
+        for key in required.filter_map(Schema::as_str).filter(|key| node.entry(key).is_none()) {
+            let about = |what: &str| properties?.get(key)?.get(what)?.as_str();
+            let hint = match about("const") {
+                Some(only) => format!("write `{key}: {only}`"),
+                None => format!("add `{key}`: {}", uncapitalised(about("description").unwrap_or("it has no default"))),
+            };
+            self.tell(mark, path, &format!("missing key `{key}`"), &hint);
+        }
+    }
+
+    fn unknown_key(&mut self, mark: Mark, key: &str, known: &[&str], path: &KeyPath) {
+        let full = path.to_string();
+        if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == full) {
+            return self.tell(mark, path, &format!("`{full}` is not supported by this version yet"), instead);
+        }
+        let hint = match nearest(key, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the keys here are {}", known.join(", ")),
+        };
+        self.tell(mark, path, &format!("unknown key `{}`", shown(key)), &hint);
+    }
+
+    fn wrong_word(&mut self, mark: Mark, word: &str, words: &[&str], path: &KeyPath) {
+        if path.to_string() == "spec.state" && word == "absent" {
+            let hint =
+                "`state: present` is; to be rid of the policy, remove the manifest and delete the policy by hand";
+            return self.tell(mark, path, "`state: absent` is not supported by this version yet", hint);
+        }
+        let hint = match nearest(word, words) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("write one of {}", words.join(", ")),
+        };
+        self.tell(mark, path, &format!("`{}` is not one of {}", shown(word), words.join(", ")), &hint);
+    }
+
+    fn wrong_type(&mut self, node: &Node, admitted: &[&str], path: &KeyPath) {
+        let found = match &node.value {
+            Value::Null => "nothing",
+            Value::Bool => "true or false",
+            Value::Integer | Value::Float => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        };
+        let key = path.last_key().map_or_else(|| "key".to_owned(), shown);
+        let scalar = !matches!(node.value, Value::List(_) | Value::Map(_));
+        let (wanted, hint) = match admitted.first().copied() {
+            Some("string") if admitted.len() > 1 => ("digits", format!("write `{key}: \"…\"` with digits only")),
+            Some("string") if scalar => ("text", "put it in quotes".to_owned()),
+            Some("string") => ("text", "write a single value in quotes".to_owned()),
+            Some("boolean") => ("true or false", "write true or false, without quotes".to_owned()),
+            Some("array") if scalar => ("a list", format!("write it as a list: `{key}: [a, b]`")),
+            Some("array") => ("a list", "begin each item with `- `".to_owned()),
+            _ => ("a map", "write `key: value` lines, indented below it".to_owned()),
+        };
+        let mark = node.mark;
+        self.tell(mark, path, &format!("expected {wanted}, found {found}"), &hint);
+    }
+
+    fn tell(&mut self, mark: Mark, path: &KeyPath, message: &str, hint: &str) {
+        self.faults.push(self.source.fault(mark, path, message, Some(hint.to_owned())));
+    }
+}
+
+fn types(schema: &Schema) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Schema::String(one)) => vec![one],
+        Some(Schema::Array(several)) => several.iter().filter_map(Schema::as_str).collect(),
+        // A choice of words with a description each has its type inside.
+        _ => vec!["string"],
+    }
+}
+
+fn is(node: &Node, kind: &str) -> bool {
+    match &node.value {
+        Value::Text(_) => kind == "string",
+        Value::Bool => kind == "boolean",
+        Value::Integer => kind == "integer",
+        Value::List(_) => kind == "array",
+        Value::Map(_) => kind == "object",
+        Value::Null | Value::Float => false,
+    }
+}
+
+/// The words that a text may be, if it is a choice.
+fn words(schema: &Schema) -> Vec<&str> {
+    let choices = schema.get("enum").or_else(|| schema.get("oneOf")).and_then(Schema::as_array);
+    choices.into_iter().flatten().filter_map(|choice| choice.get("const").unwrap_or(choice).as_str()).collect()
+}
+
+fn uncapitalised(text: &str) -> String {
+    let mut characters = text.trim_end_matches('.').chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+/// The known word that is nearest to what was written, if it is near enough to have been meant.
+pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+    const LONGEST: usize = 64;
+    if written.len() > LONGEST {
+        return None;
+    }
+    let near = known.iter().map(|word| (distance(&written.to_lowercase(), &word.to_lowercase()), *word)).min()?;
+    let meant = near.0 <= near.1.len().max(written.len()) / 3;
+    meant.then_some(near.1)
+}
+
+/// How many letters have to be put in, taken out or replaced to turn one word into the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, left) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (at, right) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(left != *right);
+            diagonal = row[at + 1];
+            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_word_is_offered_and_nothing_far_fetched() {
+        let known = ["roles", "mode", "policyName", "sessionPreferences"];
+        assert_eq!(nearest("role", &known), Some("roles"));
+        assert_eq!(nearest("PolicyNmae", &known), Some("policyName"));
+        assert_eq!(nearest("session_preferences", &known), Some("sessionPreferences"));
+        assert_eq!(nearest("replicas", &known), None);
+        assert_eq!(nearest(&"x".repeat(1000), &known), None);
+    }
+
+    #[test]
+    fn distance_counts_single_letters() {
+        for (one, other, expected) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("flaw", "lawn", 2)] {
+            assert_eq!(distance(one, other), expected);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The last good version of each file: what stays in force while somebody saves something broken.
+//!
+//! Knows contents, not where they come from or when. What must stay true: a file counts whole or not at all, what is
+//! in force never contradicts itself, and what could not be read is not what was removed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Fault, ManifestSet, Parsed, parse, parse_controller_configuration, set::between_files};
+
+/// What a file holds, or why it cannot be said.
+pub type Content = Result<Vec<u8>, Fault>;
+
+/// One look at the files.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// The manifests of the tree, by name. A directory that could not be read stands here too, with its fault.
+    pub tree: BTreeMap<String, Content>,
+    /// The file of `--controller-config`, with its name.
+    pub controller_config: Option<(String, Content)>,
+}
+
+impl Files {
+    /// Everything in these files, and all that is wrong in and between them.
+    #[must_use]
+    pub fn judge(&self) -> (ManifestSet, Vec<Fault>) {
+        let tree: Vec<Parsed> = self.tree.iter().map(|(name, content)| File::read(name, content, false)).collect();
+        let controller_config = self.controller_config.as_ref().map(|(name, content)| File::read(name, content, true));
+        ManifestSet::of(&tree, controller_config.as_ref())
+    }
+}
+
+/// A file whose newest version is not in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Its name, as the file system has it: to be escaped before it is shown.
+    pub file: String,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
+    /// Whether its last good version is in force instead.
+    pub in_force: bool,
+    /// Whether it is about the controller's own settings.
+    pub is_configuration: bool,
+}
+
+/// What came of a look at the files.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// What is in force.
+    pub set: Arc<ManifestSet>,
+    /// All that is wrong now, told before or not.
+    pub faults: Vec<Fault>,
+    /// Files whose newest version was refused: once for each version and reason.
+    pub rejected: Vec<Rejected>,
+    /// Files whose newest version is in force from now on.
+    pub accepted: Vec<String>,
+    /// Files that are there no more.
+    pub removed: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether there is anything to tell or to do.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        !(self.rejected.is_empty() && self.accepted.is_empty() && self.removed.is_empty())
+    }
+}
+
+/// What stands, from one look at the files to the next.
+#[derive(Debug, Default)]
+pub struct Standing {
+    files: BTreeMap<String, File>,
+    set: Arc<ManifestSet>,
+    /// What is told of the set while it is in force.
+    conflicts: Vec<Fault>,
+}
+
+#[derive(Debug)]
+struct File {
+    content: Content,
+    newest: Arc<Parsed>,
+    good: Option<Arc<Parsed>>,
+    /// What was told of this content.
+    told: Option<Vec<Fault>>,
+    is_controller_config: bool,
+}
+
+impl File {
+    fn read(name: &str, content: &Content, is_controller_config: bool) -> Parsed {
+        match content {
+            Ok(bytes) if is_controller_config => parse_controller_configuration(name, bytes),
+            Ok(bytes) => parse(name, bytes),
+            Err(fault) => {
+                Parsed { faults: vec![fault.clone()], means_configuration: is_controller_config, ..Parsed::default() }
+            }
+        }
+    }
+
+    /// The version that counts if `newest` does or does not.
+    fn version(&self, newest: bool) -> Option<&Parsed> {
+        if newest { Some(&self.newest) } else { self.good.as_deref() }
+    }
+}
+
+impl Standing {
+    /// Takes a look at the files, and says what is in force now.
+    pub fn take(&mut self, files: Files) -> Verdict {
+        let removed = self.renew(files);
+        let (counting, mut refused) = self.choose();
+
+        let mut verdict = Verdict {
+            set: Arc::clone(&self.set),
+            faults: refused.values().flatten().cloned().collect(),
+            rejected: Vec::new(),
+            accepted: Vec::new(),
+            removed,
+        };
+        for (name, file) in &mut self.files {
+            if counting.contains(name) {
+                file.told = None;
+                if !file.good.as_ref().is_some_and(|good| Arc::ptr_eq(good, &file.newest)) {
+                    file.good = Some(Arc::clone(&file.newest));
+                    verdict.accepted.push(name.clone());
+                }
+                continue;
+            }
+            let faults = refused.remove(name).unwrap_or_default();
+            if file.told.as_ref() != Some(&faults) {
+                file.told = Some(faults.clone());
+                verdict.rejected.push(Rejected {
+                    file: name.clone(),
+                    faults,
+                    in_force: file.good.is_some(),
+                    is_configuration: file.newest.means_configuration
+                        || file.good.as_ref().is_some_and(|good| good.means_configuration),
+                });
+            }
+        }
+        if !(verdict.accepted.is_empty() && verdict.removed.is_empty()) {
+            let in_force = |wanted| {
+                let chosen = self.files.values().filter(move |file| file.is_controller_config == wanted);
+                chosen.filter_map(|file| file.good.as_deref())
+            };
+            self.set = Arc::new(ManifestSet::in_force(in_force(false), in_force(true).next()));
+            self.conflicts = self.set.conflicts();
+            verdict.set = Arc::clone(&self.set);
+        }
+        verdict.faults.extend(self.conflicts.iter().cloned());
+        verdict.faults.sort();
+        verdict
+    }
+
+    /// Takes in the new contents; says which files are gone.
+    fn renew(&mut self, files: Files) -> Vec<String> {
+        let unread: Vec<String> =
+            files.tree.iter().filter(|(_, content)| content.is_err()).map(|(name, _)| format!("{name}/")).collect();
+        let tree = files.tree.into_iter().map(|(name, content)| (name, content, false));
+        let controller_config = files.controller_config.map(|(name, content)| (name, content, true));
+        let mut seen = BTreeSet::new();
+        for (name, content, is_controller_config) in tree.chain(controller_config) {
+            seen.insert(name.clone());
+            let before = self.files.remove(&name);
+            let file = match before {
+                Some(file) if file.content == content => file,
+                before => File {
+                    newest: Arc::new(File::read(&name, &content, is_controller_config)),
+                    good: before.and_then(|file| file.good),
+                    content,
+                    told: None,
+                    is_controller_config,
+                },
+            };
+            self.files.insert(name, file);
+        }
+        let gone = |name: &String| !seen.contains(name) && !unread.iter().any(|above| name.starts_with(above));
+        let removed: Vec<String> = self.files.keys().filter(|name| gone(name)).cloned().collect();
+        for name in &removed {
+            self.files.remove(name);
+        }
+        removed
+    }
+
+    /// Which files count in their newest version, and what is wrong with the others.
+    ///
+    /// What contradicts itself between files falls back to the last good version, until nothing does. This ends:
+    /// every round has fewer new versions, and the good versions alone agree, as they were in force together.
+    fn choose(&self) -> (BTreeSet<String>, BTreeMap<String, Vec<Fault>>) {
+        let (mut counting, mut refused) = (BTreeSet::new(), BTreeMap::new());
+        for (name, file) in &self.files {
+            if file.newest.faults.is_empty() {
+                counting.insert(name.clone());
+            } else {
+                refused.insert(name.clone(), file.newest.faults.clone());
+            }
+        }
+        let given = self.files.values().any(|file| file.is_controller_config);
+        loop {
+            let tree: Vec<&Parsed> = self
+                .files
+                .iter()
+                .filter(|(_, file)| !file.is_controller_config)
+                .filter_map(|(name, file)| file.version(counting.contains(name)))
+                .collect();
+            let mut fallen = BTreeSet::new();
+            for fault in between_files(&tree, given) {
+                let name = fault.place.file.to_string();
+                let Some(file) = self.files.get(&name) else { continue };
+                let is_new = !file.good.as_ref().is_some_and(|good| Arc::ptr_eq(good, &file.newest));
+                if is_new && (counting.remove(&name) || fallen.contains(&name)) {
+                    refused.entry(name.clone()).or_default().push(fault);
+                    fallen.insert(name);
+                }
+            }
+            if fallen.is_empty() {
+                return (counting, refused);
+            }
+        }
+    }
+}
