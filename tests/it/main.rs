@@ -1,0 +1,9 @@
+//! Every integration test, in one binary: it links the AWS SDK once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on panics")]
+
+mod contract;
+mod sandbox_control;
+mod sandbox_faults;
+mod sandbox_http;
+mod support;

@@ -1,0 +1,96 @@
+//! A real moto server: the second opinion on IAM that the contract is held to.
+//!
+//! Tests that run at the same time share one; it ends with the last of them.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
+};
+
+/// How long moto may take to answer its first call. Seconds are usual; a busy machine takes longer.
+const START: Duration = Duration::from_secs(60);
+
+pub(crate) struct Moto {
+    server: Child,
+    port: u16,
+    log: tempfile::NamedTempFile,
+}
+
+static SHARED: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
+
+impl Moto {
+    /// The server, started if no other test has it running.
+    pub(crate) fn shared() -> Arc<Self> {
+        // A test that failed to start it poisons the lock: the next one may try again.
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(moto) = shared.upgrade() {
+            return moto;
+        }
+        let moto = Arc::new(Self::start());
+        *shared = Arc::downgrade(&moto);
+        moto
+    }
+
+    fn start() -> Self {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/moto_server");
+        assert!(program.exists(), "this test needs moto, and {} is missing: run `tests/setup`", program.display());
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let port = {
+            let picked = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            picked.local_addr().unwrap().port()
+        };
+        let output = |file: &File| Stdio::from(file.try_clone().unwrap());
+        let server = Command::new(program)
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+            .stdin(Stdio::null())
+            .stdout(output(log.as_file()))
+            .stderr(output(log.as_file()))
+            .spawn()
+            .unwrap();
+        let mut moto = Self { server, port, log };
+        let deadline = Instant::now() + START;
+        while !moto.answers() {
+            let ended = moto.server.try_wait().unwrap();
+            let late = Instant::now() > deadline;
+            assert!(ended.is_none() && !late, "moto did not start ({ended:?}); it said:\n{}", moto.said());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        moto
+    }
+
+    fn answers(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            stream.write_all(b"GET /moto-api/ HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+            let mut head = [0; 15];
+            stream.read_exact(&mut head)?;
+            Ok(String::from_utf8_lossy(&head).into_owned())
+        };
+        ask().is_ok_and(|head| head.contains(" 200"))
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap_or_default()
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        if std::thread::panicking() {
+            eprintln!("moto said:\n{}", self.said());
+        }
+    }
+}
