@@ -1,0 +1,104 @@
+//! What IAM said of the managed roles, and nothing of the others.
+//!
+//! Pure; knows no AWS client. What must stay true: [`Observed::Unknown`] is not [`Observed::NotFound`], and
+//! neither is a role without the policy.
+
+mod documents;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub(crate) use self::documents::encoded_size;
+pub use self::documents::{Documents, LiveDocument};
+use crate::names::{AccountId, PolicyName, RoleName};
+
+/// What a reading is to find out: the managed roles, and the policies that are looked for on each.
+pub type Asked = BTreeMap<RoleName, BTreeSet<PolicyName>>;
+
+/// One reading of an account: exactly the roles that were asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    roles: BTreeMap<RoleName, Observed>,
+}
+
+/// What is known of one role.
+#[derive(Debug, Clone)]
+pub enum Observed {
+    /// The reading failed for this role: nothing follows from it. Says why.
+    Unknown(String),
+    /// IAM says that there is no such role.
+    NotFound,
+    /// The role as IAM described it.
+    Found(Role),
+}
+
+/// A role that exists.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// The name as IAM spells it.
+    pub name: RoleName,
+    /// The role's path, `/` or `/…/`.
+    pub path: String,
+    /// The policies that were looked for and found.
+    pub policies: BTreeMap<PolicyName, Arc<LiveDocument>>,
+    /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.
+    pub inline_size: Option<usize>,
+}
+
+impl Role {
+    /// Whether AWS protects the role: IAM refuses changes under these paths.
+    ///
+    /// Source: IAM User Guide, "Service-linked roles"; IAM Identity Center User Guide, "Referencing permission sets".
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        let path = self.path.to_ascii_lowercase();
+        path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/") || self.name.is_aws_owned()
+    }
+
+    /// The same role with what a fresh read said of one policy.
+    #[must_use]
+    pub fn with_fresh(&self, policy: &PolicyName, live: Option<Arc<LiveDocument>>) -> Self {
+        let mut fresh = self.clone();
+        let size = |document: Option<&Arc<LiveDocument>>| document.map_or(0, |document| document.size());
+        let before = size(fresh.policies.get(policy));
+        fresh.inline_size = fresh.inline_size.map(|all| all.saturating_sub(before) + size(live.as_ref()));
+        match live {
+            Some(document) => fresh.policies.insert(policy.clone(), document),
+            None => fresh.policies.remove(policy),
+        };
+        fresh
+    }
+}
+
+impl Inventory {
+    /// An inventory in which every role that was asked for is unknown.
+    #[must_use]
+    pub fn unknown(asked: &Asked, why: &str) -> Self {
+        Self { roles: asked.keys().map(|role| (role.clone(), Observed::Unknown(why.to_owned()))).collect() }
+    }
+
+    /// An inventory in which no role was found so far.
+    #[must_use]
+    pub fn empty(asked: &Asked) -> Self {
+        Self { roles: asked.keys().map(|role| (role.clone(), Observed::NotFound)).collect() }
+    }
+
+    /// Takes in what was read of one role.
+    pub fn insert(&mut self, name: &RoleName, observed: Observed) {
+        self.roles.insert(name.clone(), observed);
+    }
+
+    /// What is known of the role; `None` where the reading did not ask for it.
+    #[must_use]
+    pub fn get(&self, role: &RoleName) -> Option<&Observed> {
+        self.roles.get(role)
+    }
+
+    /// The whole account of an ARN `arn:P:iam::ACCOUNT:…`, to be held against the account that was meant.
+    #[must_use]
+    pub fn account_of(arn: &str) -> Option<AccountId> {
+        arn.split(':').nth(4)?.parse().ok()
+    }
+}

@@ -1,0 +1,148 @@
+//! Why a step is not simply taken: each reason with its explanation and the next step for a person.
+//!
+//! Pure. What must stay true: every reason that can appear in a plan or a log has a hint.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::iam::ErrorClass;
+
+/// Why a step's action is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// IAM has no role of this name.
+    RoleNotFound,
+    /// The role could not be read.
+    Unknown,
+    /// The manifest names another account than that of the credentials.
+    AccountMismatch,
+    /// A manifest, or the controller's configuration, says to leave the role alone.
+    Suspended,
+    /// Drift is told and not repaired.
+    ObserveMode,
+    /// Manifests ask for differing policies of the same name.
+    Conflict,
+    /// The live policy denies something.
+    DeniesPresent,
+    /// The live policy has nothing to do with Session Manager.
+    ForeignPolicy,
+    /// A repair would take `ssm:UpdateInstanceInformation` away.
+    NodeRegistrationWouldBeLost,
+    /// AWS protects the role.
+    ProtectedRole,
+    /// It is the role that the controller itself runs as.
+    OwnRole,
+    /// The inline policies of the role would exceed IAM's quota.
+    NoRoom,
+    /// A write, or the read before it, failed in this way.
+    Failed(ErrorClass),
+}
+
+impl Reason {
+    /// The stable word for plans, logs and runbooks.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoleNotFound => "RoleNotFound",
+            Self::Unknown => "Unknown",
+            Self::AccountMismatch => "AccountMismatch",
+            Self::Suspended => "Suspended",
+            Self::ObserveMode => "ObserveMode",
+            Self::Conflict => "Conflict",
+            Self::DeniesPresent => "DeniesPresent",
+            Self::ForeignPolicy => "ForeignPolicy",
+            Self::NodeRegistrationWouldBeLost => "NodeRegistrationWouldBeLost",
+            Self::ProtectedRole => "ProtectedRole",
+            Self::OwnRole => "OwnRole",
+            Self::NoRoom => "NoRoom",
+            Self::Failed(class) => class.as_str(),
+        }
+    }
+
+    /// What stands in the way, as the end of a sentence about the role.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::RoleNotFound => "there is no role of this name in the account",
+            Self::Unknown => "the role could not be read, so nothing is concluded and nothing is written",
+            Self::AccountMismatch => "the manifest names another account than the one that the credentials belong to",
+            Self::Suspended => "it is suspended: neither judged nor repaired",
+            Self::ObserveMode => "drift is told, not repaired (observe)",
+            Self::Conflict => "manifests ask for differing things of this policy",
+            Self::DeniesPresent => "the live policy holds a Deny: somebody shut this door on purpose",
+            Self::ForeignPolicy => {
+                "the live policy of this name holds no Session Manager action: it is somebody else's"
+            }
+            Self::NodeRegistrationWouldBeLost => {
+                "the live policy grants ssm:UpdateInstanceInformation, and a repair would take that away: the node could vanish from Systems Manager"
+            }
+            Self::ProtectedRole => "AWS protects the role: its policies cannot be changed",
+            Self::OwnRole => "it is the role that this controller runs as: it never writes to itself",
+            Self::NoRoom => "the role's inline policies would exceed the 10,240 characters that IAM allows",
+            Self::Failed(ErrorClass::Denied) => "IAM denied the call",
+            Self::Failed(ErrorClass::Throttled) => "IAM is throttling",
+            Self::Failed(ErrorClass::Transient) => "IAM did not answer as it should",
+            Self::Failed(ErrorClass::Credentials) => "the AWS credentials are not accepted",
+            Self::Failed(ErrorClass::Invalid) => "IAM refused the request",
+            Self::Failed(ErrorClass::Quota) => "IAM has no room left for inline policies of this role",
+            Self::Failed(ErrorClass::Protected) => "IAM refuses changes to this role",
+            Self::Failed(ErrorClass::Gone) => "the role is not there any more",
+        }
+    }
+
+    /// The next step for a person.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::RoleNotFound => {
+                "correct the name in the manifest, or create the role: it is picked up when it appears"
+            }
+            Self::Unknown => "see what IAM said; the next pass tries again",
+            Self::AccountMismatch => "use credentials of that account, or correct accountId in the manifest",
+            Self::Suspended => "set suspend: false to have it judged and repaired again",
+            Self::ObserveMode => "set mode: enforce in the manifest to have it repaired",
+            Self::Conflict => "let only one manifest name this role for this policyName",
+            Self::DeniesPresent => {
+                "if the Deny is no longer wanted, remove it from the policy by hand; the controller takes over from there"
+            }
+            Self::ForeignPolicy => "choose another policyName in the manifest, or remove the policy by hand",
+            Self::NodeRegistrationWouldBeLost => {
+                "say nodeRegistration: granted in the manifest, or grant it by another policy of the role and remove it from this one"
+            }
+            Self::ProtectedRole => {
+                "take the role out of the manifest: service-linked and Identity Center roles are managed by AWS"
+            }
+            Self::OwnRole => "take the role out of the manifest",
+            Self::NoRoom => "shorten or remove other inline policies of the role, or turn them into managed policies",
+            Self::Failed(ErrorClass::Denied) => {
+                "allow the controller's role this call on this role's ARN: see deploy/iam"
+            }
+            Self::Failed(ErrorClass::Throttled) => "nothing to do: it is tried again, at longer intervals",
+            Self::Failed(ErrorClass::Transient) => "check the endpoint and the network if it lasts; it is tried again",
+            Self::Failed(ErrorClass::Credentials) => {
+                "renew the credentials, or mend the profile, web identity or instance role that they come from"
+            }
+            Self::Failed(ErrorClass::Invalid) => "compare the output of `render` with what IAM said",
+            Self::Failed(ErrorClass::Quota) => {
+                "shorten or remove other inline policies of the role, or turn them into managed policies"
+            }
+            Self::Failed(ErrorClass::Protected) => {
+                "take the role out of the manifest: service-linked and Identity Center roles are managed by AWS"
+            }
+            Self::Failed(ErrorClass::Gone) => "it is picked up again when it appears",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
