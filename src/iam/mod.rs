@@ -2,10 +2,20 @@
 //!
 //! Knows nothing of manifests. What must stay true: a failed or partial read is an error, never an empty answer.
 
+mod error;
+mod read;
+mod sdk;
+
 use std::future::Future;
 
+pub use self::{
+    error::{ErrorClass, IamError},
+    read::{Reader, ReaderNotice},
+    sdk::SdkIam,
+};
+
 use crate::{
-    names::{AccountId, PolicyName, RoleName},
+    names::{AccountId, Partition, PolicyName, RoleName},
     policy::session_manager::SessionManagerDocument,
 };
 
@@ -16,6 +26,22 @@ pub struct Caller {
     pub account: AccountId,
     /// The ARN of the caller: a user, or an assumed role's session.
     pub arn: String,
+}
+
+impl Caller {
+    /// The role that the caller's session was made from, where it is a role's.
+    #[must_use]
+    pub fn role(&self) -> Option<RoleName> {
+        // arn:aws:sts::111122223333:assumed-role/NAME/SESSION (the role's path is not told)
+        let resource = self.arn.splitn(6, ':').nth(5)?;
+        resource.strip_prefix("assumed-role/")?.split('/').next()?.parse().ok()
+    }
+
+    /// The partition that the caller lives in.
+    #[must_use]
+    pub fn partition(&self) -> Option<Partition> {
+        self.arn.split(':').nth(1)?.parse().ok()
+    }
 }
 
 /// One inline policy as IAM returned it.
@@ -49,41 +75,6 @@ pub struct RolesPage {
     pub is_truncated: bool,
     /// Where the next page begins.
     pub marker: Option<String>,
-}
-
-/// What kind of failure a call met: decides whether, and how soon, it is worth trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ErrorClass {
-    /// Timeouts, resets, 5xx, answers that cannot be read: soon again.
-    Transient,
-    /// IAM asked to slow down.
-    Throttled,
-    /// `AccessDenied`: a person must act.
-    Denied,
-    /// No credentials, expired or unknown ones.
-    Credentials,
-    /// IAM refused the request as malformed.
-    Invalid,
-    /// `LimitExceeded`: no room for the policy.
-    Quota,
-    /// `UnmodifiableEntity`: AWS protects the role.
-    Protected,
-    /// `NoSuchEntity`: the role or the policy is not there.
-    Gone,
-}
-
-/// A call that failed, in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation}: {message}")]
-pub struct IamError {
-    /// The kind of failure.
-    pub class: ErrorClass,
-    /// The API operation, as AWS names it: `GetRolePolicy`.
-    pub operation: &'static str,
-    /// AWS's error code, where an answer held one.
-    pub code: Option<String>,
-    /// What happened, as one line without control characters.
-    pub message: String,
 }
 
 /// The calls that the controller makes, for one account. Two sides stand behind it: the AWS SDK, and the

@@ -1,0 +1,227 @@
+//! Errors of AWS calls, sorted by what they mean for the next try, and told in words.
+//!
+//! Knows the SDK's error types and AWS's error codes. What must stay true: a message is one line without
+//! control characters, never a debug print and never a credential.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_iam::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+
+use crate::text::printable;
+
+/// What kind of failure a call met: decides whether, and how soon, it is worth trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorClass {
+    /// Timeouts, resets, 5xx, answers that cannot be read: soon again.
+    Transient,
+    /// IAM asked to slow down.
+    Throttled,
+    /// `AccessDenied`: a person must act.
+    Denied,
+    /// No credentials, expired or unknown ones.
+    Credentials,
+    /// IAM refused the request as malformed.
+    Invalid,
+    /// `LimitExceeded`: no room for the policy.
+    Quota,
+    /// `UnmodifiableEntity`: AWS protects the role.
+    Protected,
+    /// `NoSuchEntity`: the role or the policy is not there.
+    Gone,
+}
+
+impl ErrorClass {
+    /// Whether the same call may well succeed later with nobody doing anything.
+    #[must_use]
+    pub fn passes_by_itself(self) -> bool {
+        matches!(self, Self::Transient | Self::Throttled)
+    }
+
+    /// The word under which logs and plans tell this class.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "Unavailable",
+            Self::Throttled => "Throttled",
+            Self::Denied => "AccessDenied",
+            Self::Credentials => "CredentialsRefused",
+            Self::Invalid => "RefusedByIam",
+            Self::Quota => "NoRoom",
+            Self::Protected => "ProtectedRole",
+            Self::Gone => "RoleNotFound",
+        }
+    }
+
+    /// The class of an error code that IAM or STS answered with, and of the HTTP status where the code is new.
+    ///
+    /// Source: IAM API Reference, "Common Errors" and each operation's "Errors". `LimitExceeded` (a quota)
+    /// is not `LimitExceededException` (which other services use for throttling).
+    #[must_use]
+    pub fn of_code(code: Option<&str>, status: u16) -> Self {
+        match code.unwrap_or_default().trim_end_matches("Exception") {
+            "Throttling"
+            | "Throttled"
+            | "RequestLimitExceeded"
+            | "TooManyRequests"
+            | "RequestThrottled"
+            | "SlowDown"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete" => Self::Throttled,
+            "AccessDenied" | "UnauthorizedOperation" | "OptInRequired" => Self::Denied,
+            "ExpiredToken"
+            | "InvalidClientTokenId"
+            | "UnrecognizedClient"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "MissingAuthenticationToken"
+            | "IncompleteSignature"
+            | "RequestExpired"
+            | "AuthFailure" => Self::Credentials,
+            "NoSuchEntity" => Self::Gone,
+            "LimitExceeded" => Self::Quota,
+            "UnmodifiableEntity" => Self::Protected,
+            "MalformedPolicyDocument"
+            | "ValidationError"
+            | "InvalidInput"
+            | "InvalidParameterValue"
+            | "MalformedQueryString" => Self::Invalid,
+            "ConcurrentModification"
+            | "EntityTemporarilyUnmodifiable"
+            | "ServiceFailure"
+            | "ServiceUnavailable"
+            | "InternalFailure"
+            | "InternalError"
+            | "RequestTimeout" => Self::Transient,
+            "" => match status {
+                429 => Self::Throttled,
+                401 | 403 => Self::Denied,
+                _ => Self::Transient,
+            },
+            _ => match status {
+                429 => Self::Throttled,
+                401 | 403 => Self::Denied,
+                400..=499 => Self::Invalid,
+                _ => Self::Transient,
+            },
+        }
+    }
+}
+
+/// A call that failed, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {message}")]
+pub struct IamError {
+    /// The kind of failure.
+    pub class: ErrorClass,
+    /// The API operation, as AWS names it: `GetRolePolicy`.
+    pub operation: &'static str,
+    /// AWS's error code, where an answer held one.
+    pub code: Option<String>,
+    /// What happened, as one line without control characters.
+    pub message: String,
+}
+
+impl IamError {
+    /// An answer that came, but says what cannot be.
+    pub(crate) fn contradiction(operation: &'static str, message: impl AsRef<str>) -> Self {
+        Self { class: ErrorClass::Transient, operation, code: None, message: printable(message.as_ref()).into_owned() }
+    }
+
+    /// Sorts and words what the SDK reports.
+    pub(super) fn from_sdk<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let (class, message) = match error {
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                let code = answer.err().code();
+                let class = ErrorClass::of_code(code, status);
+                let said = match (code, answer.err().message()) {
+                    (Some(code), Some(message)) => format!("{code}: {message}"),
+                    (Some(code), None) => code.to_owned(),
+                    _ => format!("the endpoint answered HTTP {status} with something that is not an answer of AWS"),
+                };
+                (class, said)
+            }
+            SdkError::TimeoutError(_) => {
+                (ErrorClass::Transient, "no whole answer came within the time allowed".to_owned())
+            }
+            SdkError::ResponseError(answer) => (
+                ErrorClass::Transient,
+                format!(
+                    "the answer (HTTP {}) broke off or is not one of AWS: {}",
+                    answer.raw().status().as_u16(),
+                    innermost(error)
+                ),
+            ),
+            _ if credentials_failed(error) => {
+                (ErrorClass::Credentials, format!("no usable AWS credentials: {}", innermost(error)))
+            }
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                (ErrorClass::Transient, "the connection could not be made in the time allowed".to_owned())
+            }
+            SdkError::DispatchFailure(_) => {
+                (ErrorClass::Transient, format!("the endpoint cannot be reached: {}", innermost(error)))
+            }
+            _ => (ErrorClass::Invalid, format!("the request could not be made: {}", innermost(error))),
+        };
+        Self { class, operation, code: error.code().map(str::to_owned), message: printable(&message).into_owned() }
+    }
+}
+
+/// The cause at the bottom: the SDK's outer layers only repeat that something failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+fn credentials_failed(error: &(dyn Error + 'static)) -> bool {
+    let mut layer = Some(error);
+    while let Some(current) = layer {
+        if current.is::<CredentialsError>() {
+            return true;
+        }
+        layer = current.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_sorted_by_what_they_mean_for_the_next_try() {
+        let table = [
+            (Some("Throttling"), 400, ErrorClass::Throttled),
+            (Some("ThrottlingException"), 400, ErrorClass::Throttled),
+            (Some("RequestLimitExceeded"), 503, ErrorClass::Throttled),
+            (Some("LimitExceeded"), 409, ErrorClass::Quota),
+            (Some("AccessDenied"), 403, ErrorClass::Denied),
+            (Some("ExpiredToken"), 403, ErrorClass::Credentials),
+            (Some("InvalidClientTokenId"), 403, ErrorClass::Credentials),
+            (Some("NoSuchEntity"), 404, ErrorClass::Gone),
+            (Some("UnmodifiableEntity"), 400, ErrorClass::Protected),
+            (Some("MalformedPolicyDocument"), 400, ErrorClass::Invalid),
+            (Some("ConcurrentModification"), 409, ErrorClass::Transient),
+            (Some("EntityTemporarilyUnmodifiable"), 409, ErrorClass::Transient),
+            (Some("ServiceFailure"), 500, ErrorClass::Transient),
+            (Some("NeverHeardOf"), 400, ErrorClass::Invalid),
+            (Some("NeverHeardOf"), 403, ErrorClass::Denied),
+            (None, 200, ErrorClass::Transient),
+            (None, 502, ErrorClass::Transient),
+            (None, 429, ErrorClass::Throttled),
+        ];
+        for (code, status, class) in table {
+            assert_eq!(ErrorClass::of_code(code, status), class, "{code:?} {status}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Reading an account: in bulk, and role by role only where the bulk read is denied.
+//!
+//! Knows the trait, not which side of it. What must stay true: a reading is whole or it is an error; a page that
+//! is missing never looks like roles that are gone.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{ErrorClass, Iam, IamError, RoleDetail};
+use crate::{
+    inventory::{Asked, Documents, Inventory, LiveDocument, Observed, Role, encoded_size},
+    names::{AccountId, PolicyName, RoleName},
+};
+
+/// How many roles are read at once where the bulk read is denied: each call holds a connection.
+const ROLES_AT_ONCE: usize = 5;
+
+/// How long after a denied bulk read it is asked for again: permissions are mended by people.
+const BULK_AGAIN_AFTER: Duration = Duration::from_secs(600);
+
+/// Reads one account, again and again.
+#[derive(Debug)]
+pub struct Reader<I> {
+    iam: Arc<I>,
+    account: AccountId,
+    documents: Mutex<Documents>,
+    bulk_denied_at: Mutex<Option<Instant>>,
+}
+
+/// What a reading has to say beside its result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReaderNotice {
+    /// The bulk read is denied from now on: roles are read one by one. Holds what IAM said.
+    BulkDenied(String),
+    /// The bulk read is allowed again.
+    BulkAllowed,
+}
+
+impl<I: Iam> Reader<I> {
+    /// A reader for the account that STS says the credentials belong to.
+    pub fn new(iam: Arc<I>, account: AccountId) -> Self {
+        Self { iam, account, documents: Mutex::default(), bulk_denied_at: Mutex::default() }
+    }
+
+    /// Reads what is asked for. Role-by-role readings mark single roles as unknown; a bulk reading that fails is
+    /// an error for all.
+    pub async fn read(&self, asked: &Asked) -> Result<(Inventory, Option<ReaderNotice>), IamError> {
+        let denied_at = *lock(&self.bulk_denied_at);
+        if denied_at.is_some_and(|at| at.elapsed() < BULK_AGAIN_AFTER) {
+            return Ok((self.one_by_one(asked).await?, None));
+        }
+        match self.bulk(asked).await {
+            Ok(inventory) => {
+                let was_denied = lock(&self.bulk_denied_at).take().is_some();
+                Ok((inventory, was_denied.then_some(ReaderNotice::BulkAllowed)))
+            }
+            Err(error) if error.class == ErrorClass::Denied => {
+                let first_time = lock(&self.bulk_denied_at).replace(Instant::now()).is_none();
+                let inventory = self.one_by_one(asked).await?;
+                Ok((inventory, first_time.then_some(ReaderNotice::BulkDenied(error.message))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The one policy, read afresh: what stands before every write. `None` where the role has no such policy.
+    pub async fn confirm(&self, role: &RoleName, policy: &PolicyName) -> Result<Option<Arc<LiveDocument>>, IamError> {
+        match self.iam.role_policy(role, policy).await {
+            Ok(encoded) => Ok(Some(lock(&self.documents).intern(&encoded))),
+            Err(error) if error.class == ErrorClass::Gone => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All roles of the account, page by page, keeping those that were asked for.
+    async fn bulk(&self, asked: &Asked) -> Result<Inventory, IamError> {
+        const OPERATION: &str = "GetAccountAuthorizationDetails";
+        let mut inventory = Inventory::empty(asked);
+        let mut markers = BTreeSet::new();
+        let mut marker = None;
+        loop {
+            let page = self.iam.roles_page(marker.take()).await?;
+            for role in &page.roles {
+                self.take_in(&mut inventory, asked, role)?;
+            }
+            if !page.is_truncated {
+                break;
+            }
+            let next = page.marker.filter(|next| !next.is_empty()).ok_or_else(|| {
+                IamError::contradiction(OPERATION, "a page says that there is more, but not where: the read is partial")
+            })?;
+            if !markers.insert(next.clone()) {
+                return Err(IamError::contradiction(
+                    OPERATION,
+                    "a page leads back to an earlier one: the read is partial",
+                ));
+            }
+            marker = Some(next);
+        }
+        lock(&self.documents).sweep();
+        Ok(inventory)
+    }
+
+    /// Keeps what was asked for of one role of a bulk page.
+    fn take_in(&self, inventory: &mut Inventory, asked: &Asked, detail: &RoleDetail) -> Result<(), IamError> {
+        self.check_account("GetAccountAuthorizationDetails", detail)?;
+        let Ok(name) = detail.name.parse::<RoleName>() else { return Ok(()) };
+        let Some(looked_for) = asked.get(&name) else { return Ok(()) };
+        let mut role = Role {
+            path: detail.path.clone(),
+            policies: looked_for
+                .iter()
+                .filter_map(|policy| {
+                    let live = detail.inline_policies.iter().find(|live| live.name == policy.as_str())?;
+                    Some((policy.clone(), lock(&self.documents).intern(&live.encoded_document)))
+                })
+                .collect(),
+            inline_size: Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum()),
+            name,
+        };
+        role.path.shrink_to_fit();
+        let key = role.name.clone();
+        inventory.insert(&key, Observed::Found(role));
+        Ok(())
+    }
+
+    /// Never a conclusion for one account from another's answer.
+    fn check_account(&self, operation: &'static str, detail: &RoleDetail) -> Result<(), IamError> {
+        if Inventory::account_of(&detail.arn).as_ref() == Some(&self.account) {
+            return Ok(());
+        }
+        Err(IamError::contradiction(
+            operation,
+            format!("the answer names {}, which is not of account {}", detail.arn, self.account),
+        ))
+    }
+
+    async fn one_by_one(&self, asked: &Asked) -> Result<Inventory, IamError> {
+        // Not `empty`: a role whose reading ended early is unknown, not gone.
+        let mut inventory = Inventory::unknown(asked, "the reading of this role ended early");
+        let mut failures = Vec::new();
+        let mut readings = JoinSet::new();
+        let mut waiting = asked.iter();
+        loop {
+            while readings.len() < ROLES_AT_ONCE
+                && let Some((role, policies)) = waiting.next()
+            {
+                let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
+                readings.spawn(async move {
+                    let read = read_role(iam.as_ref(), &role, &policies).await;
+                    (role, read)
+                });
+            }
+            let Some(finished) = readings.join_next().await else { break };
+            let Ok((asked_name, read)) = finished else { continue };
+            let observed = match read {
+                Ok(None) => Observed::NotFound,
+                Ok(Some((detail, live))) => {
+                    self.check_account("GetRole", &detail)?;
+                    Observed::Found(Role {
+                        name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
+                        path: detail.path,
+                        policies: live
+                            .into_iter()
+                            .map(|(policy, encoded)| (policy, lock(&self.documents).intern(&encoded)))
+                            .collect(),
+                        inline_size: None,
+                    })
+                }
+                Err(error) if error.class == ErrorClass::Credentials => return Err(error),
+                Err(error) => {
+                    let why = error.to_string();
+                    failures.push(error);
+                    Observed::Unknown(why)
+                }
+            };
+            inventory.insert(&asked_name, observed);
+        }
+        if failures.len() == asked.len()
+            && let Some(error) = failures.pop()
+        {
+            // What fails for every role is a failure of the reading, to be told once and not once a role.
+            return Err(error);
+        }
+        lock(&self.documents).sweep();
+        Ok(inventory)
+    }
+}
+
+/// One role by calls of its own: `None` where there is no such role.
+async fn read_role<I: Iam>(
+    iam: &I,
+    name: &RoleName,
+    policies: &BTreeSet<PolicyName>,
+) -> Result<Option<(RoleDetail, Vec<(PolicyName, String)>)>, IamError> {
+    let detail = match iam.role(name).await {
+        Ok(detail) => detail,
+        Err(error) if error.class == ErrorClass::Gone => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut live = Vec::new();
+    for policy in policies {
+        match iam.role_policy(name, policy).await {
+            Ok(encoded) => live.push((policy.clone(), encoded)),
+            Err(error) if error.class == ErrorClass::Gone => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some((detail, live)))
+}
+
+/// A panic elsewhere leaves these values whole: each is changed in one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

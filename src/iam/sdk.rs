@@ -1,0 +1,185 @@
+//! The real side of the edge: the AWS SDK.
+//!
+//! Knows the SDK and nothing of what the answers are for. What must stay true: every call ends in bounded
+//! time, and every document that is written was checked here once more.
+
+use std::{fmt::Display, time::Duration};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, imds,
+    imds::region::ImdsRegionProvider, meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_iam::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    types::EntityType,
+};
+
+use super::{Caller, ErrorClass, Iam, IamError, InlinePolicy, RoleDetail, RolesPage};
+use crate::{
+    names::{PolicyName, RoleName},
+    policy::session_manager::{self, SessionManagerDocument},
+};
+
+/// A page of 1,000 roles is some 4 MB, which AWS takes seconds to make.
+const BULK_ATTEMPT: Duration = Duration::from_secs(25);
+const BULK_OPERATION: Duration = Duration::from_secs(55);
+
+/// Calls for one role are small; and a write in flight must end before the ten seconds that a stop may take.
+const ROLE_ATTEMPT: Duration = Duration::from_secs(4);
+const ROLE_OPERATION: Duration = Duration::from_secs(8);
+
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// The calls through the AWS SDK, with the environment's credentials, profile and endpoints.
+#[derive(Debug, Clone)]
+pub struct SdkIam {
+    /// For bulk reads: long timeouts.
+    bulk: aws_sdk_iam::Client,
+    /// For calls about one role: short ones.
+    role: aws_sdk_iam::Client,
+    sts: aws_sdk_sts::Client,
+}
+
+impl SdkIam {
+    /// Clients made from the standard AWS environment: variables, profiles, web identity, container and
+    /// instance credentials. Where no Region is set the commercial partition's home is taken, since IAM is global.
+    pub async fn from_environment() -> Self {
+        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(instance_region())
+            .or_else(Region::from_static("us-east-1"));
+        Self::new(&aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).load().await)
+    }
+
+    /// Clients for an endpoint of the program's own, with credentials that nobody checks.
+    pub async fn for_endpoint(url: &str) -> Self {
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(aws_credential_types::Credentials::new("sandbox", "sandbox", None, None, "sandbox"))
+            .endpoint_url(url)
+            .load()
+            .await;
+        Self::new(&config)
+    }
+
+    fn new(config: &SdkConfig) -> Self {
+        let retries = RetryConfig::standard().with_max_attempts(3);
+        let timeouts = |attempt, operation| {
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT)
+                .operation_attempt_timeout(attempt)
+                .operation_timeout(operation)
+                .build()
+        };
+        let iam = |attempt, operation| {
+            let config = aws_sdk_iam::config::Builder::from(config)
+                .retry_config(retries.clone())
+                .timeout_config(timeouts(attempt, operation))
+                .build();
+            aws_sdk_iam::Client::from_conf(config)
+        };
+        let sts = aws_sdk_sts::config::Builder::from(config)
+            .retry_config(retries.clone())
+            .timeout_config(timeouts(ROLE_ATTEMPT, ROLE_OPERATION))
+            .build();
+        Self {
+            bulk: iam(BULK_ATTEMPT, BULK_OPERATION),
+            role: iam(ROLE_ATTEMPT, ROLE_OPERATION),
+            sts: aws_sdk_sts::Client::from_conf(sts),
+        }
+    }
+}
+
+/// The Region of the EC2 instance, asked briefly: elsewhere nobody answers at that address.
+fn instance_region() -> ImdsRegionProvider {
+    let second = Duration::from_secs(1);
+    let client = imds::Client::builder()
+        .max_attempts(1)
+        .connect_timeout(second)
+        .read_timeout(second)
+        .operation_timeout(second)
+        .build();
+    ImdsRegionProvider::builder().imds_client(client).build()
+}
+
+/// Words what the SDK reports of `operation`.
+fn failed<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> IamError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    move |error| IamError::from_sdk(operation, &error)
+}
+
+/// An answer of AWS that lacks what AWS always sends, or holds what it never does.
+fn unreadable(operation: &'static str, why: impl Display) -> IamError {
+    IamError::contradiction(operation, format!("the answer cannot be used: {why}"))
+}
+
+impl Iam for SdkIam {
+    async fn caller(&self) -> Result<Caller, IamError> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let answer = self.sts.get_caller_identity().send().await.map_err(failed(OPERATION))?;
+        let account = answer.account().unwrap_or_default().parse().map_err(|error| unreadable(OPERATION, error))?;
+        Ok(Caller { account, arn: answer.arn().unwrap_or_default().to_owned() })
+    }
+
+    async fn roles_page(&self, marker: Option<String>) -> Result<RolesPage, IamError> {
+        let answer = self
+            .bulk
+            .get_account_authorization_details()
+            .filter(EntityType::Role)
+            .max_items(1000)
+            .set_marker(marker)
+            .send()
+            .await
+            .map_err(failed("GetAccountAuthorizationDetails"))?;
+        let roles = answer.role_detail_list.unwrap_or_default().into_iter().map(|role| {
+            let inline_policies = role.role_policy_list.unwrap_or_default().into_iter().map(|policy| InlinePolicy {
+                name: policy.policy_name.unwrap_or_default(),
+                encoded_document: policy.policy_document.unwrap_or_default(),
+            });
+            RoleDetail {
+                inline_policies: inline_policies.collect(),
+                name: role.role_name.unwrap_or_default(),
+                arn: role.arn.unwrap_or_default(),
+                path: role.path.unwrap_or_default(),
+            }
+        });
+        Ok(RolesPage { roles: roles.collect(), is_truncated: answer.is_truncated, marker: answer.marker })
+    }
+
+    async fn role(&self, role: &RoleName) -> Result<RoleDetail, IamError> {
+        const OPERATION: &str = "GetRole";
+        let answer = self.role.get_role().role_name(role.as_str()).send().await.map_err(failed(OPERATION))?;
+        let role = answer.role.ok_or_else(|| unreadable(OPERATION, "it holds no role"))?;
+        Ok(RoleDetail { name: role.role_name, arn: role.arn, path: role.path, inline_policies: Vec::new() })
+    }
+
+    async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
+        let call = self.role.get_role_policy().role_name(role.as_str()).policy_name(policy.as_str());
+        Ok(call.send().await.map_err(failed("GetRolePolicy"))?.policy_document)
+    }
+
+    async fn put_role_policy(
+        &self,
+        role: &RoleName,
+        policy: &PolicyName,
+        document: &SessionManagerDocument,
+    ) -> Result<(), IamError> {
+        const OPERATION: &str = "PutRolePolicy";
+        if let Some(why) = session_manager::outside_vocabulary(document.as_str()) {
+            // No path through the program leads here; if one ever does, it ends here and not in an account.
+            return Err(IamError {
+                class: ErrorClass::Invalid,
+                operation: OPERATION,
+                code: None,
+                message: format!("not sent, the document is outside of what this program may write: {why}"),
+            });
+        }
+        let call = self.role.put_role_policy().role_name(role.as_str()).policy_name(policy.as_str());
+        call.policy_document(document.as_str()).send().await.map_err(failed(OPERATION))?;
+        Ok(())
+    }
+}
