@@ -1,0 +1,57 @@
+//! Waiting longer each time, and never all at the same moment.
+//!
+//! Pure but for its own random state. What must stay true: a wait is never zero and never longer than the longest.
+
+use std::time::Duration;
+
+/// The first wait.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Waits that double, each with jitter.
+#[derive(Debug, Clone)]
+pub(super) struct Backoff {
+    random: fastrand::Rng,
+    tries: u32,
+}
+
+impl Backoff {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed), tries: 0 }
+    }
+
+    /// How long to wait after one more failure: between a half and the whole of a span that doubles.
+    pub(super) fn next(&mut self) -> Duration {
+        let whole = FIRST.saturating_mul(2_u32.saturating_pow(self.tries.min(16))).min(LONGEST);
+        self.tries = self.tries.saturating_add(1);
+        whole.mul_f64(0.5 + self.random.f64() / 2.0)
+    }
+
+    /// How many failures there were in a row.
+    pub(super) fn failures(&self) -> u32 {
+        self.tries
+    }
+
+    /// Begins anew after a success.
+    pub(super) fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_with_jitter() {
+        let mut backoff = Backoff::new(7);
+        for whole in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 300.0, 300.0] {
+            let wait = backoff.next().as_secs_f64();
+            assert!((whole / 2.0..=whole).contains(&wait), "{wait} of {whole}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
+    }
+}

@@ -1,0 +1,136 @@
+//! The loop: what wakes it, what a pass does, when a failed thing is tried again.
+//!
+//! A pass is observe → plan → apply → report for one account. Whatever wakes the loop (a saved file, the resync
+//! timer, a retry that is due) says only *when*, and for *which* roles, never *what*: every pass takes the newest
+//! manifests and reads IAM. A lost or doubled wake-up costs time, never truth.
+//!
+//! Does not know how YAML or HTTP look. What must stay true: no two writes to one role at once, and none that was
+//! not confirmed by a fresh read of that one policy.
+
+mod account;
+mod backoff;
+mod repair;
+mod report;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use self::{account::Account, backoff::Backoff};
+use crate::{
+    iam::{Caller, Iam, IamError},
+    manifest::ManifestSet,
+    names::AccountId,
+    plan::Step,
+    telemetry::{Event, EventName, emit},
+};
+
+/// How often IAM is read where no manifest says otherwise.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the command line says beside the manifests.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Nothing is written whatever the manifests say.
+    pub observe_only: bool,
+    /// In place of the manifests' `resyncInterval` (the demo's is short).
+    pub resync_interval: Option<Duration>,
+    /// The seed of all jitter: equal seeds give equal waits.
+    pub seed: u64,
+}
+
+/// Keeps the roles of the caller's account as the newest manifests want them.
+#[derive(Debug)]
+pub struct Controller<I> {
+    iam: Arc<I>,
+    manifests: watch::Receiver<Arc<ManifestSet>>,
+    options: Options,
+}
+
+/// How one pass over an account ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The last verdict on every managed policy.
+    pub steps: Vec<Step>,
+    /// How many policies were written.
+    pub written: usize,
+}
+
+impl<I: Iam> Controller<I> {
+    /// A controller that reads and writes through `iam` what the manifests in the channel ask for.
+    pub fn new(iam: I, manifests: watch::Receiver<Arc<ManifestSet>>, options: Options) -> Self {
+        Self { iam: Arc::new(iam), manifests, options }
+    }
+
+    /// The daemon: runs until `shutdown`, then finishes the writes in flight (each call is bounded in time).
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Some(caller) = self.identify(&shutdown).await else { return };
+        let account = caller.account.clone();
+        let mut started = Event::new(EventName::ControllerStarted, format!("keeping the roles of account {account}"));
+        started.account = Some(account.to_string());
+        emit(&started);
+        Account::new(self.iam, caller, self.manifests, self.options).run(shutdown).await;
+        let mut stopped =
+            Event::new(EventName::ControllerStopped, format!("stopped; account {account} is left as it is"));
+        stopped.account = Some(account.to_string());
+        emit(&stopped);
+    }
+
+    /// One pass: ends when everything was tried and nothing that may pass by itself is left, or at the deadline,
+    /// or at `shutdown`.
+    ///
+    /// # Errors
+    ///
+    /// Where STS does not say who the credentials belong to.
+    pub async fn once(self, caller: Caller, deadline: Instant, shutdown: CancellationToken) -> Outcome {
+        Account::new(self.iam, caller, self.manifests, self.options).once(deadline, shutdown).await
+    }
+
+    /// Who the credentials belong to; asked until STS answers, told once where it does not.
+    async fn identify(&self, shutdown: &CancellationToken) -> Option<Caller> {
+        let mut backoff = Backoff::new(self.options.seed);
+        let mut told = None;
+        loop {
+            let asked = tokio::select! {
+                () = shutdown.cancelled() => return None,
+                asked = self.iam.caller() => asked,
+            };
+            match asked {
+                Ok(caller) => {
+                    if told.is_some() {
+                        emit(&Event::new(EventName::ReadRecovered, "STS says again who the credentials belong to"));
+                    }
+                    return Some(caller);
+                }
+                Err(error) => {
+                    if told.replace(error.class) != Some(error.class) {
+                        emit(&read_failed(None, &error));
+                    }
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep(backoff.next()) => {}
+            }
+        }
+    }
+}
+
+/// The event of a reading that failed for a whole account.
+fn read_failed(account: Option<&AccountId>, error: &IamError) -> Event {
+    let reason = crate::plan::Reason::Failed(error.class);
+    let whose = account.map_or_else(|| "the account of the credentials".to_owned(), |id| format!("account {id}"));
+    Event {
+        account: account.map(ToString::to_string),
+        reason: Some(reason.as_str()),
+        hint: Some(reason.hint().to_owned()),
+        ..Event::new(
+            EventName::ReadFailed,
+            format!("{whose} cannot be read, so nothing is concluded and nothing is written: {error}"),
+        )
+    }
+}

@@ -1,0 +1,60 @@
+//! One repair: read the one policy afresh, judge again, write.
+//!
+//! What must stay true: the write follows from the fresh read alone, by the same verdict as in the plan.
+
+use std::sync::Arc;
+
+use crate::{
+    iam::{Iam, IamError, Reader},
+    inventory::{LiveDocument, Observed, Role},
+    manifest::DesiredPolicy,
+    plan::{Action, Circumstances, Step, judge},
+};
+
+/// How a repair ended.
+#[derive(Debug)]
+pub(super) enum Repaired {
+    /// The fresh read showed that there is nothing to write, or that nothing may be written.
+    NotNeeded(Step),
+    /// The desired document stands in place of `before`.
+    Written {
+        /// The verdict of the fresh read.
+        step: Step,
+        /// What was replaced.
+        before: Option<Arc<LiveDocument>>,
+    },
+    /// The read before the write failed: nothing was sent.
+    ReadFailed(IamError),
+    /// The write failed, or its answer was lost: what it did is not known.
+    WriteFailed {
+        /// The verdict of the fresh read.
+        step: Step,
+        /// What the write was to replace.
+        before: Option<Arc<LiveDocument>>,
+        /// What went wrong.
+        error: IamError,
+    },
+}
+
+/// Repairs one policy of one role.
+pub(super) async fn repair<I: Iam>(
+    iam: &I,
+    reader: &Reader<I>,
+    wanted: &DesiredPolicy,
+    role: &Role,
+    circumstances: &Circumstances,
+) -> Repaired {
+    let live = match reader.confirm(&role.name, &wanted.policy).await {
+        Ok(live) => live,
+        Err(error) => return Repaired::ReadFailed(error),
+    };
+    let fresh = role.with_fresh(&wanted.policy, live.clone());
+    let step = judge(wanted, &Observed::Found(fresh), circumstances);
+    if step.action != Action::Put {
+        return Repaired::NotNeeded(step);
+    }
+    match iam.put_role_policy(&role.name, &wanted.policy, &wanted.document).await {
+        Ok(()) => Repaired::Written { step, before: live },
+        Err(error) => Repaired::WriteFailed { step, before: live, error },
+    }
+}

@@ -1,0 +1,360 @@
+//! What is told, and when: once when a thing appears, once when it changes, once when it ends.
+//!
+//! Pure: steps and the time go in, events come out. Does not know what will be done about them. What must stay
+//! true: the same standing fact is never told twice but for the daily reminder.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    iam::IamError,
+    inventory::LiveDocument,
+    plan::{Action, Reason, Step, Target},
+    policy::compare::{Change, Direction, Drift},
+    telemetry::{Event, EventName},
+    text::{shell_word, span},
+};
+
+/// How often what still stands is told again.
+const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many times in a row a write may fail for reasons that pass by themselves before that is told.
+const QUIET_FAILURES: u32 = 3;
+
+/// Remembers what was told of every policy.
+#[derive(Debug, Default)]
+pub(super) struct Reporter {
+    records: BTreeMap<Target, Record>,
+}
+
+/// What was told of one policy and still stands.
+#[derive(Debug, Default)]
+struct Record {
+    drift: Option<StandingDrift>,
+    blocked: Option<Reason>,
+    write_failed: Option<Reason>,
+    not_found: bool,
+    unknown: bool,
+    suspended: bool,
+    is_live: bool,
+    last_told: Duration,
+}
+
+#[derive(Debug)]
+struct StandingDrift {
+    kind: Drift,
+    changes: Vec<Change>,
+    since: Duration,
+}
+
+impl Reporter {
+    /// Takes in a verdict at the time `now` (since the start of the loop) and says what is new about it.
+    pub(super) fn observe(&mut self, step: &Step, now: Duration) -> Vec<Event> {
+        let mut events = Vec::new();
+        let record = self.records.entry(step.target.clone()).or_default();
+        let told_before = record.stands();
+
+        if step.is_suspended() {
+            if !record.suspended {
+                *record = Record { suspended: true, is_live: record.is_live, ..Record::default() };
+                events.push(about(EventName::RoleSuspended, step, "is suspended: neither judged nor repaired"));
+            }
+            return record.noted(events, now);
+        }
+        if std::mem::take(&mut record.suspended) {
+            events.push(about(EventName::RoleResumed, step, "is no longer suspended"));
+        }
+
+        match step.reason {
+            Some(Reason::Unknown) => {
+                if !std::mem::replace(&mut record.unknown, true) {
+                    events.push(about(
+                        EventName::ReadFailed,
+                        step,
+                        "could not be read: nothing is concluded from that",
+                    ));
+                }
+                return record.noted(events, now);
+            }
+            Some(Reason::RoleNotFound) => {
+                if !std::mem::replace(&mut record.not_found, true) {
+                    *record = Record { not_found: true, ..Record::default() };
+                    events.push(about(EventName::RoleNotFound, step, "does not exist, though a manifest names it"));
+                }
+                events.extend(record.reminder(step, now, told_before));
+                return record.noted(events, now);
+            }
+            _ => {}
+        }
+        if std::mem::take(&mut record.unknown) {
+            events.push(about(EventName::ReadRecovered, step, "can be read again"));
+        }
+        if std::mem::take(&mut record.not_found) {
+            events.push(about(EventName::RoleFound, step, "exists now"));
+        }
+        record.is_live = step.live.is_some();
+        events.extend(record.drift_events(step, now));
+        if step.action == Action::Blocked {
+            if record.blocked != step.reason {
+                record.blocked = step.reason;
+                events.push(blocked(step));
+            }
+        } else {
+            record.blocked = None;
+        }
+        events.extend(record.reminder(step, now, told_before && events.is_empty()));
+        record.noted(events, now)
+    }
+
+    /// Says that the controller wrote the desired document in place of `before`. `step` is the verdict of the
+    /// confirming read; where the drift was not told yet (it appeared since the last reading), it is told first.
+    pub(super) fn repaired(&mut self, step: &Step, before: Option<&LiveDocument>, now: Duration) -> Vec<Event> {
+        let mut events = self.observe(step, now);
+        let record = self.records.entry(step.target.clone()).or_default();
+        let since = record.drift.take().map_or(now, |drift| drift.since);
+        record.write_failed = None;
+        record.blocked = None;
+        record.is_live = true;
+        let seen_for = now.saturating_sub(since);
+        let did = match before {
+            Some(_) => "repaired: the document was replaced by what the manifest asks for",
+            None => "repaired: the policy was missing and is there again",
+        };
+        let mut event = about(EventName::DriftRepaired, step, &format!("{did}, {} after it was seen", span(seen_for)));
+        event.hint = None;
+        event.reason = None;
+        event.seen_for_seconds = Some(seen_for.as_secs_f64());
+        event.replaced = Some(before.map(LiveDocument::text).unwrap_or_default());
+        event.undo = Some(undo(&step.target, before));
+        events.push(event);
+        record.noted(events, now)
+    }
+
+    /// Says that a write, or the read before it, failed for the `attempts`th time in a row: at once where a
+    /// person must act, after a few tries where it may pass by itself.
+    pub(super) fn failed(&mut self, step: &Step, error: &IamError, attempts: u32, now: Duration) -> Vec<Event> {
+        let reason = Reason::Failed(error.class);
+        let record = self.records.entry(step.target.clone()).or_default();
+        if record.write_failed == Some(reason) || error.class.passes_by_itself() && attempts < QUIET_FAILURES {
+            return Vec::new();
+        }
+        record.write_failed = Some(reason);
+        let mut told = step.clone();
+        told.reason = Some(reason);
+        told.detail = Some(error.to_string());
+        record.noted(vec![blocked(&told)], now)
+    }
+
+    /// The drift of the policy is not the one for which writes failed before: they may be told anew.
+    pub(super) fn is_standing(&self, step: &Step) -> bool {
+        self.records
+            .get(&step.target)
+            .and_then(|record| record.drift.as_ref())
+            .is_some_and(|drift| Some(drift.kind) == step.drift && drift.changes == step.changes)
+    }
+
+    /// Forgets the policies that nobody asks for any more, and says so.
+    pub(super) fn release(&mut self, asked_for: &BTreeSet<Target>) -> Vec<Event> {
+        let gone: Vec<Target> = self.records.keys().filter(|target| !asked_for.contains(target)).cloned().collect();
+        let mut events = Vec::new();
+        for target in gone {
+            let Some(record) = self.records.remove(&target) else { continue };
+            let role_still_managed =
+                asked_for.iter().any(|other| other.role == target.role && other.account == target.account);
+            if !role_still_managed {
+                let message = sentence(&target, "is named by no manifest any more: it is left as it is");
+                events.push(addressed(EventName::RoleReleased, &target, message));
+            }
+            if record.is_live {
+                let message = sentence(
+                    &target,
+                    &format!(
+                        "still has the policy {}, which no manifest asks for any more: nothing was removed",
+                        target.policy
+                    ),
+                );
+                let hint = format!(
+                    "to remove it: aws iam delete-role-policy --role-name {} --policy-name {}",
+                    shell_word(target.role.as_str()),
+                    shell_word(target.policy.as_str())
+                );
+                events.push(Event { hint: Some(hint), ..addressed(EventName::PolicyOrphaned, &target, message) });
+            }
+        }
+        events
+    }
+}
+
+impl Record {
+    /// Whether something that was told still stands.
+    fn stands(&self) -> bool {
+        self.drift.is_some() || self.blocked.is_some() || self.not_found
+    }
+
+    fn noted(&mut self, events: Vec<Event>, now: Duration) -> Vec<Event> {
+        if !events.is_empty() {
+            self.last_told = now;
+        }
+        events
+    }
+
+    fn drift_events(&mut self, step: &Step, now: Duration) -> Option<Event> {
+        if !step.has_drifted() {
+            self.write_failed = None;
+            let ended = self.drift.take().filter(|_| !step.is_undecided())?;
+            let seen_for = now.saturating_sub(ended.since);
+            let said =
+                format!("is in sync again, {} after it drifted, without a write of this controller's", span(seen_for));
+            let mut event = about(EventName::DriftEnded, step, &said);
+            event.seen_for_seconds = Some(seen_for.as_secs_f64());
+            event.drift = Some(ended.kind.as_str());
+            return Some(event);
+        }
+        let kind = step.drift?;
+        match &mut self.drift {
+            None => {
+                self.drift = Some(StandingDrift { kind, changes: step.changes.clone(), since: now });
+                Some(about_drift(EventName::DriftDetected, step))
+            }
+            Some(standing) if standing.kind != kind || standing.changes != step.changes => {
+                standing.kind = kind;
+                standing.changes.clone_from(&step.changes);
+                self.write_failed = None;
+                Some(about_drift(EventName::DriftChanged, step))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn reminder(&self, step: &Step, now: Duration, nothing_new: bool) -> Option<Event> {
+        if !nothing_new || !self.stands() || now.saturating_sub(self.last_told) < REMINDER {
+            return None;
+        }
+        Some(match step.reason {
+            Some(Reason::RoleNotFound) => {
+                about(EventName::DriftStanding, step, "still does not exist, though a manifest names it")
+            }
+            _ if step.has_drifted() => about_drift(EventName::DriftStanding, step),
+            _ => about(EventName::DriftStanding, step, "is still held"),
+        })
+    }
+}
+
+/// `role R in account A …`, the way in which a message names whom it is about.
+fn sentence(target: &Target, what: &str) -> String {
+    match &target.account {
+        Some(account) => format!("role {} in account {account} {what}", target.role),
+        None => format!("role {} {what}", target.role),
+    }
+}
+
+fn addressed(name: EventName, target: &Target, message: String) -> Event {
+    Event {
+        account: target.account.as_ref().map(ToString::to_string),
+        role: Some(target.role.to_string()),
+        policy: Some(target.policy.to_string()),
+        ..Event::new(name, message)
+    }
+}
+
+/// An event about one policy, with all that the step knows.
+fn about(name: EventName, step: &Step, what: &str) -> Event {
+    let mut message = sentence(&step.target, what);
+    if let Some(detail) = &step.detail {
+        message.push_str(": ");
+        message.push_str(detail);
+    }
+    with_all_of(step, addressed(name, &step.target, message))
+}
+
+/// A drift: widened is about security, missing and narrowed are about access, each in its own words.
+fn about_drift(name: EventName, step: &Step) -> Event {
+    let Target { policy, .. } = &step.target;
+    let lost = || listed(&step.changes, Direction::Lost).unwrap_or_default();
+    let gained = || listed(&step.changes, Direction::Gained).unwrap_or_default();
+    let (alarm, what) = match step.drift {
+        Some(Drift::Missing) => ("ACCESS", format!("has no policy {policy}: no session can be opened through it")),
+        Some(Drift::Narrowed) if lost().is_empty() => {
+            ("ACCESS", format!("is denied in {policy} what Session Manager needs: {}", gained()))
+        }
+        Some(Drift::Narrowed) => ("ACCESS", format!("has lost what Session Manager needs from {policy}: {}", lost())),
+        Some(Drift::Widened) => {
+            ("SECURITY", format!("has gained more in {policy} than its manifest grants: {}", gained()))
+        }
+        _ if step.live.as_deref().is_some_and(|live| live.parsed().is_err()) => {
+            ("ACCESS and SECURITY", format!("has a document in {policy} that cannot be read as a policy"))
+        }
+        _ => ("ACCESS and SECURITY", format!("has lost from {policy}: {}; and gained: {}", lost(), gained())),
+    };
+    let news = match name {
+        EventName::DriftChanged => "drifted further: it ",
+        EventName::DriftStanding => "still stands as it was: it ",
+        _ => "",
+    };
+    let next = match step.action {
+        Action::Put => "it is being repaired",
+        Action::None => "it is only told, not repaired (mode observe)",
+        Action::Blocked => "it is not repaired",
+    };
+    let message = format!("{alarm}: {}; {next}", sentence(&step.target, &format!("{news}{what}")));
+    with_all_of(step, addressed(name, &step.target, message))
+}
+
+fn with_all_of(step: &Step, event: Event) -> Event {
+    Event {
+        mode: Some(step.mode.as_str()),
+        drift: step.drift.filter(|_| step.has_drifted()).map(Drift::as_str),
+        gained: listed(&step.changes, Direction::Gained),
+        lost: listed(&step.changes, Direction::Lost),
+        reason: step.reason.map(Reason::as_str),
+        hint: step.reason.map(|reason| reason.hint().to_owned()),
+        manifest: Some(step.manifest.clone()),
+        ..event
+    }
+}
+
+fn blocked(step: &Step) -> Event {
+    let why = step.reason.map_or("it is held", Reason::explanation);
+    about(EventName::DriftBlocked, step, &format!("is not repaired: {why}"))
+}
+
+/// What was gained or lost, as one line; `None` where nothing was. A hostile document may differ in thousands of
+/// places: nobody reads beyond the first few.
+fn listed(changes: &[Change], direction: Direction) -> Option<String> {
+    const LONGEST: usize = 2_000;
+    let mut list = String::new();
+    let mut left_out = 0;
+    for change in changes.iter().filter(|change| change.change == direction) {
+        let summary = change.summary();
+        if !list.is_empty() && list.len() + summary.len() > LONGEST {
+            left_out += 1;
+            continue;
+        }
+        if !list.is_empty() {
+            list.push_str("; ");
+        }
+        list.extend(summary.chars().take(LONGEST));
+    }
+    if left_out > 0 {
+        list.push_str(&format!("; and {left_out} more"));
+    }
+    (!list.is_empty()).then_some(list)
+}
+
+/// The AWS CLI line that puts back what stood there before a write.
+fn undo(target: &Target, before: Option<&LiveDocument>) -> String {
+    let (role, policy) = (shell_word(target.role.as_str()), shell_word(target.policy.as_str()));
+    match before {
+        None => format!("aws iam delete-role-policy --role-name {role} --policy-name {policy}"),
+        Some(document) => {
+            let text = document.text();
+            let compact = serde_json::from_str::<serde_json::Value>(&text).map_or(text, |value| value.to_string());
+            format!(
+                "aws iam put-role-policy --role-name {role} --policy-name {policy} --policy-document {}",
+                shell_word(&compact)
+            )
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The catalogue of log events: what alerts may rely on.
+//!
+//! What must stay true: `docs/log-events.md` lists exactly these names (a test holds it), and a name, once
+//! released, keeps its meaning.
+
+use std::fmt;
+
+macro_rules! catalogue {
+    ($($variant:ident, $name:literal, $severity:ident, $says:literal;)*) => {
+        /// The stable name of an event, in the field `event`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum EventName {
+            $(#[doc = $says] $variant,)*
+        }
+
+        impl EventName {
+            /// Every event that the program can emit.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name as it stands in the field `event`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The level under which it is told.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity),* }
+            }
+
+            /// When it is told, for the documentation.
+            #[must_use]
+            pub fn says(self) -> &'static str {
+                match self { $(Self::$variant => $says),* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    DriftDetected, "drift.detected", Warn, "A live policy departs from its manifest. Told once, in every mode; `mode` says whether it will be repaired.";
+    DriftChanged, "drift.changed", Warn, "A drift that was told departs in another way now.";
+    DriftRepaired, "drift.repaired", Info, "The controller wrote the desired document. `seen_for_seconds` says how long the drift had been seen, `replaced` holds the document that was replaced, `undo` the AWS CLI line that would put it back.";
+    DriftEnded, "drift.ended", Info, "A drift is gone without a write of the controller's.";
+    DriftBlocked, "drift.blocked", Warn, "A role is not as its manifest wants it, and the controller must not or cannot write. `reason` says why, `hint` what to do.";
+    DriftStanding, "drift.standing", Warn, "Daily reminder: the drift, the block or the missing role still stands.";
+    RoleNotFound, "role.not_found", Warn, "A manifest names a role that does not exist in the account.";
+    RoleFound, "role.found", Info, "A role that was not there exists now.";
+    RoleReleased, "role.released", Info, "No manifest names the role any more: it is left as it is.";
+    RoleSuspended, "role.suspended", Warn, "A manifest says to leave the role alone (`suspend: true`).";
+    RoleResumed, "role.resumed", Info, "The role is no longer suspended.";
+    PolicyOrphaned, "policy.orphaned", Warn, "A policy that a manifest used to ask for is still on the role: nothing was removed.";
+    ManifestRejected, "manifest.rejected", Warn, "A file has a fault and is not in force; its last good version, where there is one, stays so. One event for each fault.";
+    ManifestAccepted, "manifest.accepted", Info, "A new version of a file is in force.";
+    ManifestRemoved, "manifest.removed", Info, "A file is gone; the roles that only it names are released.";
+    ReadFailed, "read.failed", Warn, "IAM could not be read, for the account or for one role: nothing is concluded and nothing is written from it.";
+    ReadRecovered, "read.recovered", Info, "IAM can be read again.";
+    ReadDegraded, "read.degraded", Warn, "The bulk read is denied: roles are read one by one, which costs two calls for each.";
+    ReadRestored, "read.restored", Info, "The bulk read is allowed again.";
+    ControllerStarted, "controller.started", Info, "The daemon begins its work on an account.";
+    ControllerStopped, "controller.stopped", Info, "The daemon has finished its writes in flight and ends.";
+    ControllerSuspended, "controller.suspended", Warn, "The kill switch is on: nothing is written anywhere.";
+    ControllerResumed, "controller.resumed", Info, "The kill switch is off again.";
+    ManifestsVanished, "manifests.vanished", Warn, "The directory of manifests is gone, cannot be read or holds no manifest. Where it is gone, what was in force stays in force.";
+    ManifestsReturned, "manifests.returned", Info, "The directory of manifests can be read again.";
+    WatchDegraded, "watch.degraded", Warn, "The system does not tell of changed files: they are looked at on a timer instead.";
+    WatchRestored, "watch.restored", Info, "Changed files are told of again.";
+}
+
+/// How loud an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Somebody should look.
+    Warn,
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// One event: a sentence for people, and fields for machines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Which event it is.
+    pub name: EventName,
+    /// What happened, to which role in which account, because of what.
+    pub message: String,
+    /// The next step, where there is one.
+    pub hint: Option<String>,
+    /// The account.
+    pub account: Option<String>,
+    /// The role.
+    pub role: Option<String>,
+    /// The inline policy.
+    pub policy: Option<String>,
+    /// `enforce` or `observe`.
+    pub mode: Option<&'static str>,
+    /// The kind of drift.
+    pub drift: Option<&'static str>,
+    /// What the live policy has and should not.
+    pub gained: Option<String>,
+    /// What the live policy should have and has not.
+    pub lost: Option<String>,
+    /// Why, as a stable word.
+    pub reason: Option<&'static str>,
+    /// How long the drift had been seen.
+    pub seen_for_seconds: Option<f64>,
+    /// The document that was replaced; empty where there was none.
+    pub replaced: Option<String>,
+    /// The AWS CLI line that would put the old state back.
+    pub undo: Option<String>,
+    /// The manifest by its `metadata.name`, or the file.
+    pub manifest: Option<String>,
+    /// The line of a fault.
+    pub line: Option<u64>,
+    /// The column of a fault.
+    pub column: Option<u64>,
+    /// The key's path of a fault.
+    pub path: Option<String>,
+}
+
+impl Event {
+    /// An event with nothing but its sentence.
+    #[must_use]
+    pub fn new(name: EventName, message: impl Into<String>) -> Self {
+        Self {
+            name,
+            message: message.into(),
+            hint: None,
+            account: None,
+            role: None,
+            policy: None,
+            mode: None,
+            drift: None,
+            gained: None,
+            lost: None,
+            reason: None,
+            seen_for_seconds: None,
+            replaced: None,
+            undo: None,
+            manifest: None,
+            line: None,
+            column: None,
+            path: None,
+        }
+    }
+}
+
+/// Tells the event in the log.
+pub fn emit(event: &Event) {
+    macro_rules! tell {
+        ($level:expr) => {
+            tracing::event!(
+                $level,
+                event = event.name.as_str(),
+                account = event.account.as_deref(),
+                role = event.role.as_deref(),
+                policy = event.policy.as_deref(),
+                mode = event.mode,
+                drift = event.drift,
+                gained = event.gained.as_deref(),
+                lost = event.lost.as_deref(),
+                reason = event.reason,
+                seen_for_seconds = event.seen_for_seconds,
+                replaced = event.replaced.as_deref(),
+                undo = event.undo.as_deref(),
+                manifest = event.manifest.as_deref(),
+                line = event.line,
+                column = event.column,
+                path = event.path.as_deref(),
+                hint = event.hint.as_deref(),
+                message = event.message.as_str(),
+            )
+        };
+    }
+    match event.name.severity() {
+        Severity::Info => tell!(tracing::Level::INFO),
+        Severity::Warn => tell!(tracing::Level::WARN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the documentation; `UPDATE_DOCS=1 cargo test` writes it.
+    fn table() -> String {
+        let mut table = String::from("| `event` | level | when |\n|---|---|---|\n");
+        for name in EventName::ALL {
+            let level = match name.severity() {
+                Severity::Info => "INFO",
+                Severity::Warn => "WARN",
+            };
+            table.push_str(&format!("| `{name}` | {level} | {} |\n", name.says()));
+        }
+        table
+    }
+
+    #[test]
+    fn the_documentation_lists_exactly_the_events_that_can_be_emitted() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/log-events.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (start, end) = ("<!-- events: begin -->\n", "<!-- events: end -->");
+        let (before, rest) = page.split_once(start).unwrap();
+        let (_, after) = rest.split_once(end).unwrap();
+        let expected = format!("{before}{start}{}{end}{after}", table());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        assert!(page == expected, "run UPDATE_DOCS=1 cargo test --lib the_documentation_lists");
+    }
+
+    #[test]
+    fn event_names_are_unique() {
+        let names: std::collections::BTreeSet<_> = EventName::ALL.iter().map(|name| name.as_str()).collect();
+        assert_eq!(names.len(), EventName::ALL.len());
+    }
+}
