@@ -24,9 +24,15 @@
 //! | [`sandbox`] | an IAM endpoint inside the process | the controller |
 //! | [`cli`] | one file a command; the only printing | – |
 
+pub mod cli;
+pub mod controller;
 pub mod iam;
+pub mod inventory;
 pub mod manifest;
 pub mod names;
+pub mod plan;
 pub mod policy;
 pub mod sandbox;
+pub mod telemetry;
+mod text;
 pub mod watch;

@@ -1,2 +1,26 @@
-//! x
-fn main() {}
+//! `ssm-role-controller`: see the library's documentation, and `ssm-role-controller --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ssm_role_controller::cli::{self, Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return cli::usage(&error),
+    };
+    let global = &arguments.global;
+    ssm_role_controller::telemetry::init(global.log_format);
+    let ended = match &arguments.command {
+        Command::Validate => cli::validate::validate(global),
+        Command::Render(filter) => cli::render::render(global, filter),
+        Command::Plan { output, filter } => cli::block_on(cli::plan::plan(global, *output, filter)),
+        Command::Apply(filter) => cli::block_on(cli::apply::apply(global, filter)),
+        Command::Run => cli::block_on(cli::run::run(global)),
+        Command::Schema => cli::schema::schema(),
+        Command::Demo => cli::block_on(cli::demo::demo(global)),
+        Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(*listen)),
+    };
+    cli::exit_code(ended)
+}

@@ -1,0 +1,234 @@
+//! The command line: one file a command, and the only room that prints.
+//!
+//! What must stay true: data goes to standard output, faults and logs to standard error, and the exit status
+//! says what the table in the README says.
+
+pub mod apply;
+pub mod demo;
+pub mod plan;
+pub mod render;
+pub mod run;
+pub mod sandbox;
+pub mod schema;
+mod survey;
+pub mod validate;
+
+use std::{
+    future::Future,
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    manifest::{Fault, ManifestSet},
+    names::{AccountId, RoleName},
+    telemetry::LogFormat,
+    watch,
+};
+
+/// Keeps existing IAM roles able to use Session Manager, as manifests in Git say, and nothing more.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes, before or after its name.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The directory of manifests
+    #[arg(long, global = true, value_name = "DIR", default_value = "config", env = "SSM_ROLE_CONTROLLER_CONFIG")]
+    pub config: PathBuf,
+    /// The file that holds the ControllerConfiguration, outside the reach of those who write manifests
+    #[arg(long, global = true, value_name = "FILE")]
+    pub controller_config: Option<PathBuf>,
+    /// Write nothing, whatever the manifests say
+    #[arg(long, global = true)]
+    pub observe: bool,
+    /// How lines of log look (default: text on a terminal, json elsewhere)
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every fault of every manifest, offline
+    Validate,
+    /// Print the policy documents as JSON, offline
+    Render(Filter),
+    /// Read IAM and show each drift; writes nothing, ever
+    Plan {
+        /// How the plan is printed
+        #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+        /// Which roles
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// One pass: repair what has drifted, then end
+    Apply(Filter),
+    /// The daemon: watch the manifests and IAM, tell drift and repair it, until SIGTERM or SIGINT
+    Run,
+    /// Print the JSON Schema of the manifests, for editors
+    Schema,
+    /// Show it all without an AWS account: an IAM endpoint in the process, roles that drift, repairs
+    Demo,
+    /// The demo's IAM endpoint alone
+    Sandbox {
+        /// Where to listen; port 0 takes a free one
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4566")]
+        listen: SocketAddr,
+    },
+}
+
+/// Which of the managed roles a command is about.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Filter {
+    /// Only this role
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<RoleName>,
+    /// Only this account
+    #[arg(long, value_name = "ID")]
+    pub account: Option<AccountId>,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// The stable document.
+    Json,
+}
+
+/// How a command ended, where it ended without an error that is still to be told.
+pub type Ended = anyhow::Result<u8>;
+
+/// Everything is as it should be.
+pub(crate) const OK: u8 = 0;
+/// A fault, a failure, or a wrong command line.
+pub(crate) const FAILED: u8 = 1;
+/// Drift was found.
+pub(crate) const DRIFT: u8 = 2;
+
+/// Prints what clap has to say: help and version succeed, a wrong command line is an error like any other.
+#[must_use]
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // Where even this cannot be printed there is nobody left to tell.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { FAILED } else { OK })
+}
+
+/// Tells an error on standard error, and turns the end of a command into its exit status.
+#[must_use]
+pub fn exit_code(ended: Ended) -> ExitCode {
+    match ended {
+        Ok(status) => ExitCode::from(status),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(FAILED),
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Runs an asynchronous command to its end.
+pub fn block_on<F: Future<Output = Ended>>(command: F) -> Ended {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot be started")?;
+    let ended = runtime.block_on(command);
+    // File work that hangs on a dead mount must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Whoever read standard output has gone: not worth a word.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Prints data.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Prints a fault or a remark, on standard error.
+pub(crate) fn complain(text: &str) {
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The manifests, for the commands that refuse to go on while there is any fault. `None` where there was one: all
+/// of them were told.
+pub(crate) fn faultless_manifests(global: &Global) -> anyhow::Result<Option<ManifestSet>> {
+    let loaded = watch::load(&global.config, global.controller_config.as_deref())?;
+    if loaded.faults.is_empty() {
+        return Ok(Some(loaded.set));
+    }
+    tell_faults(&loaded.faults);
+    Ok(None)
+}
+
+/// Prints every fault, and how many there are.
+pub(crate) fn tell_faults(faults: &[Fault]) {
+    for fault in faults {
+        complain(&format!("{fault}\n"));
+    }
+    complain(&match faults.len() {
+        1 => "1 fault".to_owned(),
+        several => format!("{several} faults"),
+    });
+}
+
+impl Filter {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.role.is_none() && self.account.is_none()
+    }
+
+    /// What the filter names, for a message.
+    pub(crate) fn in_words(&self) -> String {
+        match (&self.role, &self.account) {
+            (Some(role), Some(account)) => format!("the role {role} in account {account}"),
+            (Some(role), None) => format!("the role {role}"),
+            (None, Some(account)) => format!("account {account}"),
+            (None, None) => "any role".to_owned(),
+        }
+    }
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+pub(crate) fn until_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let shutdown = CancellationToken::new();
+    let token = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(shutdown)
+}

@@ -1,0 +1,192 @@
+//! `plan`: reads IAM and shows each drift. Writes nothing, ever: it holds no code that could.
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{
+    DRIFT, Ended, FAILED, Filter, Global, OK, Output, print,
+    survey::{Survey, survey, tell_failure},
+};
+use crate::{
+    iam::{Caller, IamError, Reader, SdkIam},
+    inventory::Inventory,
+    manifest::{ManifestSet, Mode},
+    names::AccountId,
+    plan::{self, Action, Circumstances, Reason, Step, Summary},
+    policy::compare::{Change, Direction, Drift},
+    text::printable,
+};
+
+/// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins.
+///
+/// # Errors
+///
+/// Where the command line asks for what no manifest names, or standard output cannot be written.
+pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
+    let Some(Survey { iam, manifests, caller }) = survey(global, filter, Instant::now()).await? else {
+        return Ok(FAILED);
+    };
+    let steps = match caller {
+        Ok(caller) => steps(iam, &manifests, &caller, global.observe).await,
+        Err(error) => {
+            tell_failure(&error);
+            unread(&manifests, &error)
+        }
+    };
+    print(&match output {
+        Output::Json => serde_json::to_string_pretty(&Report::of(&steps))?,
+        Output::Text => text(&steps),
+    })?;
+    Ok(status(&steps))
+}
+
+/// Reads the account and judges every managed policy.
+async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_only: bool) -> Vec<Step> {
+    let circumstances = Circumstances {
+        account: Some(caller.account.clone()),
+        own_role: caller.role(),
+        observe_only,
+        suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+    };
+    let desired = manifests.desired(&caller.account, caller.partition().as_ref());
+    let asked = plan::asked_for(&desired);
+    let inventory = if asked.is_empty() {
+        Inventory::default()
+    } else {
+        let reader = Reader::new(std::sync::Arc::new(iam), caller.account.clone());
+        match reader.read(&asked).await {
+            Ok((inventory, _)) => inventory,
+            Err(error) => {
+                tell_failure(&error);
+                Inventory::unknown(&asked, &error.to_string())
+            }
+        }
+    };
+    let mut steps = plan::plan(&desired, &inventory, &circumstances);
+    steps.extend(plan::mismatched(manifests, &caller.account));
+    steps
+}
+
+/// Every managed role is unknown, since nobody knows whose credentials these are.
+pub(crate) fn unread(manifests: &ManifestSet, error: &IamError) -> Vec<Step> {
+    let all = manifests.permissions().iter().map(AsRef::as_ref);
+    plan::unjudged(all, Reason::Unknown, Some(&error.to_string()), manifests.default_mode())
+}
+
+/// The exit status: an undecided role is an error, a drift is a drift; suspended roles count neither way.
+fn status(steps: &[Step]) -> u8 {
+    if steps.iter().any(Step::is_undecided) {
+        FAILED
+    } else if steps.iter().any(Step::has_drifted) {
+        DRIFT
+    } else {
+        OK
+    }
+}
+
+/// The stable document of `plan -o json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    steps: Vec<StepReport<'a>>,
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct StepReport<'a> {
+    account: Option<&'a AccountId>,
+    role: &'a str,
+    policy: &'a str,
+    mode: Mode,
+    action: Action,
+    drift: Option<Drift>,
+    reason: Option<Reason>,
+    diff: &'a [Change],
+}
+
+impl<'a> Report<'a> {
+    fn of(steps: &'a [Step]) -> Self {
+        let reported = steps.iter().map(|step| StepReport {
+            account: step.target.account.as_ref(),
+            role: step.target.role.as_str(),
+            policy: step.target.policy.as_str(),
+            mode: step.mode,
+            action: step.action,
+            drift: step.drift,
+            reason: step.reason,
+            diff: &step.changes,
+        });
+        Self { steps: reported.collect(), summary: Summary::of(steps) }
+    }
+}
+
+/// The plan for a person: what is not in sync, and what is only worded differently.
+pub(crate) fn text(steps: &[Step]) -> String {
+    let mut text = String::new();
+    for step in steps.iter().filter(|step| !step.is_in_sync() || step.drift.is_some()) {
+        text.push_str(&paragraph(step));
+        text.push('\n');
+    }
+    text.push_str(&closing(steps));
+    text
+}
+
+fn paragraph(step: &Step) -> String {
+    let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
+    let drift = match (step.drift, step.action) {
+        (Some(Drift::Cosmetic), _) => "cosmetic: the same meaning in other words, in sync".to_owned(),
+        (Some(drift), Action::Put) => format!("{drift}, to be repaired"),
+        (Some(drift), Action::None) => format!("{drift}, only told"),
+        (Some(drift), Action::Blocked) => format!("{drift}, blocked"),
+        (None, Action::Blocked) => "blocked".to_owned(),
+        (None, _) => "left alone".to_owned(),
+    };
+    let mut text = format!(
+        "role {}, policy {} (account {account}, manifest {}): {drift}\n",
+        step.target.role, step.target.policy, step.manifest
+    );
+    if step.has_drifted() {
+        for change in &step.changes {
+            let sign = match change.change {
+                Direction::Lost => '-',
+                Direction::Gained => '+',
+            };
+            text.push_str(&format!("  {sign} {}\n", printable(&change.summary())));
+        }
+    }
+    if let Some(Err(why)) = step.live.as_ref().map(|live| live.parsed()) {
+        text.push_str(&format!("  the live document cannot be read as a policy: {}\n", printable(why)));
+    }
+    if let Some(reason) = step.reason {
+        text.push_str(&format!("  {reason}: {}\n", reason.explanation()));
+        if let Some(detail) = &step.detail {
+            text.push_str(&format!("  {}\n", printable(detail)));
+        }
+        text.push_str(&format!("  hint: {}\n", reason.hint()));
+    }
+    text
+}
+
+fn closing(steps: &[Step]) -> String {
+    let summary = Summary::of(steps);
+    let mut counts = vec![format!("{} in sync", summary.in_sync)];
+    let suspended = steps.iter().filter(|step| step.is_suspended()).count();
+    for (count, what) in [
+        (summary.cosmetic, "cosmetic"),
+        (summary.missing, "missing"),
+        (summary.narrowed, "narrowed"),
+        (summary.widened, "widened"),
+        (summary.altered, "altered"),
+        (summary.blocked, "blocked"),
+        (suspended, "suspended"),
+    ] {
+        if count > 0 {
+            counts.push(format!("{count} {what}"));
+        }
+    }
+    let legend = if steps.iter().any(Step::has_drifted) {
+        "(- what the role has lost, + what it has gained, against its manifest)\n"
+    } else {
+        ""
+    };
+    format!("{legend}{}\n", counts.join(", "))
+}

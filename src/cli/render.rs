@@ -1,0 +1,59 @@
+//! `render`: the policy documents as JSON, offline.
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Ended, FAILED, Filter, Global, OK, faultless_manifests, print};
+use crate::names::{AccountId, PolicyName, RoleName};
+
+/// One policy as it would be written.
+#[derive(Serialize)]
+struct Rendered {
+    account: Option<AccountId>,
+    role: RoleName,
+    policy: PolicyName,
+    document: Box<RawValue>,
+}
+
+/// Prints a list of every managed role's policy document, as it would be sent to IAM.
+///
+/// # Errors
+///
+/// Where a document depends on an account that nobody names, or the command line asks for what no manifest is about.
+pub fn render(global: &Global, filter: &Filter) -> Ended {
+    let Some(mut manifests) = faultless_manifests(global)? else { return Ok(FAILED) };
+    manifests.narrow(filter.role.as_ref(), filter.account.as_ref(), filter.account.as_ref());
+    anyhow::ensure!(
+        manifests.role_count() > 0 || filter.is_empty(),
+        "no manifest is about {}\nhint: `render` without a filter lists the roles that manifests name",
+        filter.in_words()
+    );
+    let mut rendered = Vec::new();
+    for manifest in manifests.permissions() {
+        let account = manifest.account.as_ref().or(filter.account.as_ref());
+        let partition = manifest.partition.clone().unwrap_or_default();
+        let document = manifest.settings.document_offline(account, &partition).with_context(|| {
+            format!(
+                "the document of {} ({}) depends on the account, and none is named\n\
+                 hint: say accountId in the manifest, or --account on the command line",
+                manifest.name, manifest.place
+            )
+        })?;
+        for role in &manifest.roles {
+            rendered.push(Rendered {
+                account: account.cloned(),
+                role: role.clone(),
+                policy: manifest.policy_name.clone(),
+                document: RawValue::from_string(document.as_str().to_owned())?,
+            });
+        }
+    }
+    rendered.sort_by(|one, other| {
+        (&one.account, &one.role, &one.policy).cmp(&(&other.account, &other.role, &other.policy))
+    });
+    rendered
+        .dedup_by(|one, other| (&one.account, &one.role, &one.policy) == (&other.account, &other.role, &other.policy));
+    print(&serde_json::to_string_pretty(&rendered)?)?;
+    Ok(OK)
+}

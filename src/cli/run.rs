@@ -1,0 +1,121 @@
+//! `run`: the daemon. Files in, a controller at work, events out.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, Global, OK, until_signal};
+use crate::{
+    controller::{Controller, Options},
+    iam::{Iam, SdkIam},
+    manifest::{ManifestSet, Verdict},
+    telemetry::{Event, EventName, emit},
+    watch::{Change, Notice, Watcher},
+};
+
+/// How often the files are read where nothing told of a change.
+const TICK: Duration = Duration::from_secs(10);
+
+/// Watches the manifests and IAM until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// Where the manifests cannot be read at the start, where the ControllerConfiguration has a fault, or where nothing
+/// is good.
+pub async fn run(global: &Global) -> Ended {
+    let shutdown = until_signal()?;
+    let options = Options { observe_only: global.observe, seed: fastrand::u64(..), ..Options::default() };
+    keep(SdkIam::from_environment().await, global, options, shutdown).await?;
+    Ok(OK)
+}
+
+/// Keeps the roles as the manifests say until `shutdown`: the daemon, whatever stands behind `iam`.
+pub(super) async fn keep<I: Iam>(
+    iam: I,
+    global: &Global,
+    options: Options,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let started = Watcher::start(&global.config, global.controller_config.as_deref(), TICK).await;
+    let (mut watcher, first) = started.context("the manifests cannot be read")?;
+    tell(&first);
+    let set = fit_to_start(first.verdict)?;
+    let (sender, manifests) = watch::channel(set);
+    let watching = tokio::spawn(async move {
+        loop {
+            let change = watcher.changed().await;
+            tell(&change);
+            if let Some(verdict) = change.verdict {
+                sender.send_replace(verdict.set);
+            }
+        }
+    });
+    notify_service_manager(&[NotifyState::Ready]);
+    let stopping = shutdown.clone();
+    let kept = tokio::select! {
+        () = Controller::new(iam, manifests, options).run(shutdown) => Ok(()),
+        // A controller that no longer hears of its manifests must not go on as if they stood.
+        ended = watching => Err(anyhow::anyhow!("the watching of the manifests ended: {:?}", ended.err().map(|e| e.to_string()))),
+    };
+    stopping.cancel();
+    notify_service_manager(&[NotifyState::Stopping]);
+    kept
+}
+
+/// The manifests to start with: what is good. Told faults are refused only where they leave no ground to stand on.
+fn fit_to_start(verdict: Option<Verdict>) -> anyhow::Result<Arc<ManifestSet>> {
+    let verdict = verdict.context("the manifests were not read")?;
+    anyhow::ensure!(
+        !verdict.rejected.iter().any(|rejected| rejected.is_configuration),
+        "the ControllerConfiguration has a fault, and nothing is done on a guess\nhint: `validate` shows the fault in full"
+    );
+    anyhow::ensure!(
+        !verdict.set.permissions().is_empty() || verdict.set.configuration().is_some(),
+        "no manifest is good\nhint: `validate` shows every fault in full"
+    );
+    Ok(verdict.set)
+}
+
+/// Tells what happened to the files.
+fn tell(change: &Change) {
+    for notice in &change.notices {
+        let name = match notice {
+            Notice::Polling(_) => EventName::WatchDegraded,
+            Notice::Watching => EventName::WatchRestored,
+            Notice::Vanished(_) | Notice::Empty => EventName::ManifestsVanished,
+            Notice::Returned => EventName::ManifestsReturned,
+        };
+        emit(&Event::new(name, notice.to_string()));
+    }
+    let Some(verdict) = &change.verdict else { return };
+    for rejected in &verdict.rejected {
+        let stands =
+            if rejected.in_force { "its last good version stays in force" } else { "nothing of this file is in force" };
+        for fault in &rejected.faults {
+            emit(&Event {
+                manifest: Some(rejected.file.clone()),
+                line: u64::try_from(fault.place.line).ok(),
+                column: u64::try_from(fault.place.column).ok(),
+                path: Some(fault.path.clone()).filter(|path| !path.is_empty()),
+                hint: fault.hint.clone(),
+                ..Event::new(EventName::ManifestRejected, format!("{}; {stands}", fault.headline()))
+            });
+        }
+    }
+    for (names, name, what) in [
+        (&verdict.accepted, EventName::ManifestAccepted, "is in force"),
+        (&verdict.removed, EventName::ManifestRemoved, "is gone: what only it asked for is released"),
+    ] {
+        for file in names {
+            emit(&Event { manifest: Some(file.clone()), ..Event::new(name, format!("{file} {what}")) });
+        }
+    }
+}
+
+/// Tells systemd how it stands; nobody listens elsewhere.
+fn notify_service_manager(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
+}

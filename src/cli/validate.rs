@@ -1,0 +1,20 @@
+//! `validate`: every fault of every manifest, offline.
+
+use super::{Ended, FAILED, Global, OK, print, tell_faults};
+use crate::watch;
+
+/// Prints every fault; exit status 1 where there is one.
+///
+/// # Errors
+///
+/// Where standard output cannot be written.
+pub fn validate(global: &Global) -> Ended {
+    let loaded = watch::load(&global.config, global.controller_config.as_deref())?;
+    if !loaded.faults.is_empty() {
+        tell_faults(&loaded.faults);
+        return Ok(FAILED);
+    }
+    let (manifests, roles) = (loaded.set.permissions().len(), loaded.set.role_count());
+    print(&format!("{}: no faults in {manifests} manifests about {roles} roles", global.config.display()))?;
+    Ok(OK)
+}

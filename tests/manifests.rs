@@ -1,0 +1,336 @@
+//! What a set of manifests means together, and what stays in force from one save to the next.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
+use std::{path::Path, time::Instant};
+
+use ssm_role_controller::{
+    manifest::{Fault, Files, ManifestSet, Mode, Parsed, Standing, Verdict, parse, schema},
+    names::{AccountId, PolicyName, RoleName},
+    watch::load,
+};
+
+const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/";
+
+fn account(text: &str) -> AccountId {
+    text.parse().unwrap()
+}
+
+fn manifest(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata:\n  name: {name}\nspec: {{{spec}}}\n---\n"
+    )
+}
+
+fn settings(spec: &str) -> String {
+    format!(
+        "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata:\n  name: c\nspec: {{{spec}}}\n"
+    )
+}
+
+fn with_key(key: &str) -> String {
+    format!("sessionPreferences: {{kmsKeyId: \"{KEY}{key}\"}}")
+}
+
+fn set(files: &[(&str, String)]) -> (ManifestSet, Vec<Fault>) {
+    let parsed: Vec<Parsed> = files.iter().map(|(name, text)| parse(name, text.as_bytes())).collect();
+    ManifestSet::of(&parsed, None)
+}
+
+fn told(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
+}
+
+fn key(role: &str) -> (RoleName, PolicyName) {
+    (role.parse().unwrap(), PolicyName::customary())
+}
+
+#[test]
+fn the_demos_manifests_have_no_fault() {
+    let loaded = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), None).unwrap();
+    assert!(loaded.faults.is_empty(), "{}", told(&loaded.faults));
+    let desired = loaded.set.desired(&account("111122223333"), None);
+    let roles: Vec<String> = desired.policies.keys().map(|(role, _)| role.to_string()).collect();
+    assert_eq!(roles, ["bastion", "batch-worker", "build-agent", "legacy-app", "web-canary", "web-server"]);
+    assert_eq!(desired.policies[&key("legacy-app")].mode, Mode::Observe);
+    assert!(loaded.set.configuration().is_some());
+}
+
+#[test]
+fn the_schema_describes_both_kinds_for_editors() {
+    let schema = schema();
+    let kinds: Vec<&str> = schema["oneOf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kind| kind["properties"]["kind"]["const"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["SessionManagerPermissions", "ControllerConfiguration"]);
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+}
+
+#[test]
+fn a_manifest_counts_where_its_account_is_the_one_that_is_asked_for_or_is_not_named() {
+    let (set, faults) = set(&[(
+        "a.yaml",
+        manifest("here", "roles: [a], accountId: \"111122223333\"")
+            + &manifest("there", "roles: [b], accountId: \"444455556666\"")
+            + &manifest("any", "roles: [c], suspend: true"),
+    )]);
+    assert!(faults.is_empty(), "{}", told(&faults));
+    let here = account("111122223333");
+    let desired = set.desired(&here, None);
+    assert_eq!(desired.policies.keys().cloned().collect::<Vec<_>>(), [key("a"), key("c")]);
+    assert!(desired.policies[&key("c")].suspended && !desired.policies[&key("a")].suspended);
+    assert_eq!(set.elsewhere(&here).map(|other| other.name.as_str()).collect::<Vec<_>>(), ["there"]);
+}
+
+#[test]
+fn manifests_that_agree_about_a_role_are_fine_and_the_suspended_one_wins() {
+    let (set, faults) = set(&[
+        ("a.yaml", manifest("a", "roles: [web]")),
+        ("b.yaml", manifest("b", "roles: [WEB], suspend: true, mode: enforce")),
+    ]);
+    assert!(faults.is_empty(), "{}", told(&faults));
+    let desired = set.desired(&account("111122223333"), None);
+    let policy = &desired.policies[&key("web")];
+    assert_eq!((desired.policies.len(), policy.suspended, &policy.conflict), (1, true, &None));
+}
+
+#[test]
+fn manifests_that_disagree_about_a_role_are_both_told_and_the_policy_is_held() {
+    let (set, faults) = set(&[
+        ("a.yaml", manifest("a", &format!("roles: [web, x, y, z], {}", with_key("a")))),
+        ("b.yaml", manifest("b", &format!("roles: [web, X, y, z, other], {}", with_key("b")))),
+        ("c.yaml", manifest("c", "roles: [other], policyName: Another")),
+    ]);
+    insta::assert_snapshot!(told(&faults), @r"
+    a.yaml:4:9: `b` (b.yaml:4) wants the policy `SessionManagerPermissions` of `web`, `x`, `y` and 1 more with other settings: it is held
+       at metadata.name
+       |
+     4 |   name: a
+       |         ^
+    hint: name the role in one of the two only, let them agree, or give one another `policyName`
+
+    b.yaml:4:9: `a` (a.yaml:4) wants the policy `SessionManagerPermissions` of `web`, `X`, `y` and 1 more with other settings: it is held
+       at metadata.name
+       |
+     4 |   name: b
+       |         ^
+    hint: name the role in one of the two only, let them agree, or give one another `policyName`
+    ");
+    let desired = set.desired(&account("111122223333"), None);
+    insta::assert_snapshot!(desired.policies[&key("web")].conflict.as_deref().unwrap(), @"`a` (a.yaml:4) and `b` (b.yaml:4) want it differently");
+    assert_eq!(desired.policies[&key("other")].conflict, None);
+}
+
+#[test]
+fn differing_modes_are_a_conflict_too_and_the_default_mode_counts() {
+    let files = |default: &str| {
+        set(&[
+            ("a.yaml", manifest("a", "roles: [web]")),
+            ("b.yaml", manifest("b", "roles: [web], mode: observe")),
+            ("c.yaml", settings(default)),
+        ])
+    };
+    let (set, faults) = files("defaultMode: enforce");
+    assert_eq!(faults.len(), 2, "{}", told(&faults));
+    assert!(faults[0].message.contains("in another mode"));
+    assert!(set.desired(&account("111122223333"), None).policies[&key("web")].conflict.is_some());
+    assert!(files("defaultMode: observe").1.is_empty());
+}
+
+#[test]
+fn a_manifest_without_account_may_meet_any_other_and_differing_accounts_never_meet() {
+    let spec = |id: &str, name: &str| format!("roles: [web], accountId: \"{id}\", {}", with_key(name));
+    let apart =
+        [("a.yaml", manifest("a", &spec("111122223333", "a"))), ("b.yaml", manifest("b", &spec("444455556666", "b")))];
+    assert!(set(&apart).1.is_empty());
+    let mut files = apart.to_vec();
+    files.push(("c.yaml", manifest("c", &format!("roles: [web], {}", with_key("a")))));
+    let (set, faults) = set(&files);
+    let files: Vec<&str> = faults.iter().map(|fault| &*fault.place.file).collect();
+    assert_eq!(files, ["b.yaml", "c.yaml"]);
+    assert_eq!(set.desired(&account("111122223333"), None).policies[&key("web")].conflict, None);
+    assert!(set.desired(&account("444455556666"), None).policies[&key("web")].conflict.is_some());
+}
+
+#[test]
+fn a_name_or_settings_given_twice_are_told_in_both_places() {
+    let (_, faults) = set(&[
+        ("a.yaml", manifest("same", "roles: [a]") + &settings("")),
+        ("b.yaml", manifest("same", "roles: [b]") + &settings("")),
+    ]);
+    insta::assert_snapshot!(told(&faults), @r"
+    a.yaml:4:9: the name `same` is given twice: also in b.yaml:4
+       at metadata.name
+       |
+     4 |   name: same
+       |         ^^^^
+    hint: every manifest needs a name of its own
+
+    a.yaml:10:9: there is more than one `ControllerConfiguration`: also in b.yaml:10
+        at metadata.name
+        |
+     10 |   name: c
+        |         ^
+    hint: keep one of them
+
+    b.yaml:4:9: the name `same` is given twice: also in a.yaml:4
+       at metadata.name
+       |
+     4 |   name: same
+       |         ^^^^
+    hint: every manifest needs a name of its own
+
+    b.yaml:10:9: there is more than one `ControllerConfiguration`: also in a.yaml:10
+        at metadata.name
+        |
+     10 |   name: c
+        |         ^
+    hint: keep one of them
+    ");
+}
+
+/// What one save after the other leads to.
+#[derive(Default)]
+struct Saves {
+    standing: Standing,
+    files: Files,
+}
+
+impl Saves {
+    fn save(&mut self, changes: &[(&str, Option<&str>)]) -> Verdict {
+        for (name, text) in changes {
+            match text {
+                Some(text) => self.files.tree.insert((*name).to_owned(), Ok(text.as_bytes().to_vec())),
+                None => self.files.tree.remove(*name),
+            };
+        }
+        self.standing.take(self.files.clone())
+    }
+}
+
+fn names(verdict: &Verdict) -> Vec<&str> {
+    verdict.set.permissions().iter().map(|permissions| permissions.name.as_str()).collect()
+}
+
+#[test]
+fn a_broken_save_keeps_the_last_good_version_whole_and_is_told_once() {
+    let mut saves = Saves::default();
+    let (one, two) = (manifest("one", "roles: [a]"), manifest("two", "roles: [b]"));
+    let verdict = saves.save(&[("a.yaml", Some(&one)), ("b.yaml", Some("nonsense"))]);
+    assert_eq!((names(&verdict), verdict.accepted.as_slice()), (vec!["one"], &["a.yaml".to_owned()][..]));
+    assert_eq!((verdict.rejected[0].file.as_str(), verdict.rejected[0].in_force), ("b.yaml", false));
+    // One good document does not save the file.
+    let broken = two.clone() + "nonsense";
+    let verdict = saves.save(&[("a.yaml", Some(&broken))]);
+    assert_eq!((names(&verdict), verdict.rejected.len(), verdict.rejected[0].in_force), (vec!["one"], 1, true));
+    let verdict = saves.save(&[]);
+    assert!(!verdict.is_news());
+    assert_eq!(verdict.faults.len(), 2, "what stands is known also when nothing is new");
+    // Another broken version is told, and the first one again after it was good in between.
+    assert_eq!(saves.save(&[("a.yaml", Some("other nonsense"))]).rejected.len(), 1);
+    assert_eq!(names(&saves.save(&[("a.yaml", Some(&two))])), ["two"]);
+    assert_eq!(saves.save(&[("a.yaml", Some(&broken))]).rejected.len(), 1);
+    let verdict = saves.save(&[("a.yaml", None)]);
+    assert_eq!((names(&verdict).len(), verdict.removed.clone()), (0, vec!["a.yaml".to_owned()]));
+}
+
+#[test]
+fn a_document_may_move_from_one_file_to_another_in_one_commit() {
+    let mut saves = Saves::default();
+    let (one, two) = (manifest("one", "roles: [a]"), manifest("two", "roles: [b]"));
+    saves.save(&[("a.yaml", Some(&(one.clone() + &two))), ("b.yaml", Some("# nothing yet"))]);
+    // The copy comes first: it is refused, and the older place counts.
+    let verdict = saves.save(&[("b.yaml", Some(&two))]);
+    assert_eq!((names(&verdict), verdict.rejected[0].file.as_str()), (vec!["one", "two"], "b.yaml"));
+    // Then it is taken out of the other file: now the copy counts, although it did not change.
+    let verdict = saves.save(&[("a.yaml", Some(&one))]);
+    assert_eq!(
+        (names(&verdict), verdict.accepted.clone()),
+        (vec!["one", "two"], vec!["a.yaml".to_owned(), "b.yaml".to_owned()])
+    );
+    // And back, both in one look.
+    let verdict = saves.save(&[("a.yaml", Some(&(one + &two))), ("b.yaml", Some("# nothing"))]);
+    assert!(verdict.rejected.is_empty() && verdict.faults.is_empty());
+}
+
+#[test]
+fn where_a_move_is_half_broken_nothing_of_it_happens() {
+    let mut saves = Saves::default();
+    let (one, two) = (manifest("one", "roles: [a]"), manifest("two", "roles: [b]"));
+    saves.save(&[("a.yaml", Some(&(one.clone() + &two))), ("b.yaml", Some("# nothing yet"))]);
+    let verdict = saves.save(&[("a.yaml", Some(&(one + "nonsense"))), ("b.yaml", Some(&two))]);
+    assert_eq!((names(&verdict), verdict.rejected.len()), (vec!["one", "two"], 2));
+}
+
+#[test]
+fn a_role_in_conflict_rejects_no_file_but_stays_told() {
+    let mut saves = Saves::default();
+    let verdict = saves.save(&[
+        ("a.yaml", Some(&manifest("a", &format!("roles: [web], {}", with_key("a"))))),
+        ("b.yaml", Some(&manifest("b", &format!("roles: [web], {}", with_key("b"))))),
+    ]);
+    assert_eq!((names(&verdict), verdict.rejected.len(), verdict.faults.len()), (vec!["a", "b"], 0, 2));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_removed() {
+    let mut saves = Saves::default();
+    saves.save(&[
+        ("config/team/a.yaml", Some(&manifest("a", "roles: [a]"))),
+        ("config/b.yaml", Some(&manifest("b", "roles: [b]"))),
+    ]);
+    let files = saves.files.tree.clone();
+    saves.files.tree.remove("config/team/a.yaml");
+    saves.files.tree.insert("config/team".to_owned(), Err(Fault::of_file("config/team", "it cannot be read", "…")));
+    saves.files.tree.insert("config/b.yaml".to_owned(), Err(Fault::of_file("config/b.yaml", "it cannot be read", "…")));
+    let verdict = saves.save(&[]);
+    assert_eq!((names(&verdict), verdict.rejected.len()), (vec!["a", "b"], 2));
+    saves.files.tree = files;
+    assert_eq!(names(&saves.save(&[])), ["a", "b"]);
+}
+
+#[test]
+fn settings_in_the_tree_are_refused_while_they_are_given_from_outside() {
+    let mut saves = Saves::default();
+    saves.files.controller_config = Some(("/etc/c.yaml".to_owned(), Ok(settings("suspend: true").into_bytes())));
+    let verdict = saves.save(&[("c.yaml", Some(&settings("")))]);
+    assert!(verdict.set.configuration().unwrap().suspend);
+    assert_eq!(verdict.rejected.len(), 1);
+    assert!(verdict.rejected[0].is_configuration && verdict.rejected[0].file == "c.yaml");
+    // Broken from outside: the last good settings stay, and those of the tree do not take their place.
+    saves.files.controller_config = Some(("/etc/c.yaml".to_owned(), Ok(b"nonsense".to_vec())));
+    let verdict = saves.save(&[]);
+    assert!(verdict.set.configuration().unwrap().suspend);
+    assert_eq!(verdict.rejected.len(), 1);
+}
+
+/// Generous: a debug build on a busy machine is far slower than what is promised.
+fn soon(what: &str, begun: Instant) {
+    assert!(begun.elapsed().as_secs_f64() < 5.0, "{what} took {:?}", begun.elapsed());
+}
+
+#[test]
+fn five_thousand_roles_resolve_at_once_however_they_are_spread() {
+    let spread = |manifests: usize, roles: usize, same: bool| {
+        let text: String = (0..manifests)
+            .map(|at| {
+                let named: Vec<String> =
+                    (0..roles).map(|role| if same { "web".to_owned() } else { format!("role-{at}-{role}") }).collect();
+                manifest(&format!("m{at}"), &format!("roles: [{}], {}", named.join(", "), with_key(&format!("{at}"))))
+            })
+            .collect();
+        let parsed = parse("all.yaml", text.as_bytes());
+        assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
+        let begun = Instant::now();
+        let (set, faults) = ManifestSet::of([&parsed], None);
+        let desired = set.desired(&account("111122223333"), None);
+        soon("resolving", begun);
+        (desired.policies.len(), faults.len())
+    };
+    assert_eq!(spread(50, 100, false), (5000, 0));
+    assert_eq!(spread(5000, 1, false), (5000, 0));
+    assert_eq!(spread(5000, 1, true), (1, 5000));
+}
