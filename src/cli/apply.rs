@@ -40,7 +40,7 @@ pub async fn apply(global: &Global, filter: &Filter) -> Ended {
         }
         Err(error) => {
             tell_failure(&error);
-            Outcome { steps: plan::unread(&manifests, &error), written: 0 }
+            Outcome { steps: plan::unread(&manifests), written: 0 }
         }
     };
     print(&format!("{}{}\n", plan::text(&steps), wrote(written)))?;

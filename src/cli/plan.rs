@@ -8,7 +8,7 @@ use super::{
     survey::{Survey, survey, tell_failure},
 };
 use crate::{
-    iam::{Caller, IamError, Reader, SdkIam},
+    iam::{Caller, Reader, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode},
     names::AccountId,
@@ -30,7 +30,7 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
         Ok(caller) => steps(iam, &manifests, &caller, global.observe).await,
         Err(error) => {
             tell_failure(&error);
-            unread(&manifests, &error)
+            unread(&manifests)
         }
     };
     print(&match output {
@@ -58,7 +58,7 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
             Ok((inventory, _)) => inventory,
             Err(error) => {
                 tell_failure(&error);
-                Inventory::unknown(&asked, &error.to_string())
+                Inventory::unknown(&asked)
             }
         }
     };
@@ -68,9 +68,9 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
-pub(crate) fn unread(manifests: &ManifestSet, error: &IamError) -> Vec<Step> {
+pub(crate) fn unread(manifests: &ManifestSet) -> Vec<Step> {
     let all = manifests.permissions().iter().map(AsRef::as_ref);
-    plan::unjudged(all, Reason::Unknown, Some(&error.to_string()), manifests.default_mode())
+    plan::unjudged(all, Reason::Unknown, None, manifests.default_mode())
 }
 
 /// The exit status: an undecided role is an error, a drift is a drift; suspended roles count neither way.
@@ -119,12 +119,24 @@ impl<'a> Report<'a> {
     }
 }
 
+/// So many roles are named that could not be read for one and the same cause.
+const MOST_UNREAD: usize = 20;
+
 /// The plan for a person: what is not in sync, and what is only worded differently.
 pub(crate) fn text(steps: &[Step]) -> String {
     let mut text = String::new();
-    for step in steps.iter().filter(|step| !step.is_in_sync() || step.drift.is_some()) {
+    let (unread, others): (Vec<&Step>, Vec<&Step>) =
+        steps.iter().partition(|step| step.reason == Some(Reason::Unknown) && step.detail.is_none());
+    for step in others.into_iter().filter(|step| !step.is_in_sync() || step.drift.is_some()) {
         text.push_str(&paragraph(step));
         text.push('\n');
+    }
+    if !unread.is_empty() {
+        // They all failed together, and what failed was told.
+        let roles: Vec<&str> = unread.iter().map(|step| step.target.role.as_str()).take(MOST_UNREAD).collect();
+        let more = unread.len() - roles.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        text.push_str(&format!("not read, so nothing is concluded: {}{more}\n\n", roles.join(", ")));
     }
     text.push_str(&closing(steps));
     text
@@ -176,7 +188,8 @@ fn closing(steps: &[Step]) -> String {
         (summary.narrowed, "narrowed"),
         (summary.widened, "widened"),
         (summary.altered, "altered"),
-        (summary.blocked, "blocked"),
+        (summary.blocked - summary.unknown, "blocked"),
+        (summary.unknown, "unknown"),
         (suspended, "suspended"),
     ] {
         if count > 0 {

@@ -142,11 +142,7 @@ impl<I: Iam> Account<I> {
             }
         }
         self.finish_repairs().await;
-        let why = match &self.reading_failed {
-            Some(error) => error.to_string(),
-            None => "the pass ended before the role was read".to_owned(),
-        };
-        let unread = Inventory::unknown(&plan::asked_for(&self.desired), &why);
+        let unread = Inventory::unknown(&plan::asked_for(&self.desired));
         for (key, wanted) in &self.desired.policies {
             if let (false, Some(observed)) = (self.latest.contains_key(key), unread.get(&wanted.role)) {
                 self.latest.insert(key.clone(), plan::judge(wanted, observed, &self.circumstances));

@@ -159,9 +159,7 @@ impl IamError {
                     innermost(error)
                 ),
             ),
-            _ if credentials_failed(error) => {
-                (ErrorClass::Credentials, format!("no usable AWS credentials: {}", innermost(error)))
-            }
+            _ if let Some(failure) = credentials_failure(error) => (ErrorClass::Credentials, failure),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 (ErrorClass::Transient, "the connection could not be made in the time allowed".to_owned())
             }
@@ -174,24 +172,30 @@ impl IamError {
     }
 }
 
-/// The cause at the bottom: the SDK's outer layers only repeat that something failed.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
+/// An error and what caused it, outermost first.
+fn layers<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        error.source()
+    })
 }
 
-fn credentials_failed(error: &(dyn Error + 'static)) -> bool {
-    let mut layer = Some(error);
-    while let Some(current) = layer {
-        if current.is::<CredentialsError>() {
-            return true;
+/// The cause at the bottom, on one line: the SDK's outer layers only repeat that something failed.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let cause = layers(error).last().map(ToString::to_string).unwrap_or_default();
+    cause.lines().map(str::trim).collect::<Vec<_>>().join("; ")
+}
+
+/// What kept the call from having credentials, where that is what went wrong.
+fn credentials_failure(error: &(dyn Error + 'static)) -> Option<String> {
+    Some(match layers(error).find_map(|layer| layer.downcast_ref::<CredentialsError>())? {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            "there are no AWS credentials: neither in the environment, nor in a profile, nor from web identity, a \
+             container or an instance"
+                .to_owned()
         }
-        layer = current.source();
-    }
-    false
+        _ => format!("the AWS credentials cannot be had: {}", innermost(error)),
+    })
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl<I: Iam> Reader<I> {
 
     async fn one_by_one(&self, asked: &Asked) -> Result<Inventory, IamError> {
         // Not `empty`: a role whose reading ended early is unknown, not gone.
-        let mut inventory = Inventory::unknown(asked, "the reading of this role ended early");
+        let mut inventory = Inventory::unknown(asked);
         let mut failures = Vec::new();
         let mut readings = JoinSet::new();
         let mut waiting = asked.iter();
@@ -176,7 +176,7 @@ impl<I: Iam> Reader<I> {
                 Err(error) => {
                     let why = error.to_string();
                     failures.push(error);
-                    Observed::Unknown(why)
+                    Observed::Unknown(Some(why))
                 }
             };
             inventory.insert(&asked_name, observed);

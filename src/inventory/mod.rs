@@ -26,8 +26,8 @@ pub struct Inventory {
 /// What is known of one role.
 #[derive(Debug, Clone)]
 pub enum Observed {
-    /// The reading failed for this role: nothing follows from it. Says why.
-    Unknown(String),
+    /// The reading failed for this role: nothing follows from it. Says why, where the cause is this role's own.
+    Unknown(Option<String>),
     /// IAM says that there is no such role.
     NotFound,
     /// The role as IAM described it.
@@ -75,8 +75,8 @@ impl Role {
 impl Inventory {
     /// An inventory in which every role that was asked for is unknown.
     #[must_use]
-    pub fn unknown(asked: &Asked, why: &str) -> Self {
-        Self { roles: asked.keys().map(|role| (role.clone(), Observed::Unknown(why.to_owned()))).collect() }
+    pub fn unknown(asked: &Asked) -> Self {
+        Self { roles: asked.keys().map(|role| (role.clone(), Observed::Unknown(None))).collect() }
     }
 
     /// An inventory in which no role was found so far.

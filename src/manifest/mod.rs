@@ -1,8 +1,8 @@
 //! The manifests: from the bytes of files to what is desired of each role, or to faults that say where and why.
 //!
 //! ```text
-//! bytes ─▶ source ─▶ tree ─▶ shape ─▶ types (serde) ─▶ judge ─▶ Permissions ─▶ set ─▶ Desired
-//!          text?     YAML,   keys,    plain structs    sense                   between files
+//! bytes ─▶ source ─▶ tree ─▶ shape ─▶ types (serde_yaml) ─▶ judge ─▶ Permissions ─▶ set ─▶ Desired
+//!          text?     YAML,   keys,    plain structs         sense                   between files
 //!                    places  types
 //! ```
 //!
@@ -18,7 +18,7 @@ mod standing;
 mod tree;
 mod types;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use self::{
     fault::KeyPath,
     judge::Judge,
     shape::{Shape, nearest},
-    source::{Mark, Source},
+    source::Source,
     tree::{Node, Value},
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
 };
@@ -178,50 +178,39 @@ pub fn parse_controller_configuration(file: &str, bytes: &[u8]) -> Parsed {
 }
 
 fn read(source: &Source<'_>, parsed: &mut Parsed) {
-    let documents = tree::read(source, &mut parsed.faults);
-    let mut again = serde_yaml::Deserializer::from_str(source.text);
-    for document in documents {
-        let plain = again.next();
-        let Some(document) = document else { continue };
+    for document in tree::read(source, &mut parsed.faults) {
         let before = parsed.faults.len();
         tree::check(source, &document, &KeyPath::default(), &mut parsed.faults);
         let known = parsed.faults.len();
         let kind = kind_of(source, &document, &mut parsed.faults);
         parsed.means_configuration |= kind == Some(CONFIGURATION);
-        if let (Some(schema), true) = (kind.and_then(schema_of), parsed.faults.len() == known) {
-            let mut shape = Shape { source, faults: &mut parsed.faults };
-            shape.check(&document, document.mark, schema, &KeyPath::default());
-        }
-        let (Some(plain), true) = (plain, parsed.faults.len() == before) else { continue };
-        let mut judge = Judge::new(source, &document, &mut parsed.faults);
-        let outcome = if kind == Some(CONFIGURATION) {
-            ConfigurationManifest::deserialize(plain)
-                .map(|manifest| parsed.configurations.extend(judge.configuration(&manifest)))
+        let (Some(schema), true) = (kind.and_then(schema_of), parsed.faults.len() == known) else { continue };
+
+        let mut shape = Shape { source, faults: &mut parsed.faults, stand_ins: BTreeSet::new() };
+        let Some(sound) = shape.check(&document, document.mark, schema, &KeyPath::default()) else { continue };
+        let stand_ins = shape.stand_ins;
+
+        let mut told = Vec::new();
+        let mut judge = Judge::new(source, &document, &mut told);
+        let (mut permissions, mut configuration) = (None, None);
+        let read = if kind == Some(CONFIGURATION) {
+            serde_yaml::from_value::<ConfigurationManifest>(sound)
+                .map(|manifest| configuration = judge.configuration(&manifest))
         } else {
-            PermissionsManifest::deserialize(plain)
-                .map(|manifest| parsed.permissions.extend(judge.permissions(manifest).map(Arc::new)))
+            serde_yaml::from_value::<PermissionsManifest>(sound)
+                .map(|manifest| permissions = judge.permissions(manifest).map(Arc::new))
         };
-        if let Err(error) = outcome {
-            // Whatever the two readers of the text do not agree about.
-            let place = error.location().map_or(document.mark, |at| Mark {
-                line: at.line().max(1),
-                column: at.column().max(1),
-                width: 1,
-            });
+        if let Err(error) = read {
+            // What the schema and the types do not agree about.
             let hint = "write it in the plainest form of YAML".to_owned();
-            parsed.faults.push(source.fault(place, &KeyPath::default(), error.to_string(), Some(hint)));
+            told.push(source.fault(document.mark, &KeyPath::default(), error.to_string(), Some(hint)));
         }
-    }
-    if parsed.faults.is_empty()
-        && again.next().is_some()
-        && !(parsed.permissions.is_empty() && parsed.configurations.is_empty())
-    {
-        let hint = "separate documents with a line `---`, and nothing else";
-        parsed.faults.push(Fault::of_file(
-            &source.file,
-            "it is not clear where documents of this file begin and end",
-            hint,
-        ));
+        told.retain(|fault| !stand_ins.contains(&fault.path));
+        parsed.faults.append(&mut told);
+        if parsed.faults.len() == before {
+            parsed.permissions.extend(permissions);
+            parsed.configurations.extend(configuration);
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! The shape of a document: unknown keys, missing keys, wrong types, words that are not among those allowed.
 //!
 //! Knows the schema and the positioned tree, not what a value means. What must stay true: it finds all of them at
-//! once, and a document without such a fault has the shape of the types in `types`.
+//! once, and what it yields has the shape of the types in `types`, so that sense can be judged of a document that is
+//! partly out of shape.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value as Schema;
+use serde_yaml::Value as Sound;
 
 use super::{
     fault::{Fault, KeyPath, shown},
@@ -23,36 +27,62 @@ const LATER: &[(&str, &str)] = &[
 pub(super) struct Shape<'a> {
     pub(super) source: &'a Source<'a>,
     pub(super) faults: &'a mut Vec<Fault>,
+    /// Where something stands in for what is missing or out of shape: nothing more is to be told of these places.
+    pub(super) stand_ins: BTreeSet<String>,
 }
 
 impl Shape<'_> {
-    /// Checks `node` against `schema`. `mark` is the place for what is missing in it.
-    pub(super) fn check(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) {
+    /// Checks `node` against `schema`, and yields what of it has the right shape. `mark` is the place for what is
+    /// missing in it.
+    pub(super) fn check(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) -> Option<Sound> {
         if matches!(node.value, Value::Null) {
-            return; // told already, wherever it stands
+            return None; // told already, wherever it stands
         }
         let admitted = types(schema);
         if !admitted.iter().any(|kind| is(node, kind)) {
-            return self.wrong_type(node, &admitted, path);
+            self.wrong_type(node, &admitted, path);
+            return None;
         }
         let words = words(schema);
         match &node.value {
             Value::Map(_) => self.check_map(node, mark, schema, path),
             Value::List(items) => {
-                if let Some(schema) = schema.get("items") {
-                    for (index, item) in items.iter().enumerate() {
-                        self.check(item, item.mark, schema, &path.index(index));
-                    }
-                }
+                let schema = schema.get("items")?;
+                let checked = items.iter().enumerate().map(|(index, item)| {
+                    let path = path.index(index);
+                    let sound = self.check(item, item.mark, schema, &path);
+                    // The items after it keep their numbers.
+                    sound.unwrap_or_else(|| self.stand_in(schema, &path))
+                });
+                Some(Sound::Sequence(checked.collect()))
             }
             Value::Text(text) if !words.is_empty() && !words.contains(&text.as_str()) => {
                 self.wrong_word(node.mark, text, &words, path);
+                None
             }
-            _ => {}
+            Value::Text(text) | Value::Integer(text) => Some(Sound::String(text.clone())),
+            Value::Bool(value) => Some(Sound::Bool(*value)),
+            Value::Null | Value::Float => None,
         }
     }
 
-    fn check_map(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) {
+    /// Something of the right type, where the manifest's types need something.
+    fn stand_in(&mut self, schema: &Schema, path: &KeyPath) -> Sound {
+        self.stand_ins.insert(path.to_string());
+        match types(schema).first().copied() {
+            Some("array") => Sound::Sequence(Vec::new()),
+            Some("object") => {
+                let mut map = serde_yaml::Mapping::new();
+                for (key, below) in required(schema) {
+                    map.insert(key.into(), self.stand_in(below, &path.key(key)));
+                }
+                Sound::Mapping(map)
+            }
+            _ => Sound::String(String::new()),
+        }
+    }
+
+    fn check_map(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) -> Option<Sound> {
         if path.to_string() == "spec.sessionPreferences"
             && let Some(inputs) = node.entry("inputs")
         {
@@ -60,27 +90,40 @@ impl Shape<'_> {
             let hint =
                 "paste what stands under `inputs`, without `schemaVersion`, `sessionType` and `inputs` themselves";
             self.tell(inputs.key_mark, &path.key("inputs"), message, hint);
-            return;
+            return None;
         }
+        let mut map = serde_yaml::Mapping::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let known: Vec<&str> = properties.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
         for entry in node.entries() {
             let path = path.key(&entry.key);
             let below = properties.and_then(|properties| properties.get(&entry.key));
             match below.or_else(|| schema.get("additionalProperties").filter(|below| below.is_object())) {
-                Some(below) => self.check(&entry.value, entry.key_mark, below, &path),
+                Some(below) => {
+                    let sound = self.check(&entry.value, entry.key_mark, below, &path);
+                    if let (Some(sound), false) = (sound, map.contains_key(&entry.key)) {
+                        map.insert(entry.key.as_str().into(), sound);
+                    }
+                }
                 None => self.unknown_key(entry.key_mark, &entry.key, &known, &path),
             }
         }
-        let required = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
-        for key in required.filter_map(Schema::as_str).filter(|key| node.entry(key).is_none()) {
-            let about = |what: &str| properties?.get(key)?.get(what)?.as_str();
-            let hint = match about("const") {
-                Some(only) => format!("write `{key}: {only}`"),
-                None => format!("add `{key}`: {}", uncapitalised(about("description").unwrap_or("it has no default"))),
-            };
-            self.tell(mark, path, &format!("missing key `{key}`"), &hint);
+        for (key, below) in required(schema) {
+            let about = |what: &str| below.get(what)?.as_str();
+            if node.entry(key).is_none() {
+                let hint = match about("const") {
+                    Some(only) => format!("write `{key}: {only}`"),
+                    None => {
+                        format!("add `{key}`: {}", uncapitalised(about("description").unwrap_or("it has no default")))
+                    }
+                };
+                self.tell(mark, path, &format!("missing key `{key}`"), &hint);
+            }
+            if !map.contains_key(key) {
+                map.insert(key.into(), self.stand_in(below, &path.key(key)));
+            }
         }
+        Some(Sound::Mapping(map))
     }
 
     fn unknown_key(&mut self, mark: Mark, key: &str, known: &[&str], path: &KeyPath) {
@@ -111,8 +154,8 @@ impl Shape<'_> {
     fn wrong_type(&mut self, node: &Node, admitted: &[&str], path: &KeyPath) {
         let found = match &node.value {
             Value::Null => "nothing",
-            Value::Bool => "true or false",
-            Value::Integer | Value::Float => "a number",
+            Value::Bool(_) => "true or false",
+            Value::Integer(_) | Value::Float => "a number",
             Value::Text(_) => "text",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
@@ -137,6 +180,12 @@ impl Shape<'_> {
     }
 }
 
+/// The keys that a map must have, each with its schema.
+fn required(schema: &Schema) -> impl Iterator<Item = (&str, &Schema)> {
+    let keys = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
+    keys.filter_map(|key| Some((key.as_str()?, schema.get("properties")?.get(key.as_str()?)?)))
+}
+
 fn types(schema: &Schema) -> Vec<&str> {
     match schema.get("type") {
         Some(Schema::String(one)) => vec![one],
@@ -149,8 +198,8 @@ fn types(schema: &Schema) -> Vec<&str> {
 fn is(node: &Node, kind: &str) -> bool {
     match &node.value {
         Value::Text(_) => kind == "string",
-        Value::Bool => kind == "boolean",
-        Value::Integer => kind == "integer",
+        Value::Bool(_) => kind == "boolean",
+        Value::Integer(_) => kind == "integer",
         Value::List(_) => kind == "array",
         Value::Map(_) => kind == "object",
         Value::Null | Value::Float => false,

@@ -416,3 +416,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_out_of_shape_does_not_hide_what_makes_no_sense() {
+    let text = "apiVersion: ssm-role-controller.dev/v1alpha1
+kind: SessionManagerPermissions
+metadata: {name: Web}
+spec:
+  accountId: 012345678901
+  roles: [5, web, WEB]
+  polcyName: x
+  sessionPreferences: {kmsKeyId: alias/x, s3KeyPrefix: ~}
+";
+    let told: Vec<String> = parse("a.yaml", text.as_bytes())
+        .faults
+        .iter()
+        .map(|fault| format!("{}:{} {}", fault.place.line, fault.place.column, fault.message))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "3:18 `Web` is not a name for a manifest",
+            "6:11 expected text, found a number",
+            "6:19 the role `WEB` is named twice; IAM ignores the case of letters",
+            "7:3 unknown key `polcyName`",
+            "8:34 `alias/x` is the name of an alias: a policy needs the key's ARN",
+            "8:43 there is no value here (null)",
+        ]
+    );
+}
