@@ -209,13 +209,14 @@ impl<I: Iam> Account<I> {
         if was_suspended != self.circumstances.suspended {
             emit(&kill_switch(self.circumstances.suspended));
         }
-        self.desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
+        let desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
+        let before = std::mem::replace(&mut self.desired, desired);
         self.mismatched = plan::mismatched(&manifests, &self.caller.account);
         self.queue.clear();
         self.retries.clear();
-        let desired = &self.desired;
-        self.latest.retain(|key, _| desired.policies.contains_key(key));
-        self.settling.retain(|key| desired.policies.contains_key(key));
+        self.latest.retain(|key, _| self.desired.policies.contains_key(key));
+        // What an earlier write replaced says nothing of a document that is wanted only now.
+        self.settling.retain(|key| before.document(key) == self.desired.document(key));
 
         let asked_for: BTreeSet<Target> = self
             .desired

@@ -13,7 +13,7 @@ use crate::{
     inventory::LiveDocument,
     plan::{Action, Reason, Step, Target},
     policy::compare::{Change, Direction, Drift},
-    telemetry::{Event, EventName},
+    telemetry::{Event, EventName, Severity},
     text::{shell_word, span},
 };
 
@@ -38,7 +38,8 @@ struct Record {
     not_found: bool,
     unknown: bool,
     suspended: bool,
-    is_live: bool,
+    /// Whether a policy that can be taken for ours would stay behind if no manifest asked for it any more.
+    leaves_a_policy: bool,
     last_told: Duration,
 }
 
@@ -58,7 +59,7 @@ impl Reporter {
 
         if step.is_suspended() {
             if !record.suspended {
-                *record = Record { suspended: true, is_live: record.is_live, ..Record::default() };
+                *record = Record { suspended: true, leaves_a_policy: record.leaves_a_policy, ..Record::default() };
                 events.push(about(EventName::RoleSuspended, step, "is suspended: neither judged nor repaired"));
             }
             return record.noted(events, now);
@@ -94,7 +95,8 @@ impl Reporter {
         if std::mem::take(&mut record.not_found) {
             events.push(about(EventName::RoleFound, step, "exists now"));
         }
-        record.is_live = step.live.is_some();
+        record.leaves_a_policy =
+            step.live.is_some() && !step.reason.is_some_and(Reason::is_about_somebody_elses_policy);
         events.extend(record.drift_events(step, now));
         if step.action == Action::Blocked {
             if record.blocked != step.reason {
@@ -116,15 +118,13 @@ impl Reporter {
         let since = record.drift.take().map_or(now, |drift| drift.since);
         record.write_failed = None;
         record.blocked = None;
-        record.is_live = true;
+        record.leaves_a_policy = true;
         let seen_for = now.saturating_sub(since);
         let did = match before {
             Some(_) => "repaired: the document was replaced by what the manifest asks for",
             None => "repaired: the policy was missing and is there again",
         };
         let mut event = about(EventName::DriftRepaired, step, &format!("{did}, {} after it was seen", span(seen_for)));
-        event.hint = None;
-        event.reason = None;
         event.seen_for_seconds = Some(seen_for.as_secs_f64());
         event.replaced = Some(before.map(LiveDocument::text).unwrap_or_default());
         event.undo = Some(undo(&step.target, before));
@@ -167,7 +167,7 @@ impl Reporter {
                 let message = sentence(&target, "is named by no manifest any more: it is left as it is");
                 events.push(addressed(EventName::RoleReleased, &target, message));
             }
-            if record.is_live {
+            if record.leaves_a_policy {
                 let message = sentence(
                     &target,
                     &format!(
@@ -303,13 +303,15 @@ fn about_drift(name: EventName, step: &Step) -> Event {
 }
 
 fn with_all_of(step: &Step, event: Event) -> Event {
+    // Good news needs no next step.
+    let reason = step.reason.filter(|_| event.name.severity() == Severity::Warn);
     Event {
         mode: Some(step.mode.as_str()),
         drift: step.drift.filter(|_| step.has_drifted()).map(Drift::as_str),
         gained: listed(&step.changes, Direction::Gained),
         lost: listed(&step.changes, Direction::Lost),
-        reason: step.reason.map(Reason::as_str),
-        hint: step.reason.map(|reason| reason.hint().to_owned()),
+        reason: reason.map(Reason::as_str),
+        hint: reason.map(|reason| reason.hint().to_owned()),
         manifest: Some(step.manifest.clone()),
         ..event
     }

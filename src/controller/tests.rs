@@ -110,6 +110,21 @@ impl Life {
         self.manifests.send_replace(set(text));
     }
 
+    /// What a person reads in the log, without the times of day.
+    fn read_aloud(&self) -> String {
+        let lines = self.events().into_iter().map(|event| {
+            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            let mut line = format!("{} {}: {}", text("level"), text("event"), text("message"));
+            for key in ["hint", "undo"] {
+                if event[key].is_string() {
+                    line.push_str(&format!("\n    {key}: {}", text(key)));
+                }
+            }
+            line + "\n"
+        });
+        lines.collect()
+    }
+
     fn events(&self) -> Vec<Value> {
         let bytes = self.log.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -557,4 +572,59 @@ async fn no_two_writes_to_one_role_are_under_way_at_once_and_no_more_than_five_i
     }
     let took = writes.last().unwrap().at - writes[0].at;
     assert!(80.0 / took.as_secs_f64() >= 5.0, "at least five writes a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_an_older_manifest_made_does_not_hide_what_a_newer_one_asks_for() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(10), single: Duration::ZERO });
+    let life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(2)).await;
+    life.save(&manifest(&["web"], "  nodeRegistration: granted\n"));
+    sleep(Duration::from_millis(10)).await;
+    assert!(life.live("web").unwrap().contains("ssm:UpdateInstanceInformation"));
+}
+
+/// Every kind of trouble once, read as the person on call reads it.
+#[tokio::test(start_paused = true)]
+async fn messages_say_what_happened_to_which_role_in_which_account_and_what_to_do() {
+    let narrowed = document(&[CHANNELS]);
+    let widened = document(&[CHANNELS, S3, r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#]);
+    let denies = document(&[CHANNELS, S3, r#"{"Effect":"Deny","Action":"ssmmessages:*","Resource":"*"}"#]);
+    let foreign = document(&[r#"{"Effect":"Allow","Action":"dynamodb:*","Resource":"*"}"#]);
+    let registers =
+        document(&[CHANNELS, S3, r#"{"Effect":"Allow","Action":"ssm:UpdateInstanceInformation","Resource":"*"}"#]);
+    let life = Life::with(&[
+        ("a-missing", None),
+        ("b-narrowed", Some(&narrowed)),
+        ("c-widened", Some(&widened)),
+        ("d-unreadable", Some("{\"ssmmessages:OpenDataChannel\"")),
+        ("e-denies", Some(&denies)),
+        ("f-foreign", Some(&foreign)),
+        ("g-registers", Some(&registers)),
+        ("i-refused", None),
+    ]);
+    life.sandbox.plant(&life.account, RoleSeed::new("h-protected").path("/aws-reserved/sso.amazonaws.com/"));
+    life.sandbox.fault(Fault::new(Effect::Deny).on("PutRolePolicy").role("i-refused"));
+    let fleet =
+        "a-missing b-narrowed c-widened d-unreadable e-denies f-foreign g-registers h-protected i-refused j-ghost";
+    let roles: Vec<&str> = fleet.split(' ').collect();
+    let life = life.start(&manifest(&roles, ""));
+    minutes(2).await;
+    life.sandbox.fault(Fault::new(Effect::Throttle).on("GetAccountAuthorizationDetails").times(10));
+    minutes(30).await;
+    life.sandbox.fault(Fault::new(Effect::Deny).on("GetAccountAuthorizationDetails").times(1));
+    minutes(30).await;
+    life.write("e-denies", &right());
+    minutes(2).await;
+    let elsewhere = manifest(&["k-elsewhere"], "  accountId: \"999999999999\"\n").replace("fleet", "other");
+    let rest = manifest(&["b-narrowed"], "  suspend: true\n");
+    life.save(&(rest + "---\n" + &elsewhere + SETTINGS + "  defaultMode: observe\n"));
+    minutes(2).await;
+    life.save(&(manifest(&["b-narrowed"], "") + SETTINGS + "  suspend: true\n"));
+    minutes(2).await;
+    life.save(&(manifest(&["b-narrowed"], "") + SETTINGS + "  defaultMode: observe\n"));
+    life.write("b-narrowed", &narrowed);
+    minutes(60 * 24 + 30).await;
+    insta::assert_snapshot!(life.read_aloud());
 }

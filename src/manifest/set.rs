@@ -56,6 +56,14 @@ pub struct DesiredPolicy {
     pub place: Place,
 }
 
+impl Desired {
+    /// The document that is wanted under this key, where one is.
+    #[must_use]
+    pub fn document(&self, key: &PolicyKey) -> Option<&SessionManagerDocument> {
+        self.policies.get(key).map(|wanted| wanted.document.as_ref())
+    }
+}
+
 impl ManifestSet {
     /// Everything in these files, and all that is wrong in and between them. While there is a fault the set is
     /// fit to be looked at, not to be put in force.

@@ -60,6 +60,12 @@ impl Reason {
         }
     }
 
+    /// Whether the live policy cannot be taken for one of the controller's.
+    #[must_use]
+    pub fn is_about_somebody_elses_policy(self) -> bool {
+        matches!(self, Self::DeniesPresent | Self::ForeignPolicy | Self::NodeRegistrationWouldBeLost)
+    }
+
     /// What stands in the way, as the end of a sentence about the role.
     #[must_use]
     pub fn explanation(self) -> &'static str {
