@@ -48,7 +48,7 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The directory of manifests
-    #[arg(long, global = true, value_name = "DIR", default_value = "config", env = "SSM_ROLE_CONTROLLER_CONFIG")]
+    #[arg(long, global = true, value_name = "DIR", default_value = "config")]
     pub config: PathBuf,
     /// The file that holds the ControllerConfiguration, outside the reach of those who write manifests
     #[arg(long, global = true, value_name = "FILE")]

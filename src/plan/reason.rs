@@ -39,6 +39,28 @@ pub enum Reason {
     Failed(ErrorClass),
 }
 
+/// Every reason, in the order of the documentation.
+#[cfg(test)]
+const ALL: &[Reason] = &[
+    Reason::RoleNotFound,
+    Reason::Unknown,
+    Reason::AccountMismatch,
+    Reason::Suspended,
+    Reason::ObserveMode,
+    Reason::Conflict,
+    Reason::DeniesPresent,
+    Reason::ForeignPolicy,
+    Reason::NodeRegistrationWouldBeLost,
+    Reason::ProtectedRole,
+    Reason::OwnRole,
+    Reason::NoRoom,
+    Reason::Failed(ErrorClass::Denied),
+    Reason::Failed(ErrorClass::Throttled),
+    Reason::Failed(ErrorClass::Transient),
+    Reason::Failed(ErrorClass::Credentials),
+    Reason::Failed(ErrorClass::Invalid),
+];
+
 impl Reason {
     /// The stable word for plans, logs and runbooks.
     #[must_use]
@@ -150,5 +172,29 @@ impl fmt::Display for Reason {
 impl Serialize for Reason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_DOCS=1 cargo test` writes the page.
+    #[test]
+    fn the_documentation_explains_every_reason() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (start, end) = ("<!-- reasons: begin -->\n", "<!-- reasons: end -->");
+        let (before, rest) = page.split_once(start).unwrap();
+        let (_, after) = rest.split_once(end).unwrap();
+        let mut table = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
+        for reason in ALL {
+            table.push_str(&format!("| `{reason}` | {} | {} |\n", reason.explanation(), reason.hint()));
+        }
+        let expected = format!("{before}{start}{table}{end}{after}");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        assert!(page == expected, "run UPDATE_DOCS=1 cargo test --lib the_documentation");
     }
 }
