@@ -64,6 +64,10 @@ pub(super) struct Account<I> {
     written: usize,
 
     reading: Option<JoinHandle<Reading>>,
+    /// Roles that were repaired while the reading was made: it may show them before or after.
+    repaired_meanwhile: BTreeSet<RoleName>,
+    /// A reading said nothing of some roles because of that: it is made again once all repairs have ended.
+    read_again: bool,
     next_reading: Instant,
     reading_backoff: Backoff,
     reading_failed: Option<IamError>,
@@ -110,6 +114,8 @@ impl<I: Iam> Account<I> {
             settling: Settling::default(),
             written: 0,
             reading: None,
+            repaired_meanwhile: BTreeSet::new(),
+            read_again: false,
             next_reading: now,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
@@ -243,6 +249,7 @@ impl<I: Iam> Account<I> {
             return;
         }
         let reader = Arc::clone(&self.reader);
+        self.repaired_meanwhile.clear();
         self.next_reading = Instant::now() + self.resync_interval();
         self.reading = Some(tokio::spawn(async move {
             let read = reader.read(&asked).await;
@@ -273,6 +280,7 @@ impl<I: Iam> Account<I> {
                 // Manifests that came meanwhile may ask for roles that this reading did not look for.
                 let is_current = asked == plan::asked_for(&self.desired);
                 self.next_reading = if is_current { now + self.resync_interval() } else { now };
+                self.read_again_if_idle(now);
             }
             Err(error) => {
                 let already_told = self.reading_failed.as_ref().map(|earlier| earlier.class) == Some(error.class);
@@ -285,12 +293,20 @@ impl<I: Iam> Account<I> {
         }
     }
 
+    /// Makes the reading again that left roles out, once nothing is under way that would spoil it as well.
+    fn read_again_if_idle(&mut self, now: Instant) {
+        if self.read_again && self.busy.is_empty() && self.queue.is_empty() {
+            self.read_again = false;
+            self.next_reading = now;
+        }
+    }
+
     /// Judges every managed policy by the newest reading, tells what is new, and queues what is to be repaired.
     fn take_inventory(&mut self, now: Instant) {
         for step in plan::plan(&self.desired, &self.inventory, &self.circumstances) {
             let key = step.key();
-            if self.busy.contains_key(&key.0) {
-                // The reading may be older than the write that is under way; its end decides.
+            if self.busy.contains_key(&key.0) || self.repaired_meanwhile.contains(&key.0) {
+                self.read_again = true;
                 continue;
             }
             if !step.has_drifted() {
@@ -375,7 +391,9 @@ impl<I: Iam> Account<I> {
             }
         };
         self.busy.remove(&key.0);
+        self.repaired_meanwhile.insert(key.0.clone());
         let now = Instant::now();
+        self.read_again_if_idle(now);
         match repaired {
             Repaired::Written { step, before } => {
                 self.retries.remove(&key);

@@ -585,6 +585,31 @@ async fn a_write_that_an_older_manifest_made_does_not_hide_what_a_newer_one_asks
     assert!(life.live("web").unwrap().contains("ssm:UpdateInstanceInformation"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_manifest_saved_during_a_slow_write_takes_effect_when_the_write_has_ended() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(5_000)).on("PutRolePolicy").times(1));
+    let life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(1)).await;
+    life.save(&manifest(&["web"], "  nodeRegistration: granted\n"));
+    sleep(Duration::from_secs(6)).await;
+    assert!(life.live("web").unwrap().contains("ssm:UpdateInstanceInformation"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_says_nothing_of_roles_that_were_repaired_while_it_was_made() {
+    let life =
+        Life::with(&[("web", Some(&right()))]).start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 10s\n"));
+    sleep(Duration::from_secs(5)).await;
+    // The repair waits for its confirming read while a slow reading begins and ends; both began before the mending.
+    life.write("web", &document(&[CHANNELS]));
+    life.sandbox.fault(Fault::new(Effect::DelayMs(4_000)).on("PutRolePolicy"));
+    life.sandbox.fault(Fault::new(Effect::DelayMs(6_000)).on("GetAccountAuthorizationDetails").after(1));
+    minutes(10).await;
+    assert_eq!(life.told(), ["drift.detected", "drift.repaired"]);
+    assert_eq!(life.writes(), 1);
+}
+
 /// Every kind of trouble once, read as the person on call reads it.
 #[tokio::test(start_paused = true)]
 async fn messages_say_what_happened_to_which_role_in_which_account_and_what_to_do() {
