@@ -14,7 +14,7 @@ use crate::{
     names::AccountId,
     plan::{self, Action, Circumstances, Reason, Step, Summary},
     policy::compare::{Change, Direction, Drift},
-    text::printable,
+    text::{printable, printable_json},
 };
 
 /// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins.
@@ -34,7 +34,7 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
         }
     };
     print(&match output {
-        Output::Json => serde_json::to_string_pretty(&Report::of(&steps))?,
+        Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&steps))?),
         Output::Text => text(&steps),
     })?;
     Ok(status(&steps))
