@@ -134,6 +134,7 @@ fn paragraph(step: &Step) -> String {
     let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
     let drift = match (step.drift, step.action) {
         (Some(Drift::Cosmetic), _) => "cosmetic: the same meaning in other words, in sync".to_owned(),
+        (Some(drift), Action::Put) if step.reason.is_some() => format!("{drift}, not repaired"),
         (Some(drift), Action::Put) => format!("{drift}, to be repaired"),
         (Some(drift), Action::None) => format!("{drift}, only told"),
         (Some(drift), Action::Blocked) => format!("{drift}, blocked"),

@@ -1,6 +1,10 @@
 //! Bad input, by the real process against a sandbox: each with a clear message, and nothing lost or written.
 
+mod answers;
+mod conditions;
+mod endings;
 mod files;
+mod hostile;
 
 use std::path::{Path, PathBuf};
 
