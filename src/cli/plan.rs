@@ -4,11 +4,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, OK, Output, print,
+    DRIFT, Ended, FAILED, Filter, Global, OK, Output, complain, print,
     survey::{Survey, survey, tell_failure},
 };
 use crate::{
-    iam::{Caller, IamError, Reader, SdkIam},
+    iam::{Caller, IamError, Reader, ReaderNotice, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode},
     names::AccountId,
@@ -55,7 +55,16 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
     } else {
         let reader = Reader::new(std::sync::Arc::new(iam), caller.account.clone());
         match reader.read(&asked).await {
-            Ok((inventory, _)) => inventory,
+            Ok((inventory, notice)) => {
+                if let Some(ReaderNotice::BulkDenied(said)) = notice {
+                    complain(&format!(
+                        "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\
+                         hint: allow iam:GetAccountAuthorizationDetails on *: see deploy/iam",
+                        caller.account
+                    ));
+                }
+                inventory
+            }
             Err(error) => {
                 tell_failure(&error);
                 Inventory::unknown(&asked, &error.to_string())
