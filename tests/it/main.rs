@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod contract;
+mod demo;
+mod deploy;
 mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;
