@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::support::process::{Ended, Running, bare, finish};
+use crate::support::program::{Ended, Running, bare, finish};
 
 /// A copy of the demo's manifests, to be edited.
 fn manifests() -> tempfile::TempDir {

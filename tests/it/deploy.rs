@@ -11,7 +11,7 @@ use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
 use tokio::{net::UnixDatagram, time::timeout};
 
 use crate::support::{
-    process::{PATIENCE, Running, bare, finish, program},
+    program::{PATIENCE, Running, bare, finish, program},
     serving::Serving,
 };
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{ACCOUNT, Scene, assert_said, right};
-use crate::support::process::{PATIENCE, Running, bare, finish, program};
+use crate::support::program::{PATIENCE, Running, bare, finish, program};
 
 /// Waits for all of them at once: most of the time goes by in the program's own waits.
 async fn all<F: Future<Output = ()> + Send + 'static>(tests: impl IntoIterator<Item = F>) {

@@ -3,7 +3,7 @@
 use ssm_role_controller::sandbox::RoleSeed;
 
 use super::{ACCOUNT, CHANNELS, POLICY, S3, Scene, assert_said, document, right};
-use crate::support::{Clients, process::finish};
+use crate::support::{Clients, program::finish};
 
 /// A role whose live policy is this document.
 fn holding(name: &str, live: &str) -> RoleSeed {

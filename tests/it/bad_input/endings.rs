@@ -3,7 +3,7 @@
 use ssm_role_controller::sandbox::Effect;
 
 use super::{Scene, assert_said, right};
-use crate::support::process::Running;
+use crate::support::program::Running;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_in_the_middle_of_a_write_lets_it_finish_and_tells_it() {

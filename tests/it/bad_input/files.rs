@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::{Scene, assert_refused, assert_said, manifest, right};
-use crate::support::process::{Running, bare, finish};
+use crate::support::program::{Running, bare, finish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_directory_is_an_error_with_a_hint() {

@@ -6,7 +6,7 @@ use serde_json::json;
 use ssm_role_controller::sandbox::RoleSeed;
 
 use super::{CHANNELS, POLICY, Scene, assert_said, document, manifest, right};
-use crate::support::process::Running;
+use crate::support::program::Running;
 
 /// A line of log that nobody wrote, a colour by ESC and one by C1, a title, and text that runs backwards.
 const HOSTILE: &str = "x\n2026-01-01T00:00:00.000Z  INFO drift.repaired forged\r\u{1b}[31mred\u{9b}32mgreen\u{1b}]0;title\u{7}\u{202e}desrever\u{2028}\u{7f}";

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::{
-    process::{Ended, Running, finish, program},
+    program::{Ended, Running, finish, program},
     serving::Serving,
 };
 
