@@ -27,6 +27,23 @@ fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// JSON in which what it lets pass but a terminal would act upon is said in letters: it can only stand inside of a
+/// string, so the meaning is the same.
+#[must_use]
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if !is_unsafe(character) || character.is_ascii() && character != '\u{7f}' {
+            safe.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    safe
+}
+
 /// The text as one word of a POSIX shell, safe to paste.
 #[must_use]
 pub(crate) fn shell_word(text: &str) -> String {

@@ -37,7 +37,7 @@ pub async fn demo(global: &Global) -> Ended {
 
     let acting = tokio::spawn(play(sandbox));
     let options = Options { observe_only: global.observe, resync_interval: Some(RESYNC), seed: 1 };
-    let kept = run::keep(SdkIam::for_endpoint(&url).await, global, options, shutdown).await;
+    let kept = run::keep(SdkIam::for_endpoint(&url), global, options, shutdown).await;
     acting.abort();
     // The endpoint outlives the daemon, whose last writes it answers.
     stop.cancel();

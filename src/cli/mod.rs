@@ -29,7 +29,7 @@ use crate::{
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
     telemetry::LogFormat,
-    watch,
+    watch::{self, ScanError},
 };
 
 /// Keeps existing IAM roles able to use Session Manager, as manifests in Git say, and nothing more.
@@ -139,6 +139,9 @@ pub fn exit_code(ended: Ended) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(FAILED),
         Err(error) => {
             complain(&format!("error: {error:#}"));
+            if let Some(error) = error.downcast_ref::<ScanError>() {
+                complain(&format!("hint: {}", error.hint()));
+            }
             ExitCode::from(FAILED)
         }
     }

@@ -4,17 +4,17 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, OK, Output, print,
+    DRIFT, Ended, FAILED, Filter, Global, OK, Output, complain, print,
     survey::{Survey, survey, tell_failure},
 };
 use crate::{
-    iam::{Caller, Reader, SdkIam},
+    iam::{Caller, Reader, ReaderNotice, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode},
     names::AccountId,
     plan::{self, Action, Circumstances, Reason, Step, Summary},
     policy::compare::{Change, Direction, Drift},
-    text::printable,
+    text::{printable, printable_json},
 };
 
 /// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins.
@@ -34,7 +34,7 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
         }
     };
     print(&match output {
-        Output::Json => serde_json::to_string_pretty(&Report::of(&steps))?,
+        Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&steps))?),
         Output::Text => text(&steps),
     })?;
     Ok(status(&steps))
@@ -55,7 +55,16 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
     } else {
         let reader = Reader::new(std::sync::Arc::new(iam), caller.account.clone());
         match reader.read(&asked).await {
-            Ok((inventory, _)) => inventory,
+            Ok((inventory, notice)) => {
+                if let Some(ReaderNotice::BulkDenied(said)) = notice {
+                    complain(&format!(
+                        "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\
+                         hint: allow iam:GetAccountAuthorizationDetails on *: see deploy/iam",
+                        caller.account
+                    ));
+                }
+                inventory
+            }
             Err(error) => {
                 tell_failure(&error);
                 Inventory::unknown(&asked)
@@ -146,6 +155,7 @@ fn paragraph(step: &Step) -> String {
     let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
     let drift = match (step.drift, step.action) {
         (Some(Drift::Cosmetic), _) => "cosmetic: the same meaning in other words, in sync".to_owned(),
+        (Some(drift), Action::Put) if step.reason.is_some() => format!("{drift}, not repaired"),
         (Some(drift), Action::Put) => format!("{drift}, to be repaired"),
         (Some(drift), Action::None) => format!("{drift}, only told"),
         (Some(drift), Action::Blocked) => format!("{drift}, blocked"),

@@ -1,6 +1,6 @@
 //! `run`: the daemon. Files in, a controller at work, events out.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -11,9 +11,9 @@ use super::{Ended, Global, OK, until_signal};
 use crate::{
     controller::{Controller, Options},
     iam::{Iam, SdkIam},
-    manifest::{ManifestSet, Verdict},
+    manifest::ManifestSet,
     telemetry::{Event, EventName, emit},
-    watch::{Change, Notice, Watcher},
+    watch::{Change, Notice, ScanError, Watcher},
 };
 
 /// How often the files are read where nothing told of a change.
@@ -42,7 +42,7 @@ pub(super) async fn keep<I: Iam>(
     let started = Watcher::start(&global.config, global.controller_config.as_deref(), TICK).await;
     let (mut watcher, first) = started.context("the manifests cannot be read")?;
     tell(&first);
-    let set = fit_to_start(first.verdict)?;
+    let set = fit_to_start(first, &global.config)?;
     let (sender, manifests) = watch::channel(set);
     let watching = tokio::spawn(async move {
         loop {
@@ -66,16 +66,18 @@ pub(super) async fn keep<I: Iam>(
 }
 
 /// The manifests to start with: what is good. Told faults are refused only where they leave no ground to stand on.
-fn fit_to_start(verdict: Option<Verdict>) -> anyhow::Result<Arc<ManifestSet>> {
-    let verdict = verdict.context("the manifests were not read")?;
+fn fit_to_start(first: Change, config: &Path) -> anyhow::Result<Arc<ManifestSet>> {
+    let verdict = first.verdict.context("the manifests were not read")?;
     anyhow::ensure!(
         !verdict.rejected.iter().any(|rejected| rejected.is_configuration),
         "the ControllerConfiguration has a fault, and nothing is done on a guess\nhint: `validate` shows the fault in full"
     );
-    anyhow::ensure!(
-        !verdict.set.permissions().is_empty() || verdict.set.configuration().is_some(),
-        "no manifest is good\nhint: `validate` shows every fault in full"
-    );
+    if verdict.set.permissions().is_empty() && verdict.set.configuration().is_none() {
+        if first.notices.contains(&Notice::Empty) {
+            return Err(ScanError::Empty(config.to_owned()).into());
+        }
+        anyhow::bail!("no manifest is good\nhint: `validate` shows every fault in full");
+    }
     Ok(verdict.set)
 }
 

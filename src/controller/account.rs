@@ -303,7 +303,7 @@ impl<I: Iam> Account<I> {
 
     /// Judges every managed policy by the newest reading, tells what is new, and queues what is to be repaired.
     fn take_inventory(&mut self, now: Instant) {
-        for step in plan::plan(&self.desired, &self.inventory, &self.circumstances) {
+        for mut step in plan::plan(&self.desired, &self.inventory, &self.circumstances) {
             let key = step.key();
             if self.busy.contains_key(&key.0) || self.repaired_meanwhile.contains(&key.0) {
                 self.read_again = true;
@@ -331,6 +331,10 @@ impl<I: Iam> Account<I> {
                 }
             }
             let repairable = step.action == Action::Put;
+            if let (true, Some(failed)) = (repairable && self.retries.contains_key(&key), self.latest.get(&key)) {
+                // Why the repair waits stays known until it succeeds.
+                (step.reason, step.detail) = (failed.reason, failed.detail.clone());
+            }
             self.latest.insert(key.clone(), step);
             if repairable && !self.retries.contains_key(&key) {
                 self.enqueue(&key);

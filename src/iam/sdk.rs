@@ -10,6 +10,7 @@ use aws_config::{
     imds::region::ImdsRegionProvider, meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
     retry::RetryConfig, timeout::TimeoutConfig,
 };
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_iam::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
@@ -53,14 +54,19 @@ impl SdkIam {
         Self::new(&aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).load().await)
     }
 
-    /// Clients for an endpoint of the program's own, with credentials that nobody checks.
-    pub async fn for_endpoint(url: &str) -> Self {
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+    /// Clients for a plain HTTP endpoint of the program's own, with credentials that nobody checks. Nothing of the environment
+    /// is used.
+    #[must_use]
+    pub fn for_endpoint(url: &str) -> Self {
+        let credentials = Credentials::new("sandbox", "sandbox", None, None, "sandbox");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::from_static("us-east-1"))
-            .credentials_provider(aws_credential_types::Credentials::new("sandbox", "sandbox", None, None, "sandbox"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            // Plain HTTP and no proxy: the default client asks the environment for one, even for this machine.
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .endpoint_url(url)
-            .load()
-            .await;
+            .build();
         Self::new(&config)
     }
 

@@ -15,7 +15,7 @@ use tracing_subscriber::{
 };
 
 use super::LogFormat;
-use crate::text::printable;
+use crate::text::{printable, printable_json};
 
 /// Formats events in one of the two forms.
 pub(super) struct Lines {
@@ -48,18 +48,7 @@ fn json_line(timestamp: &str, level: Level, fields: Map<String, Value>) -> Strin
         let _ = write!(line, ",{}:{value}", Value::String(key));
     }
     line.push('}');
-    // What JSON lets pass but a terminal would act upon stands inside of a string, and can be said in letters there.
-    let mut safe = String::with_capacity(line.len());
-    for character in line.chars() {
-        if character.is_ascii() && character != '\u{7f}' || printable(character.encode_utf8(&mut [0; 4])).len() <= 4 {
-            safe.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(safe, "\\u{unit:04x}");
-            }
-        }
-    }
-    safe
+    printable_json(&line)
 }
 
 /// Time, level, name, sentence, then what to do; other fields only where there is no sentence of ours around them.

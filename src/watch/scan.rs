@@ -30,7 +30,6 @@ pub enum ScanError {
         /// The directory.
         path: PathBuf,
         /// Why.
-        #[source]
         error: io::Error,
     },
     /// It holds no manifest.

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on panics")]
 
+mod bad_input;
 mod contract;
+mod demo;
+mod deploy;
 mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;

@@ -1,6 +1,7 @@
 //! What several test modules share: servers to talk to, and clients that talk to them.
 
 pub(crate) mod moto;
+pub(crate) mod program;
 pub(crate) mod serving;
 
 use aws_sdk_iam::config::{

@@ -1,0 +1,293 @@
+//! AWS that does not answer, or not as it should: credentials, the endpoint, denials, throttling.
+
+use std::{future::Future, time::Duration};
+
+use ssm_role_controller::sandbox::{Effect, Fault};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::{ACCOUNT, Scene, assert_said, right};
+use crate::support::program::{PATIENCE, Running, bare, finish, program};
+
+/// Waits for all of them at once: most of the time goes by in the program's own waits.
+async fn all<F: Future<Output = ()> + Send + 'static>(tests: impl IntoIterator<Item = F>) {
+    let mut tests: JoinSet<()> = tests.into_iter().collect();
+    while let Some(ended) = tests.join_next().await {
+        if let Err(error) = ended {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_credentials_nothing_is_read_and_the_message_says_so() {
+    let scene = Scene::with(&["web"]).await;
+    let config = scene.config();
+    let without = |command: &str| {
+        let mut without = bare(&[command, "--config", config.to_str().unwrap()]);
+        without.env("AWS_ENDPOINT_URL", scene.serving.endpoint());
+        without
+    };
+    for command in ["plan", "apply"] {
+        let ended = finish(without(command)).await;
+        assert_eq!(ended.code(), 1);
+        assert_said(&ended.err, &["error: ", "no usable AWS credentials", "hint: ", "credentials"]);
+        assert_said(&ended.out, &["role web", "blocked", "Unknown"]);
+    }
+    let mut running = Running::start(without("run"));
+    let told = running.event("read.failed", 1).await;
+    assert_eq!(told["reason"], "CredentialsRefused");
+    assert_said(told["message"].as_str().unwrap(), &["no usable AWS credentials", "nothing is written"]);
+    assert_eq!(running.stop().await.code(), 0);
+    assert_eq!(scene.serving.sandbox.counts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_credentials_are_told_once_and_nothing_is_written_until_they_are_renewed() {
+    let scene = Scene::with(&["web"]).await;
+    scene.serving.sandbox.fault(Fault::new(Effect::ExpiredToken));
+    for command in ["plan", "apply"] {
+        let ended = scene.finish(&[command]).await;
+        assert_eq!(ended.code(), 1);
+        assert_said(&ended.err, &["error: GetCallerIdentity: ExpiredToken: ", "hint: renew the credentials"]);
+    }
+    let mut running = scene.run();
+    assert_eq!(running.event("read.failed", 1).await["reason"], "CredentialsRefused");
+    scene.serving.sandbox.clear_faults();
+    running.event("read.recovered", 1).await;
+    running.event("drift.repaired", 1).await;
+
+    // And once more while it runs.
+    scene.serving.sandbox.fault(Fault::new(Effect::ExpiredToken));
+    scene.tamper("web");
+    let told = running.event("read.failed", 2).await;
+    assert_eq!((told["account"].as_str(), told["reason"].as_str()), (Some(ACCOUNT), Some("CredentialsRefused")));
+    let asked = scene.calls("GetAccountAuthorizationDetails");
+    running.until("two more tries", |_| scene.calls("GetAccountAuthorizationDetails") >= asked + 2).await;
+    assert_eq!((running.told("read.failed"), scene.live("web")), (2, None));
+    scene.serving.sandbox.clear_faults();
+    running.event("read.recovered", 2).await;
+    running.event("drift.repaired", 2).await;
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_region_the_home_of_the_partition_is_taken() {
+    let scene = Scene::with(&["web"]).await;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let _running = Running::start(program(&endpoint, &scene.config(), &["run"]));
+    let heard = timeout(PATIENCE, async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains("/aws4_request") {
+            assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
+        }
+        String::from_utf8_lossy(&heard).into_owned()
+    });
+    assert_said(&heard.await.unwrap(), &["/us-east-1/sts/aws4_request"]);
+    assert_eq!(scene.finish(&["plan"]).await.code(), 2, "and all else works without one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_refuses_is_named_as_one_that_cannot_be_reached() {
+    let scene = Scene::with(&["web"]).await;
+    let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let ended = finish(program(&endpoint, &scene.config(), &["plan"])).await;
+    assert_eq!(ended.code(), 1);
+    assert_said(
+        &ended.err,
+        &["GetCallerIdentity: the endpoint cannot be reached: ", "refused", "hint: check the endpoint"],
+    );
+    let mut running = Running::start(program(&endpoint, &scene.config(), &["run"]));
+    let told = running.event("read.failed", 1).await;
+    assert_said(told["message"].as_str().unwrap(), &["cannot be reached", "nothing is written"]);
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_answers_half_or_html_or_resets_or_hangs_decides_nothing() {
+    let effects = [
+        (Effect::Cut, "connection closed before message completed"),
+        (Effect::Html, "something that is not an answer of AWS"),
+        (Effect::Reset, "the endpoint cannot be reached"),
+        (Effect::Hang, "no whole answer came within the time allowed"),
+        (Effect::ServerError, "ServiceFailure"),
+    ];
+    all(effects.map(|(effect, said)| async move {
+        let scene = Scene::with(&["web"]).await;
+        scene.serving.sandbox.fault(Fault::new(effect));
+        let ended = scene.finish(&["plan"]).await;
+        assert_eq!(ended.code(), 1, "{}", ended.err);
+        assert_said(&ended.err, &["error: GetCallerIdentity: ", said, "hint: check the endpoint"]);
+        let mut running = scene.run();
+        let told = running.event("read.failed", 1).await;
+        assert_eq!(told["reason"], "Unavailable");
+        assert_said(told["message"].as_str().unwrap(), &[said]);
+        assert_eq!(scene.writes(), 0);
+        scene.serving.sandbox.clear_faults();
+        running.event("drift.repaired", 1).await;
+        assert_eq!(running.told("read.failed"), 1, "told once");
+        assert_eq!(running.stop().await.code(), 0);
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_page_without_a_fresh_marker_is_a_failed_read() {
+    let effects = [(Effect::NoMarker, "more, but not where"), (Effect::RepeatMarker, "leads back to an earlier one")];
+    all(effects.map(|(effect, said)| async move {
+        let scene = Scene::with(&["batch", "web"]).await;
+        scene.serving.sandbox.set_page_cap(Some(1));
+        scene.serving.sandbox.fault(Fault::new(effect).on("GetAccountAuthorizationDetails").after(1));
+        let mut running = scene.run();
+        let told = running.event("read.failed", 1).await;
+        assert_said(told["message"].as_str().unwrap(), &[said, "partial"]);
+        let ended = scene.finish(&["plan"]).await;
+        assert_eq!(ended.code(), 1);
+        assert_said(&ended.err, &[said]);
+        assert_said(&ended.out, &["role batch", "role web", "Unknown"]);
+        assert_eq!((scene.writes(), running.told("role.not_found")), (0, 0), "a missing page is no missing role");
+        scene.serving.sandbox.clear_faults();
+        running.event("drift.repaired", 2).await;
+        assert_eq!(running.stop().await.code(), 0);
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_bulk_read_is_denied_roles_are_read_one_by_one_and_that_is_told_once() {
+    let scene = Scene::with(&["web", "batch"]).await;
+    scene.fault(Effect::Deny, "GetAccountAuthorizationDetails");
+    let ended = scene.finish(&["plan"]).await;
+    assert_eq!(ended.code(), 2);
+    assert_said(&ended.err, &["cannot be read in bulk", "one by one", "GetAccountAuthorizationDetails"]);
+    let mut running = scene.run();
+    running.event("drift.repaired", 2).await;
+    let told = running.event("read.degraded", 1).await;
+    assert_said(told["message"].as_str().unwrap(), &[ACCOUNT, "one by one", "not authorized to perform"]);
+    assert_said(told["hint"].as_str().unwrap(), &["iam:GetAccountAuthorizationDetails"]);
+    for round in 3..5 {
+        scene.tamper("web");
+        running.event("drift.repaired", round).await;
+    }
+    assert_eq!((running.told("read.degraded"), running.told("read.failed")), (1, 0));
+    running.stop().await;
+
+    scene.tamper("web");
+    let ended = scene.finish(&["apply"]).await;
+    assert_eq!((ended.code(), scene.live("web")), (0, Some(right())));
+    assert_eq!(ended.err.matches("one by one").count(), 1, "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_denied_on_one_role_does_not_hold_up_the_others() {
+    let scene = Scene::with(&["web", "secret"]).await;
+    scene.fault(Effect::Deny, "GetAccountAuthorizationDetails");
+    scene.serving.sandbox.fault(Fault::new(Effect::Deny).on("GetRole").role("secret"));
+    let ended = scene.finish(&["plan"]).await;
+    assert_eq!(ended.code(), 1);
+    assert_said(&ended.out, &["role secret", "Unknown", "GetRole: AccessDenied: ", "role web", "missing"]);
+    let ended = scene.finish(&["apply"]).await;
+    assert_eq!((ended.code(), scene.live("web"), scene.live("secret")), (1, Some(right()), None));
+    assert_said(&ended.out, &["role secret", "Unknown", "AccessDenied", "1 policy was written"]);
+    scene.tamper("web");
+    let mut running = scene.run();
+    running.event("drift.repaired", 1).await;
+    let told = running.event("read.failed", 1).await;
+    assert_eq!((told["role"].as_str(), told["account"].as_str()), (Some("secret"), Some(ACCOUNT)));
+    assert_said(told["message"].as_str().unwrap(), &["role secret in account", "AccessDenied"]);
+    scene.serving.sandbox.clear_faults();
+    running.event("read.recovered", 1).await;
+    running.event("drift.repaired", 2).await;
+    assert_eq!((running.stop().await.code(), scene.live("secret")), (0, Some(right())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_denied_on_writes_is_told_once_with_what_to_allow() {
+    let scene = Scene::with(&["web", "batch"]).await;
+    scene.serving.sandbox.fault(Fault::new(Effect::Deny).on("PutRolePolicy").role("web"));
+    let ended = scene.finish(&["apply"]).await;
+    assert_eq!((ended.code(), scene.live("web"), scene.live("batch")), (1, None, Some(right())));
+    assert_said(
+        &ended.out,
+        &["role web", "missing, not repaired", "PutRolePolicy: AccessDenied: ", "hint: allow", "1 policy was written"],
+    );
+    scene.tamper("batch");
+    let mut running = scene.run();
+    running.event("drift.repaired", 1).await;
+    let told = running.event("drift.blocked", 1).await;
+    assert_eq!((told["role"].as_str(), told["reason"].as_str()), (Some("web"), Some("AccessDenied")));
+    assert_said(
+        told["message"].as_str().unwrap(),
+        &["role web in account", "not authorized to perform: iam:PutRolePolicy"],
+    );
+    let asked = scene.calls("GetAccountAuthorizationDetails");
+    running.until("three more passes", |_| scene.calls("GetAccountAuthorizationDetails") >= asked + 3).await;
+    assert_eq!(running.told("drift.blocked"), 1);
+    scene.serving.sandbox.clear_faults();
+    assert_eq!(running.stop().await.code(), 0);
+    assert!(scene.writes() <= 5, "{} writes", scene.writes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_deleted_between_read_and_write_is_not_found() {
+    for command in ["apply", "run"] {
+        let scene = Scene::with(&["web"]).await;
+        scene.fault(Effect::DelayMs(1_000), "PutRolePolicy");
+        let mut running = Running::start(scene.command(&[command]));
+        running.until("the write is under way", |_| scene.calls("PutRolePolicy") > 0).await;
+        assert!(scene.serving.sandbox.remove_role(&scene.serving.account, "web"));
+        let told = running.event("role.not_found", 1).await;
+        assert_said(told["message"].as_str().unwrap(), &["role web in account", "does not exist"]);
+        let ended = if command == "run" { running.stop().await } else { running.end().await };
+        assert_eq!(ended.code(), i32::from(command == "apply"), "{}", ended.err);
+        assert_eq!(scene.serving.sandbox.roles(&scene.serving.account).len(), 0, "nothing was made");
+    }
+}
+
+/// The one test that waits for the minute that `apply` has; all that takes long goes by at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_pass_is_given_up_by_apply_after_a_minute_and_does_not_make_the_daemon_hot() {
+    let long = Duration::from_secs(75);
+    let cases = [
+        (Effect::Throttle, None, "Throttl"),
+        (Effect::Throttle, Some("GetAccountAuthorizationDetails"), "Throttl"),
+        (Effect::Throttle, Some("PutRolePolicy"), "Throttl"),
+        (Effect::Hang, Some("GetAccountAuthorizationDetails"), "no whole answer came"),
+        (Effect::ServerError, Some("PutRolePolicy"), "ServiceFailure"),
+        (Effect::Reset, None, "cannot be reached"),
+    ];
+    all(cases.map(|(effect, operation, said)| async move {
+        let what = format!("{effect:?} {operation:?}");
+        let (applied, kept) = (Scene::with(&["web"]).await, Scene::with(&["web"]).await);
+        for scene in [&applied, &kept] {
+            scene
+                .serving
+                .sandbox
+                .fault(Fault { operation: operation.map(str::to_owned), ..Fault::new(effect.clone()) });
+        }
+        let running = kept.run();
+        let began = Instant::now();
+        let ended = Running::start(applied.command(&["apply"])).end_within(long).await;
+        let took = began.elapsed().as_secs();
+        assert_eq!(ended.code(), 1, "{what}: {}", ended.err);
+        assert!((45..=71).contains(&took), "{what}: {took} s\n{}", ended.err);
+        assert_said(&(ended.err + &ended.out), &[said, "role web", "hint: ", "nothing was written"]);
+        for (operation, count) in kept.serving.sandbox.counts() {
+            // In a minute, by waits that double from a second, of three attempts each; good readings are one a second.
+            let good = operation == "GetAccountAuthorizationDetails" && running.told("read.failed") == 0;
+            assert!(count.calls <= if good { 90 } else { 30 }, "{what}: {} {operation}", count.calls);
+        }
+        let told = running.events().iter().filter(|event| event["reason"].is_string()).count();
+        assert!(told <= 2, "{what}: {}", running.err());
+        assert_eq!((running.stop().await.code(), kept.live("web")), (0, None), "{what}");
+    }))
+    .await;
+}
