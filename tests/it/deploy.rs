@@ -11,6 +11,8 @@ use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
 use tokio::{net::UnixDatagram, time::timeout};
 
 use crate::support::{
+    Clients,
+    moto::Moto,
     program::{PATIENCE, Running, bare, finish, program},
     serving::Serving,
 };
@@ -152,6 +154,44 @@ async fn the_controllers_policy_allows_every_call_that_is_made_and_no_other() {
     for effect in ["Allow", "Deny"] {
         assert!(actions(&policy, effect).iter().all(|action| !action.contains(['*', '?'])));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_works_with_exactly_this_policy_and_is_denied_writes_without_their_statement() {
+    let moto = Moto::start();
+    let clients = Clients::new(&moto.endpoint());
+    let account = clients.sts.get_caller_identity().send().await.unwrap().account.unwrap();
+    let whole = deployed("iam/controller-policy.json").replace("111122223333", &account);
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+    clients.iam.create_role().role_name("web").assume_role_policy_document(trust).send().await.unwrap();
+    clients.iam.create_user().user_name("controller").send().await.unwrap();
+    let key = clients.iam.create_access_key().user_name("controller").send().await.unwrap().access_key.unwrap();
+    let config = tempfile::tempdir().unwrap();
+    std::fs::write(config.path().join("fleet.yaml"), MANIFEST).unwrap();
+
+    let without: Value = {
+        let mut policy: Value = serde_json::from_str(&whole).unwrap();
+        policy["Statement"].as_array_mut().unwrap().retain(|statement| statement["Sid"] != "RepairInlinePolicies");
+        policy
+    };
+    for (policy, event, reason) in
+        [(without.to_string(), "drift.blocked", Some("AccessDenied")), (whole, "drift.repaired", None)]
+    {
+        moto.enforce(false);
+        let put = clients.iam.put_user_policy().user_name("controller").policy_name("controller");
+        put.policy_document(policy).send().await.unwrap();
+        moto.enforce(true);
+        let mut command = program(&moto.endpoint(), config.path(), &["run"]);
+        command.env("AWS_ACCESS_KEY_ID", key.access_key_id()).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key());
+        let mut running = Running::start(command);
+        let told = running.event(event, 1).await;
+        assert_eq!((told["role"].as_str(), told["reason"].as_str()), (Some("web"), reason));
+        let ended = running.stop().await;
+        assert!(!ended.err.contains("read."), "all reads are allowed: {}", ended.err);
+    }
+    moto.enforce(false);
+    let read = clients.iam.get_role_policy().role_name("web").policy_name("SessionManagerPermissions").send().await;
+    assert!(read.unwrap().policy_document.contains("ssmmessages"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

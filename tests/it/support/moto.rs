@@ -36,7 +36,8 @@ impl Moto {
         moto
     }
 
-    fn start() -> Self {
+    /// A server of a test's own, for what would disturb the others.
+    pub(crate) fn start() -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/moto_server");
         assert!(program.exists(), "this test needs moto, and {} is missing: run `tests/setup`", program.display());
         let log = tempfile::NamedTempFile::new().unwrap();
@@ -74,6 +75,16 @@ impl Moto {
             Ok(String::from_utf8_lossy(&head).into_owned())
         };
         ask().is_ok_and(|head| head.contains(" 200"))
+    }
+
+    /// From now on calls are signed and allowed, or refused; or no longer.
+    pub(crate) fn enforce(&self, whether: bool) {
+        let (mut stream, mut answer) = (TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap(), String::new());
+        let unchecked = if whether { "0" } else { "inf" };
+        let head = "POST /moto-api/reset-auth HTTP/1.0\r\nHost: localhost\r\nContent-Type: text/plain";
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{unchecked}", unchecked.len()).unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 200 "), "{answer}");
     }
 
     fn said(&self) -> String {
