@@ -4,7 +4,7 @@
 //! is decided is decided from the newest manifests, and a reading that failed decides nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::pending,
     sync::Arc,
     time::Duration,
@@ -22,13 +22,13 @@ use super::{
     backoff::Backoff,
     read_failed,
     repair::{Repaired, repair},
-    report::Reporter,
-    settle::{Settling, Worth},
+    report::{REMINDER, Reporter},
+    slot::{Slot, Worth},
 };
 use crate::{
     iam::{Caller, ErrorClass, Iam, IamError, Reader, ReaderNotice},
     inventory::{Asked, Inventory, LiveDocument, Observed},
-    manifest::{Desired, ManifestSet, PolicyKey},
+    manifest::{ManifestSet, PolicyKey},
     names::RoleName,
     plan::{self, Action, Circumstances, Reason, Step, Target},
     telemetry::{Event, EventName, emit},
@@ -37,11 +37,11 @@ use crate::{
 /// How many roles are repaired at once. Each repair is two calls of some 100 ms: well over five writes a second.
 const REPAIRS_AT_ONCE: usize = 5;
 
-/// How long a stop waits for writes in flight; each of their calls is bounded by less.
+/// How long a stop waits for repairs under way: none begins to write any more, and a write is bounded by less.
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
 /// A reading: what it asked for, and what came of it.
-type Reading = (Asked, Result<(Inventory, Option<ReaderNotice>), IamError>);
+type Reading = (Arc<Asked>, Result<(Inventory, Option<ReaderNotice>), IamError>);
 
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
@@ -54,41 +54,37 @@ pub(super) struct Account<I> {
     random: fastrand::Rng,
     started: Instant,
 
-    desired: Desired,
-    mismatched: Vec<Step>,
     circumstances: Circumstances,
-    inventory: Inventory,
-    latest: BTreeMap<PolicyKey, Step>,
+    slots: BTreeMap<PolicyKey, Slot>,
+    /// What a reading is to find out for the slots.
+    asked: Arc<Asked>,
+    /// The steps of manifests for other accounts.
+    mismatched: Vec<Step>,
     reporter: Reporter,
-    settling: Settling,
     written: usize,
 
+    inventory: Inventory,
     reading: Option<JoinHandle<Reading>>,
-    /// Roles that were repaired while the reading was made: it may show them before or after.
-    repaired_meanwhile: BTreeSet<RoleName>,
-    /// A reading said nothing of some roles because of that: it is made again once all repairs have ended.
-    read_again: bool,
+    /// Roles that were written to while the reading was made: it may show them before or after.
+    spoiled: BTreeSet<RoleName>,
     next_reading: Instant,
     reading_backoff: Backoff,
-    reading_failed: Option<IamError>,
+    reading_failed: Option<(IamError, Instant)>,
 
-    queue: BTreeSet<PolicyKey>,
-    busy: BTreeMap<RoleName, task::Id>,
-    repairs: JoinSet<(PolicyKey, Repaired)>,
-    retries: BTreeMap<PolicyKey, Retry>,
+    queue: VecDeque<PolicyKey>,
+    /// When retries are due; an entry that its slot does not confirm any more is void.
+    waiting: BTreeSet<(Instant, PolicyKey)>,
+    busy: BTreeMap<RoleName, Busy>,
+    repairs: JoinSet<Repaired>,
 }
 
-/// A write that was sent: the verdict that it followed from, and what it was to replace.
-type Attempt = (Step, Option<Arc<LiveDocument>>);
-
-/// A repair that failed, and when it is due again.
+/// A repair under way.
 #[derive(Debug)]
-struct Retry {
-    /// A write that may have taken effect all the same.
-    attempted: Option<Attempt>,
-    backoff: Backoff,
-    due: Instant,
-    passes_by_itself: bool,
+struct Busy {
+    task: task::Id,
+    key: PolicyKey,
+    /// Cancelled when newer manifests ask for something else, or a stop is due.
+    overtaken: CancellationToken,
 }
 
 impl<I: Iam> Account<I> {
@@ -105,24 +101,22 @@ impl<I: Iam> Account<I> {
             manifests,
             random: fastrand::Rng::with_seed(options.seed),
             started: now,
-            desired: Desired { account: caller.account.clone(), policies: BTreeMap::new() },
-            mismatched: Vec::new(),
             circumstances: Circumstances::default(),
-            inventory: Inventory::default(),
-            latest: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            asked: Arc::default(),
+            mismatched: Vec::new(),
             reporter: Reporter::default(),
-            settling: Settling::default(),
             written: 0,
+            inventory: Inventory::default(),
             reading: None,
-            repaired_meanwhile: BTreeSet::new(),
-            read_again: false,
+            spoiled: BTreeSet::new(),
             next_reading: now,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
-            queue: BTreeSet::new(),
+            queue: VecDeque::new(),
+            waiting: BTreeSet::new(),
             busy: BTreeMap::new(),
             repairs: JoinSet::new(),
-            retries: BTreeMap::new(),
             options,
             caller,
         };
@@ -140,21 +134,17 @@ impl<I: Iam> Account<I> {
 
     /// Runs until nothing is left that may pass by itself, or until the deadline.
     pub(super) async fn once(mut self, deadline: Instant, shutdown: CancellationToken) -> Outcome {
-        while !self.has_settled() && !shutdown.is_cancelled() && Instant::now() < deadline {
-            // A turn may wait long for a retry; the deadline ends it like a shutdown does.
-            let turn = shutdown.child_token();
-            if timeout_at(deadline, self.turn(&turn)).await.is_err() {
+        while !self.has_settled() && !shutdown.is_cancelled() {
+            // A turn may wait long for a retry. What is under way goes on when it is dropped.
+            if timeout_at(deadline, self.turn(&shutdown)).await.is_err() {
                 break;
             }
         }
         self.finish_repairs().await;
-        let unread = Inventory::unknown(&plan::asked_for(&self.desired));
-        for (key, wanted) in &self.desired.policies {
-            if let (false, Some(observed)) = (self.latest.contains_key(key), unread.get(&wanted.role)) {
-                self.latest.insert(key.clone(), plan::judge(wanted, observed, &self.circumstances));
-            }
-        }
-        let steps = self.latest.into_values().chain(self.mismatched).collect();
+        let last_verdict = |slot: Slot| {
+            slot.step.unwrap_or_else(|| plan::judge(&slot.wanted, &Observed::Unknown(None), &self.circumstances))
+        };
+        let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome { steps, written: self.written }
     }
 
@@ -165,16 +155,12 @@ impl<I: Iam> Account<I> {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            changed = next_manifests(&mut self.manifests) => {
-                if changed {
-                    self.take_manifests();
-                }
-            }
+            () = next_manifests(&mut self.manifests) => self.take_manifests(),
             read = finished(&mut self.reading) => {
                 self.reading = None;
                 self.conclude_reading(read);
             }
-            Some(done) = self.repairs.join_next() => self.conclude_repair(done),
+            Some(done) = self.repairs.join_next_with_id() => self.conclude_repair(done),
             () = sleep_until(wake_at) => {}
         }
     }
@@ -184,10 +170,15 @@ impl<I: Iam> Account<I> {
         if self.reading.is_none() && self.next_reading <= now {
             self.begin_reading();
         }
-        let due: Vec<PolicyKey> =
-            self.retries.iter().filter(|(_, retry)| retry.due <= now).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            self.enqueue(&key);
+        while let Some((due, key)) = self.waiting.pop_first() {
+            if due > now {
+                self.waiting.insert((due, key));
+                break;
+            }
+            let is_due = |slot: &Slot| slot.retry.as_ref().is_some_and(|retry| retry.due <= now);
+            if self.slots.get(&key).is_some_and(is_due) {
+                self.enqueue(&key);
+            }
         }
         self.begin_repairs();
     }
@@ -195,62 +186,83 @@ impl<I: Iam> Account<I> {
     /// The next moment at which something is due that nobody will report.
     fn next_wake(&self) -> Instant {
         let reading = self.reading.is_none().then_some(self.next_reading);
-        // A role that is busy or queued wakes the loop when its repair ends.
-        let waits = |key: &PolicyKey| !self.queue.contains(key) && !self.busy.contains_key(&key.0);
-        let retry = self.retries.iter().filter(|(key, _)| waits(key)).map(|(_, retry)| retry.due).min();
+        let retry = self.waiting.first().map(|(due, _)| *due);
         reading.into_iter().chain(retry).min().unwrap_or_else(|| Instant::now() + RESYNC_INTERVAL)
     }
 
-    /// Takes the newest manifests: what was queued or waiting by older ones is dropped and judged anew.
+    /// Takes the newest manifests. What is queued, waiting or under way by older ones goes on only where the newer
+    /// ones ask for the same.
     fn take_manifests(&mut self) {
         let manifests = Arc::clone(&self.manifests.borrow_and_update());
-        let configuration = manifests.configuration();
-        let was_suspended = self.circumstances.suspended;
-        self.circumstances = Circumstances {
+        let circumstances = Circumstances {
             account: Some(self.caller.account.clone()),
             own_role: self.caller.role(),
             observe_only: self.options.observe_only,
-            suspended: configuration.is_some_and(|configuration| configuration.suspend),
+            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
         };
-        if was_suspended != self.circumstances.suspended {
-            emit(&kill_switch(self.circumstances.suspended));
+        let same_circumstances = circumstances == self.circumstances;
+        if circumstances.suspended != self.circumstances.suspended {
+            emit(&kill_switch(circumstances.suspended));
         }
+        self.circumstances = circumstances;
         let desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
-        let before = std::mem::replace(&mut self.desired, desired);
+        self.asked = Arc::new(plan::asked_for(&desired));
         self.mismatched = plan::mismatched(&manifests, &self.caller.account);
-        self.queue.clear();
-        self.retries.clear();
-        self.latest.retain(|key, _| self.desired.policies.contains_key(key));
-        // What an earlier write replaced says nothing of a document that is wanted only now.
-        self.settling.retain(|key| before.document(key) == self.desired.document(key));
 
-        let asked_for: BTreeSet<Target> = self
-            .desired
-            .policies
-            .values()
-            .map(|wanted| Target {
-                account: self.circumstances.account.clone(),
-                role: wanted.role.clone(),
-                policy: wanted.policy.clone(),
-            })
-            .chain(self.mismatched.iter().map(|step| step.target.clone()))
-            .collect();
-        self.reporter.release(&asked_for).iter().for_each(emit);
-        for step in &self.mismatched {
-            self.reporter.observe(step, self.started.elapsed()).iter().for_each(emit);
+        for busy in self.busy.values() {
+            let asks_the_same =
+                |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| slot.asks_the_same(new));
+            if !same_circumstances || !self.slots.get(&busy.key).is_some_and(asks_the_same) {
+                busy.overtaken.cancel();
+            }
         }
+        let mut before = std::mem::take(&mut self.slots);
+        let renewed = desired.policies.into_iter().map(|(key, wanted)| {
+            let slot = match before.remove(&key) {
+                Some(slot) => slot.under(wanted, same_circumstances),
+                None => Slot::new(wanted),
+            };
+            (key, slot)
+        });
+        self.slots = renewed.collect();
+        self.queue.retain(|key| self.slots.get(key).is_some_and(|slot| slot.is_queued));
+        self.release();
+        self.tell_mismatched();
         self.next_reading = Instant::now();
     }
 
+    /// Tells of policies that no manifest asks for any more. Those that are being repaired wait for the end of it.
+    fn release(&mut self) {
+        let account = &self.circumstances.account;
+        let target = |(role, policy): &PolicyKey| Target {
+            account: account.clone(),
+            role: role.clone(),
+            policy: policy.clone(),
+        };
+        let asked_for: BTreeSet<Target> = self
+            .slots
+            .keys()
+            .chain(self.busy.values().map(|busy| &busy.key))
+            .map(target)
+            .chain(self.mismatched.iter().map(|step| step.target.clone()))
+            .collect();
+        self.reporter.release(&asked_for).iter().for_each(emit);
+    }
+
+    fn tell_mismatched(&mut self) {
+        for step in &self.mismatched {
+            self.reporter.observe(step, self.started.elapsed()).iter().for_each(emit);
+        }
+    }
+
     fn begin_reading(&mut self) {
-        let asked = plan::asked_for(&self.desired);
+        self.next_reading = Instant::now() + self.resync_interval();
+        let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
-            self.next_reading = Instant::now() + self.resync_interval();
             return;
         }
         let reader = Arc::clone(&self.reader);
-        self.repaired_meanwhile.clear();
-        self.next_reading = Instant::now() + self.resync_interval();
+        self.spoiled.clear();
         self.reading = Some(tokio::spawn(async move {
             let read = reader.read(&asked).await;
             (asked, read)
@@ -259,13 +271,10 @@ impl<I: Iam> Account<I> {
 
     fn conclude_reading(&mut self, read: Result<Reading, JoinError>) {
         let now = Instant::now();
-        let (asked, read) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                let why = format!("the reading ended early ({error})");
-                (Asked::new(), Err(IamError::contradiction("reading", why)))
-            }
-        };
+        let (asked, read) = read.unwrap_or_else(|ended_early| {
+            let error = IamError::contradiction("reading", format!("it ended early ({ended_early})"));
+            (Arc::default(), Err(error))
+        });
         match read {
             Ok((inventory, notice)) => {
                 self.reading_backoff.reset();
@@ -275,209 +284,217 @@ impl<I: Iam> Account<I> {
                 if let Some(notice) = notice {
                     emit(&self.reader_notice(&notice));
                 }
+                // Manifests that came meanwhile may ask for roles that this reading did not look for.
+                self.next_reading = if asked == self.asked { now + self.resync_interval() } else { now };
                 self.inventory = inventory;
                 self.take_inventory(now);
-                // Manifests that came meanwhile may ask for roles that this reading did not look for.
-                let is_current = asked == plan::asked_for(&self.desired);
-                self.next_reading = if is_current { now + self.resync_interval() } else { now };
-                self.read_again_if_idle(now);
+                self.tell_mismatched();
             }
             Err(error) => {
-                let already_told = self.reading_failed.as_ref().map(|earlier| earlier.class) == Some(error.class);
-                if !already_told {
-                    emit(&read_failed(Some(&self.caller.account), &error));
-                }
-                self.reading_failed = Some(error);
+                let told_at = match &self.reading_failed {
+                    Some((earlier, at))
+                        if earlier.class.passes_by_itself() == error.class.passes_by_itself()
+                            && now.duration_since(*at) < REMINDER =>
+                    {
+                        *at
+                    }
+                    _ => {
+                        emit(&read_failed(Some(&self.caller.account), &error));
+                        now
+                    }
+                };
+                self.reading_failed = Some((error, told_at));
                 self.next_reading = now + self.reading_backoff.next();
             }
         }
     }
 
-    /// Makes the reading again that left roles out, once nothing is under way that would spoil it as well.
-    fn read_again_if_idle(&mut self, now: Instant) {
-        if self.read_again && self.busy.is_empty() && self.queue.is_empty() {
-            self.read_again = false;
-            self.next_reading = now;
-        }
-    }
-
     /// Judges every managed policy by the newest reading, tells what is new, and queues what is to be repaired.
     fn take_inventory(&mut self, now: Instant) {
-        for mut step in plan::plan(&self.desired, &self.inventory, &self.circumstances) {
-            let key = step.key();
-            if self.busy.contains_key(&key.0) || self.repaired_meanwhile.contains(&key.0) {
-                self.read_again = true;
-                continue;
+        // Almost all roles are as they were, almost always: a document that the same manifests found in sync before
+        // needs no new verdict, so that a pass costs little more than its reading.
+        let verdict = |(key, slot): (&PolicyKey, &Slot)| {
+            let observed = self.inventory.get(&key.0)?;
+            let is_new = !slot.is_known_in_sync(observed);
+            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances)))
+        };
+        let verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
+        for (key, step) in verdicts {
+            if !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0) {
+                self.take_verdict(key, step, now);
             }
-            if !step.has_drifted() {
-                self.settling.seen(&key, now);
+        }
+    }
+
+    fn take_verdict(&mut self, key: PolicyKey, step: Step, now: Instant) {
+        self.conclude_lost_answer(&key, &step, now);
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        match slot.worth(&step, now) {
+            Worth::Stale(until) => {
+                self.next_reading = self.next_reading.min(until);
+                return;
             }
-            if self.conclude_lost_answer(&key, &step, now) {
-                continue;
-            }
-            let worth = match step.action {
-                Action::Put => self.settling.worth(&key, step.live.as_ref(), now),
-                _ => Worth::News,
-            };
-            match worth {
-                Worth::Stale => continue,
-                Worth::Doubtful => {}
-                Worth::News => {
-                    if step.action != Action::Put || !self.reporter.is_standing(&step) {
-                        // In sync, blocked, or another drift than the one that failed: earlier failures say nothing of it.
-                        self.retries.remove(&key);
-                    }
-                    self.tell(&step);
+            Worth::Doubtful => {
+                slot.judged(step, now);
+                if slot.retry.is_none() {
+                    self.enqueue(&key);
                 }
+                return;
             }
-            let repairable = step.action == Action::Put;
-            if let (true, Some(failed)) = (repairable && self.retries.contains_key(&key), self.latest.get(&key)) {
-                // Why the repair waits stays known until it succeeds.
-                (step.reason, step.detail) = (failed.reason, failed.detail.clone());
-            }
-            self.latest.insert(key.clone(), step);
-            if repairable && !self.retries.contains_key(&key) {
-                self.enqueue(&key);
-            }
+            Worth::News => {}
+        }
+        if step.action != Action::Put || !self.reporter.has_told(&step) {
+            // In sync, blocked, or another drift than the one that failed: earlier failures say nothing of it.
+            slot.retry = None;
+        }
+        let repairable = step.action == Action::Put && slot.retry.is_none();
+        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        slot.judged(step, now);
+        if repairable {
+            self.enqueue(&key);
         }
     }
 
-    fn tell(&mut self, step: &Step) {
-        if self.circumstances.suspended {
-            // The kill switch was told, once for all roles.
-            return;
-        }
-        self.reporter.observe(step, self.started.elapsed()).iter().for_each(emit);
-    }
-
+    /// Queues a fresh look at the policy, which ends in a write where one is due.
     fn enqueue(&mut self, key: &PolicyKey) {
-        if self.latest.get(key).is_none_or(|step| step.action != Action::Put) {
-            self.retries.remove(key);
-        } else if !self.busy.contains_key(&key.0) {
-            self.queue.insert(key.clone());
+        if let Some(slot) = self.slots.get_mut(key)
+            && !slot.is_queued
+        {
+            slot.is_queued = true;
+            self.queue.push_back(key.clone());
         }
     }
 
     fn begin_repairs(&mut self) {
-        let mut held_back = BTreeSet::new();
+        let mut held_back = VecDeque::new();
         while self.repairs.len() < REPAIRS_AT_ONCE
-            && let Some(key) = self.queue.pop_first()
+            && let Some(key) = self.queue.pop_front()
         {
             if self.busy.contains_key(&key.0) {
-                held_back.insert(key);
+                held_back.push_back(key);
                 continue;
             }
-            let (Some(wanted), Some(Observed::Found(role))) =
-                (self.desired.policies.get(&key), self.inventory.get(&key.0))
-            else {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            slot.is_queued = false;
+            let Some(Observed::Found(role)) = self.inventory.get(&key.0) else {
+                // The reading that finds the role again queues it again.
+                slot.retry = None;
                 continue;
             };
             let (iam, reader) = (Arc::clone(&self.iam), Arc::clone(&self.reader));
-            let (wanted, role, circumstances) = (wanted.clone(), role.clone(), self.circumstances.clone());
-            let name = key.0.clone();
+            let (wanted, role, circumstances) = (slot.wanted.clone(), role.clone(), self.circumstances.clone());
+            let overtaken = CancellationToken::new();
+            let token = overtaken.clone();
             let task = self.repairs.spawn(async move {
-                let repaired = repair(iam.as_ref(), reader.as_ref(), &wanted, &role, &circumstances).await;
-                (key, repaired)
+                repair(iam.as_ref(), reader.as_ref(), &wanted, &role, &circumstances, &token).await
             });
-            self.busy.insert(name, task.id());
+            self.busy.insert(key.0.clone(), Busy { task: task.id(), key, overtaken });
         }
-        self.queue.append(&mut held_back);
+        held_back.append(&mut self.queue);
+        self.queue = held_back;
     }
 
-    fn conclude_repair(&mut self, done: Result<(PolicyKey, Repaired), JoinError>) {
-        let (key, repaired) = match done {
+    fn conclude_repair(&mut self, done: Result<(task::Id, Repaired), JoinError>) {
+        let (id, repaired) = match done {
             Ok(done) => done,
             Err(ended_early) => {
-                // What it did is not known: the next reading finds the role again.
-                self.busy.retain(|_, task| *task != ended_early.id());
-                self.next_reading = Instant::now();
-                return;
+                let error = IamError::contradiction("repair", format!("it ended early ({ended_early})"));
+                (ended_early.id(), Repaired::ReadFailed(error))
             }
         };
-        self.busy.remove(&key.0);
-        self.repaired_meanwhile.insert(key.0.clone());
+        let Some(role) = self.busy.iter().find(|(_, busy)| busy.task == id).map(|(role, _)| role.clone()) else {
+            return;
+        };
+        let Some(Busy { key, overtaken, .. }) = self.busy.remove(&role) else { return };
         let now = Instant::now();
-        self.read_again_if_idle(now);
         match repaired {
             Repaired::Written { step, before } => {
-                self.retries.remove(&key);
-                self.wrote(key, step, before, now);
-            }
-            Repaired::NotNeeded(step) => {
-                if self.conclude_lost_answer(&key, &step, now) {
-                    return;
+                self.spoiled.insert(role);
+                self.wrote(&key, &step, before, now);
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.step = Some(step.after_write());
                 }
-                let bulk_said = self.latest.get(&key).and_then(|step| step.live.clone());
-                self.retries.remove(&key);
-                if bulk_said != step.live {
-                    self.settling.contradicted(&key, bulk_said, now);
-                }
-                self.tell(&step);
-                self.latest.insert(key, step);
             }
-            Repaired::ReadFailed(error) => self.repair_failed(key, &error, None, now),
+            Repaired::NotNeeded(step) => self.not_needed(&key, step, now),
+            Repaired::Overtaken => {}
+            Repaired::ReadFailed(error) => self.repair_failed(&key, &error, now),
+            Repaired::WriteFailed { error, .. } if error.class == ErrorClass::Gone => self.role_is_gone(&key, now),
             Repaired::WriteFailed { step, before, error } => {
-                // A refusal is certain: only where no answer came may the write have taken effect.
-                let attempted = (error.class == ErrorClass::Transient).then_some((step, before));
-                self.repair_failed(key, &error, attempted, now);
+                if error.class == ErrorClass::Transient {
+                    self.spoiled.insert(role);
+                }
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    let document = Arc::clone(&slot.wanted.document);
+                    slot.unanswered(&error, step, before, document);
+                }
+                self.repair_failed(&key, &error, now);
+            }
+        }
+        if overtaken.is_cancelled() {
+            // What was done was done by older manifests: a fresh look by the newer ones, or the last word.
+            self.enqueue(&key);
+            if !self.slots.contains_key(&key) {
+                self.release();
             }
         }
     }
 
     /// Tells of a write that took effect, after which old reads may still come.
-    fn wrote(&mut self, key: PolicyKey, step: Step, before: Option<Arc<LiveDocument>>, now: Instant) {
+    fn wrote(&mut self, key: &PolicyKey, step: &Step, before: Option<Arc<LiveDocument>>, now: Instant) {
         self.written += 1;
-        self.reporter.repaired(&step, before.as_deref(), self.started.elapsed()).iter().for_each(emit);
-        self.settling.wrote(&key, before, now);
-        self.latest.insert(key, step.after_write());
+        self.reporter.repaired(step, before.as_deref(), self.started.elapsed()).iter().for_each(emit);
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.wrote(before, now);
+        }
     }
 
-    /// Where a policy is in sync after a write whose answer was lost, that write was ours.
-    fn conclude_lost_answer(&mut self, key: &PolicyKey, step: &Step, now: Instant) -> bool {
-        if !step.is_in_sync() {
-            return false;
+    /// Where a policy is as an unanswered write would have it, that write was ours.
+    fn conclude_lost_answer(&mut self, key: &PolicyKey, step: &Step, now: Instant) {
+        if let Some(attempt) = self.slots.get_mut(key).and_then(|slot| slot.landed(step)) {
+            self.wrote(key, &attempt.step, attempt.before, now);
         }
-        let Some((attempted, before)) = self.retries.remove(key).and_then(|retry| retry.attempted) else {
-            return false;
-        };
-        self.wrote(key.clone(), attempted, before, now);
-        true
     }
 
-    fn repair_failed(&mut self, key: PolicyKey, error: &IamError, attempted: Option<Attempt>, now: Instant) {
-        let Some(step) = self.latest.get_mut(&key) else { return };
-        if error.class == ErrorClass::Gone {
-            // Deleted between the reading and the write.
-            if let Some(wanted) = self.desired.policies.get(&key) {
-                *step = plan::judge(wanted, &Observed::NotFound, &self.circumstances);
-                let step = step.clone();
-                self.tell(&step);
-            }
-            self.retries.remove(&key);
-            return;
+    fn not_needed(&mut self, key: &PolicyKey, step: Step, now: Instant) {
+        self.conclude_lost_answer(key, &step, now);
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let bulk_said = slot.step.as_ref().and_then(|step| step.live.clone());
+        if bulk_said != step.live {
+            slot.contradicted(bulk_said, now);
         }
-        step.reason = Some(Reason::Failed(error.class));
-        step.detail = Some(error.to_string());
-        let seed = self.random.u64(..);
-        let retry = self.retries.entry(key).or_insert_with(|| Retry {
-            backoff: Backoff::new(seed),
-            due: now,
-            passes_by_itself: error.class.passes_by_itself(),
-            attempted: None,
-        });
-        retry.attempted = attempted.or(retry.attempted.take());
-        retry.passes_by_itself = error.class.passes_by_itself();
-        let wait = retry.backoff.next();
-        // What needs a person is not worth a call a second.
-        retry.due = now + if retry.passes_by_itself { wait } else { wait.max(Duration::from_secs(60)) };
-        let failures = retry.backoff.failures();
-        let events = self.reporter.failed(step, error, failures, self.started.elapsed());
-        events.iter().for_each(emit);
+        slot.retry = None;
+        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        slot.judged(step, now);
+    }
+
+    fn repair_failed(&mut self, key: &PolicyKey, error: &IamError, now: Instant) {
+        let random = self.random.u64(..);
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let failures = slot.failed(error, random, now);
+        if let Some(retry) = &slot.retry {
+            self.waiting.insert((retry.due, key.clone()));
+        }
+        if let Some(step) = &slot.step {
+            self.reporter.failed(step, error, failures, self.started.elapsed()).iter().for_each(emit);
+        }
+    }
+
+    /// A write found no role: it was deleted since the reading, and later readings may still lag behind that.
+    fn role_is_gone(&mut self, key: &PolicyKey, now: Instant) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.gone(now);
+        let step = plan::judge(&slot.wanted, &Observed::NotFound, &self.circumstances);
+        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        slot.retry = None;
+        slot.judged(step, now);
     }
 
     async fn finish_repairs(&mut self) {
+        for busy in self.busy.values() {
+            busy.overtaken.cancel();
+        }
         let deadline = Instant::now() + LAST_WRITES;
-        while let Ok(Some(done)) = timeout_at(deadline, self.repairs.join_next()).await {
+        while let Ok(Some(done)) = timeout_at(deadline, self.repairs.join_next_with_id()).await {
             self.conclude_repair(done);
         }
     }
@@ -485,14 +502,15 @@ impl<I: Iam> Account<I> {
     /// Whether nothing is under way, and nothing is left to try that may pass by itself.
     fn has_settled(&self) -> bool {
         let reading_may_pass = match &self.reading_failed {
-            Some(error) => error.class.passes_by_itself(),
-            None => self.latest.len() < self.desired.policies.len(),
+            Some((error, _)) => error.class.passes_by_itself(),
+            None => self.slots.values().any(|slot| slot.step.is_none()),
         };
+        let retry_may_pass = |slot: &Slot| slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);
         self.reading.is_none()
             && !reading_may_pass
             && self.queue.is_empty()
             && self.repairs.is_empty()
-            && !self.retries.values().any(|retry| retry.passes_by_itself)
+            && !self.slots.values().any(retry_may_pass)
     }
 
     /// The time until the next reading: what the manifests say, give or take a tenth.
@@ -533,11 +551,10 @@ fn kill_switch(suspended: bool) -> Event {
     }
 }
 
-/// Whether there are newer manifests; waits for ever once nobody can send any.
-async fn next_manifests(manifests: &mut watch::Receiver<Arc<ManifestSet>>) -> bool {
-    match manifests.changed().await {
-        Ok(()) => true,
-        Err(_) => pending().await,
+/// Waits for newer manifests; for ever once nobody can send any.
+async fn next_manifests(manifests: &mut watch::Receiver<Arc<ManifestSet>>) {
+    if manifests.changed().await.is_err() {
+        pending().await
     }
 }
 

@@ -4,27 +4,33 @@
 
 use std::time::Duration;
 
-/// The first wait.
-const FIRST: Duration = Duration::from_secs(1);
-
-/// The longest wait.
-const LONGEST: Duration = Duration::from_secs(300);
-
 /// Waits that double, each with jitter.
 #[derive(Debug, Clone)]
 pub(super) struct Backoff {
     random: fastrand::Rng,
+    first: Duration,
+    longest: Duration,
     tries: u32,
 }
 
 impl Backoff {
+    /// From a second to five minutes: for what may pass by itself.
     pub(super) fn new(seed: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), tries: 0 }
+        Self::between(Duration::from_secs(1), Duration::from_secs(300), seed)
+    }
+
+    /// From a minute to ten: for what a person must mend.
+    pub(super) fn slow(seed: u64) -> Self {
+        Self::between(Duration::from_secs(60), Duration::from_secs(600), seed)
+    }
+
+    fn between(first: Duration, longest: Duration, seed: u64) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed), first, longest, tries: 0 }
     }
 
     /// How long to wait after one more failure: between a half and the whole of a span that doubles.
     pub(super) fn next(&mut self) -> Duration {
-        let whole = FIRST.saturating_mul(2_u32.saturating_pow(self.tries.min(16))).min(LONGEST);
+        let whole = self.first.saturating_mul(2_u32.saturating_pow(self.tries.min(16))).min(self.longest);
         self.tries = self.tries.saturating_add(1);
         whole.mul_f64(0.5 + self.random.f64() / 2.0)
     }
@@ -52,6 +58,6 @@ mod tests {
             assert!((whole / 2.0..=whole).contains(&wait), "{wait} of {whole}");
         }
         backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        assert!(backoff.next() <= Duration::from_secs(1));
     }
 }

@@ -11,7 +11,7 @@ mod account;
 mod backoff;
 mod repair;
 mod report;
-mod settle;
+mod slot;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,11 @@
 //! One repair: read the one policy afresh, judge again, write.
 //!
-//! What must stay true: the write follows from the fresh read alone, by the same verdict as in the plan.
+//! What must stay true: the write follows from the fresh read alone, by the same verdict as in the plan, and none
+//! begins once newer manifests or a stop have overtaken it.
 
 use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     iam::{Iam, IamError, Reader},
@@ -16,6 +19,8 @@ use crate::{
 pub(super) enum Repaired {
     /// The fresh read showed that there is nothing to write, or that nothing may be written.
     NotNeeded(Step),
+    /// Newer manifests, or a stop, came before the write: nothing was sent.
+    Overtaken,
     /// The desired document stands in place of `before`.
     Written {
         /// The verdict of the fresh read.
@@ -43,6 +48,7 @@ pub(super) async fn repair<I: Iam>(
     wanted: &DesiredPolicy,
     role: &Role,
     circumstances: &Circumstances,
+    overtaken: &CancellationToken,
 ) -> Repaired {
     let live = match reader.confirm(&role.name, &wanted.policy).await {
         Ok(live) => live,
@@ -52,6 +58,9 @@ pub(super) async fn repair<I: Iam>(
     let step = judge(wanted, &Observed::Found(fresh), circumstances);
     if step.action != Action::Put {
         return Repaired::NotNeeded(step);
+    }
+    if overtaken.is_cancelled() {
+        return Repaired::Overtaken;
     }
     match iam.put_role_policy(&role.name, &wanted.policy, &wanted.document).await {
         Ok(()) => Repaired::Written { step, before: live },

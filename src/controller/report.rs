@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How often what still stands is told again.
-const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many times in a row a write may fail for reasons that pass by themselves before that is told.
 const QUIET_FAILURES: u32 = 3;
@@ -147,8 +147,8 @@ impl Reporter {
         record.noted(vec![blocked(&told)], now)
     }
 
-    /// The drift of the policy is not the one for which writes failed before: they may be told anew.
-    pub(super) fn is_standing(&self, step: &Step) -> bool {
+    /// Whether this very drift was told, and stands.
+    pub(super) fn has_told(&self, step: &Step) -> bool {
         self.records
             .get(&step.target)
             .and_then(|record| record.drift.as_ref())
@@ -295,6 +295,9 @@ fn about_drift(name: EventName, step: &Step) -> Event {
     };
     let next = match step.action {
         Action::Put => "it is being repaired",
+        Action::None if step.reason == Some(Reason::KillSwitch) => {
+            "it is only told, not repaired (the kill switch is on)"
+        }
         Action::None => "it is only told, not repaired (mode observe)",
         Action::Blocked => "it is not repaired",
     };

@@ -515,12 +515,12 @@ async fn the_kill_switch_stops_all_writes_and_is_told_once() {
     let text = manifest(&["web", "batch"], "");
     let life = Life::with(&[("web", None), ("batch", None)]).start(&(text.clone() + SETTINGS + "  suspend: true\n"));
     minutes(30).await;
-    assert_eq!(life.told(), ["controller.suspended"]);
+    let told = ["controller.suspended", "drift.detected KillSwitch", "drift.detected KillSwitch"];
+    assert_eq!(life.told(), told, "whoever pulls it still sees what drifts");
     assert_eq!(life.writes(), 0);
     life.save(&text);
     minutes(1).await;
-    assert_eq!(life.told()[1], "controller.resumed");
-    assert_eq!(life.writes(), 2);
+    assert_eq!(life.told()[3..], ["controller.resumed", "drift.repaired", "drift.repaired"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -607,6 +607,139 @@ async fn a_reading_says_nothing_of_roles_that_were_repaired_while_it_was_made() 
     life.sandbox.fault(Fault::new(Effect::DelayMs(6_000)).on("GetAccountAuthorizationDetails").after(1));
     minutes(10).await;
     assert_eq!(life.told(), ["drift.detected", "drift.repaired"]);
+    assert_eq!(life.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_newer_manifests_overtake_writes_nothing() {
+    let fleet = manifest(&["web"], "");
+    for (newer, told) in [
+        (fleet.clone() + SETTINGS + "  suspend: true\n", vec!["drift.detected", "controller.suspended"]),
+        (manifest(&["web"], "  mode: observe\n"), vec!["drift.detected"]),
+        (manifest(&["web"], "  suspend: true\n"), vec!["drift.detected", "role.suspended Suspended"]),
+        (manifest(&["other"], ""), vec!["drift.detected", "role.not_found RoleNotFound", "role.released"]),
+    ] {
+        let life = Life::with(&[("web", None)]);
+        life.sandbox.fault(Fault::new(Effect::DelayMs(2_000)).on("GetRolePolicy"));
+        let life = life.start(&fleet);
+        sleep(Duration::from_secs(1)).await;
+        life.save(&newer);
+        minutes(10).await;
+        assert_eq!((life.writes(), life.told()), (0, told.into_iter().map(str::to_owned).collect()), "{newer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_under_way_when_its_manifest_went_is_told_with_what_it_leaves_behind() {
+    let life = Life::with(&[("web", None), ("batch", Some(&right()))]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(2_000)).on("PutRolePolicy"));
+    let life = life.start(&manifest(&["web", "batch"], ""));
+    sleep(Duration::from_secs(1)).await;
+    life.save(&manifest(&["batch"], ""));
+    minutes(10).await;
+    assert_eq!(life.told(), ["drift.detected", "drift.repaired", "role.released", "policy.orphaned"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_about_something_else_does_not_make_the_log_forget_an_unanswered_write() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::Hang).on("PutRolePolicy").times(1).done());
+    let life = life.start(&manifest(&["web"], ""));
+    // The call is given up after half a minute; then the manifest is saved before the next try.
+    sleep(Duration::from_millis(30_100)).await;
+    life.save(&manifest(&["web"], "  description: edited\n"));
+    minutes(5).await;
+    assert_eq!((life.told(), life.writes()), (vec!["drift.detected".to_owned(), "drift.repaired".to_owned()], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_begins_no_write() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(3_000)).on("GetRolePolicy"));
+    let mut life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(1)).await;
+    life.shutdown.cancel();
+    life.running.take().unwrap().await.unwrap();
+    assert_eq!((life.writes(), life.told()), (0, vec!["drift.detected".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_cannot_be_read_any_more_while_its_repair_fails_makes_no_hot_loop() {
+    let life = Life::with(&[("web", None), ("other", Some(&right()))]);
+    life.sandbox.fault(Fault::new(Effect::ServerError).on("PutRolePolicy"));
+    let life = life.start(&(manifest(&["web", "other"], "") + SETTINGS + "  resyncInterval: 1s\n"));
+    sleep(Duration::from_secs(5)).await;
+    life.sandbox.remove_role(&life.account, "web");
+    life.sandbox.clear_calls();
+    minutes(2).await;
+    assert!(life.sandbox.counts().values().map(|count| count.calls).sum::<u64>() < 200);
+    assert_eq!(life.told().last().unwrap(), "role.not_found RoleNotFound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn roles_that_are_refused_do_not_hold_up_those_that_are_not() {
+    let names: Vec<String> = (0..200).map(|number| format!("a{number:03}")).chain(["zzz".to_owned()]).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let seeds: Vec<_> = names.iter().map(|name| (*name, None)).collect();
+    let life = Life::with(&seeds);
+    for name in &names[..200] {
+        life.sandbox.fault(Fault::new(Effect::Deny).on("PutRolePolicy").role(name));
+    }
+    life.sandbox.fault(Fault::new(Effect::DelayMs(1_000)).on("GetRolePolicy"));
+    let life = life.start(&manifest(&names, ""));
+    minutes(1).await;
+    assert_eq!(life.live("zzz").unwrap(), right(), "each gets its turn");
+    let readings = life.calls("GetAccountAuthorizationDetails");
+    assert!(readings <= 3, "failing repairs make no further readings: {readings}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_deleted_while_bulk_reads_lag_is_told_once() {
+    let life =
+        Life::with(&[("web", Some(&right()))]).start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 1s\n"));
+    sleep(Duration::from_secs(5)).await;
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(60), single: Duration::ZERO });
+    life.sandbox.remove_policy(&life.account, "web", POLICY);
+    sleep(Duration::from_millis(100)).await;
+    life.sandbox.remove_role(&life.account, "web");
+    minutes(10).await;
+    let count = |name: &str| life.told().iter().filter(|told| told.starts_with(name)).count();
+    assert_eq!((count("role.found"), count("role.not_found")), (0, 1), "{:?}", life.told());
+}
+
+#[tokio::test(start_paused = true)]
+async fn observing_after_a_write_of_our_own_raises_no_alert_from_reads_that_lag() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(10), single: Duration::ZERO });
+    let settings = SETTINGS.to_owned() + "  resyncInterval: 1s\n";
+    let life = life.start(&(manifest(&["web"], "") + &settings));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(life.told(), ["drift.detected", "drift.repaired"]);
+    life.save(&(manifest(&["web"], "") + &settings + "  defaultMode: observe\n"));
+    minutes(5).await;
+    assert_eq!(life.told(), ["drift.detected", "drift.repaired"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_other_applications_need_is_not_taken_for_ours() {
+    let app =
+        document(&[r#"{"Effect":"Allow","Action":["s3:PutObject","s3:GetObject","kms:Decrypt"],"Resource":"*"}"#]);
+    let service = document(&[r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#]);
+    let remains = document(&[S3]);
+    let unreadable =
+        r#"{"Version":"2012-10-18","Statement":{"Effect":"Allow","Action":["ssmmessages:*","ssm:*"],"Resource":"*"}}"#;
+    let life = Life::with(&[
+        ("app", Some(&app)),
+        ("remains", Some(&remains)),
+        ("service", Some(&service)),
+        ("unreadable", Some(unreadable)),
+    ])
+    .start(&manifest(&["app", "remains", "service", "unreadable"], ""));
+    minutes(10).await;
+    let blocked: Vec<_> = life.told().into_iter().filter(|told| told.starts_with("drift.blocked")).collect();
+    let foreign = "drift.blocked ForeignPolicy";
+    assert_eq!(blocked, [foreign, foreign, "drift.blocked NodeRegistrationWouldBeLost"]);
+    assert_eq!(life.live("remains").unwrap(), right(), "what only grants less loses nothing by a repair");
     assert_eq!(life.writes(), 1);
 }
 

@@ -62,6 +62,9 @@ impl ErrorClass {
     /// is not `LimitExceededException` (which other services use for throttling).
     #[must_use]
     pub fn of_code(code: Option<&str>, status: u16) -> Self {
+        if code == Some("LimitExceededException") {
+            return Self::Throttled;
+        }
         match code.unwrap_or_default().trim_end_matches("Exception") {
             "Throttling"
             | "Throttled"
@@ -209,6 +212,7 @@ mod tests {
             (Some("ThrottlingException"), 400, ErrorClass::Throttled),
             (Some("RequestLimitExceeded"), 503, ErrorClass::Throttled),
             (Some("LimitExceeded"), 409, ErrorClass::Quota),
+            (Some("LimitExceededException"), 400, ErrorClass::Throttled),
             (Some("AccessDenied"), 403, ErrorClass::Denied),
             (Some("ExpiredToken"), 403, ErrorClass::Credentials),
             (Some("InvalidClientTokenId"), 403, ErrorClass::Credentials),

@@ -14,6 +14,7 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_iam::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
     types::EntityType,
 };
 
@@ -128,7 +129,9 @@ impl Iam for SdkIam {
         const OPERATION: &str = "GetCallerIdentity";
         let answer = self.sts.get_caller_identity().send().await.map_err(failed(OPERATION))?;
         let account = answer.account().unwrap_or_default().parse().map_err(|error| unreadable(OPERATION, error))?;
-        Ok(Caller { account, arn: answer.arn().unwrap_or_default().to_owned() })
+        // Without it nobody knows which role is the controller's own.
+        let arn = answer.arn().ok_or_else(|| unreadable(OPERATION, "it holds no ARN"))?;
+        Ok(Caller { account, arn: arn.to_owned() })
     }
 
     async fn roles_page(&self, marker: Option<String>) -> Result<RolesPage, IamError> {
@@ -185,7 +188,12 @@ impl Iam for SdkIam {
             });
         }
         let call = self.role.put_role_policy().role_name(role.as_str()).policy_name(policy.as_str());
-        call.policy_document(document.as_str()).send().await.map_err(failed(OPERATION))?;
+        // One attempt: between two of them somebody may write, and a fresh read must stand before every write of ours.
+        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
+        let call = call.policy_document(document.as_str()).customize().config_override(once);
+        let answer = call.send().await.map_err(failed(OPERATION))?;
+        // The answer has no body to be misread: what is not from AWS would pass for a success.
+        answer.request_id().ok_or_else(|| unreadable(OPERATION, "it holds no request id of AWS"))?;
         Ok(())
     }
 }

@@ -105,7 +105,7 @@ impl Step {
 }
 
 /// What holds for a whole account while its steps are judged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// The account that was read.
     pub account: Option<AccountId>,
@@ -156,7 +156,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         manifest: wanted.manifest.to_string(),
         live: None,
     };
-    if wanted.suspended || circumstances.suspended {
+    if wanted.suspended {
         step.reason = Some(Reason::Suspended);
         return step;
     }
@@ -179,10 +179,11 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     if !step.has_drifted() {
         return step;
     }
-    let blocked = obstacle(wanted, role, step.live.as_deref(), circumstances);
+    let blocked = obstacle(wanted, role, &step, circumstances);
     (step.action, step.reason) = match (blocked, mode) {
         (reason, Mode::Observe) => (Action::None, Some(reason.unwrap_or(Reason::ObserveMode))),
         (Some(reason), Mode::Enforce) => (Action::Blocked, Some(reason)),
+        (None, Mode::Enforce) if circumstances.suspended => (Action::None, Some(Reason::KillSwitch)),
         (None, Mode::Enforce) => (Action::Put, None),
     };
     step
@@ -235,19 +236,17 @@ fn compare_with(wanted: &DesiredPolicy, live: Option<&LiveDocument>) -> Comparis
 }
 
 /// What forbids a write to this role, whatever the manifest says.
-fn obstacle(
-    wanted: &DesiredPolicy,
-    role: &Role,
-    live: Option<&LiveDocument>,
-    circumstances: &Circumstances,
-) -> Option<Reason> {
+fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Circumstances) -> Option<Reason> {
+    let live = step.live.as_deref();
     if role.is_protected() {
         return Some(Reason::ProtectedRole);
     }
     if circumstances.own_role.as_ref() == Some(&role.name) {
         return Some(Reason::OwnRole);
     }
-    if let Some(reason) = live.and_then(|live| not_ours(wanted.node_registration, live)) {
+    // What only grants less than is wanted loses nothing by a repair, whoever wrote it.
+    let takes_something_away = step.drift != Some(Drift::Narrowed);
+    if let Some(reason) = live.and_then(|live| not_ours(wanted.node_registration, live, takes_something_away)) {
         return Some(reason);
     }
     let others = role.inline_size?.saturating_sub(live.map_or(0, LiveDocument::size));
@@ -256,26 +255,27 @@ fn obstacle(
 }
 
 /// Why a live policy of the right name cannot be taken for ours to repair.
-fn not_ours(registration: NodeRegistration, live: &LiveDocument) -> Option<Reason> {
-    let Ok(document) = live.parsed() else {
-        // Nothing but the text is left to judge by: the benefit of the doubt goes to whoever wrote it.
-        let text = live.text().to_ascii_lowercase();
-        let names_an_action =
-            session_manager::VOCABULARY.iter().any(|action| text.contains(&action.to_ascii_lowercase()));
-        return match (text.contains("deny"), names_an_action) {
-            (true, _) => Some(Reason::DeniesPresent),
-            (false, false) => Some(Reason::ForeignPolicy),
-            (false, true) => None,
-        };
+fn not_ours(registration: NodeRegistration, live: &LiveDocument, takes_something_away: bool) -> Option<Reason> {
+    let (denies, is_about_sessions, registers) = match live.parsed() {
+        Ok(document) => (
+            document.denies(),
+            session_manager::is_session_manager_policy(document),
+            document.allows_any_of(&[REGISTER]),
+        ),
+        Err(_) => {
+            // Nothing but the text is left to judge by: the benefit of the doubt goes to whoever wrote it.
+            let text = live.text().to_ascii_lowercase();
+            let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+            (says(&["deny"]), says(&["ssmmessages:"]), says(&["ssm:", "\"*\""]))
+        }
     };
-    if document.denies() {
+    if denies {
         return Some(Reason::DeniesPresent);
     }
-    if !session_manager::is_session_manager_policy(document) {
+    if takes_something_away && !is_about_sessions {
         return Some(Reason::ForeignPolicy);
     }
-    (registration == NodeRegistration::Assumed && document.allows_any_of(&[REGISTER]))
-        .then_some(Reason::NodeRegistrationWouldBeLost)
+    (registration == NodeRegistration::Assumed && registers).then_some(Reason::NodeRegistrationWouldBeLost)
 }
 
 /// How many steps there are of each kind.

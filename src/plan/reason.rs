@@ -17,10 +17,12 @@ pub enum Reason {
     Unknown,
     /// The manifest names another account than that of the credentials.
     AccountMismatch,
-    /// A manifest, or the controller's configuration, says to leave the role alone.
+    /// The manifest says to leave the role alone.
     Suspended,
     /// Drift is told and not repaired.
     ObserveMode,
+    /// The kill switch of the controller's configuration is on: drift is told and not repaired.
+    KillSwitch,
     /// Manifests ask for differing policies of the same name.
     Conflict,
     /// The live policy denies something.
@@ -47,6 +49,7 @@ const ALL: &[Reason] = &[
     Reason::AccountMismatch,
     Reason::Suspended,
     Reason::ObserveMode,
+    Reason::KillSwitch,
     Reason::Conflict,
     Reason::DeniesPresent,
     Reason::ForeignPolicy,
@@ -71,6 +74,7 @@ impl Reason {
             Self::AccountMismatch => "AccountMismatch",
             Self::Suspended => "Suspended",
             Self::ObserveMode => "ObserveMode",
+            Self::KillSwitch => "KillSwitch",
             Self::Conflict => "Conflict",
             Self::DeniesPresent => "DeniesPresent",
             Self::ForeignPolicy => "ForeignPolicy",
@@ -97,6 +101,9 @@ impl Reason {
             Self::AccountMismatch => "the manifest names another account than the one that the credentials belong to",
             Self::Suspended => "it is suspended: neither judged nor repaired",
             Self::ObserveMode => "drift is told, not repaired (observe)",
+            Self::KillSwitch => {
+                "the kill switch is on (suspend: true in the ControllerConfiguration): drift is told, nothing is written"
+            }
             Self::Conflict => "manifests ask for differing things of this policy",
             Self::DeniesPresent => "the live policy holds a Deny: somebody shut this door on purpose",
             Self::ForeignPolicy => {
@@ -130,6 +137,7 @@ impl Reason {
             Self::AccountMismatch => "use credentials of that account, or correct accountId in the manifest",
             Self::Suspended => "set suspend: false to have it judged and repaired again",
             Self::ObserveMode => "set mode: enforce in the manifest to have it repaired",
+            Self::KillSwitch => "set suspend: false in the ControllerConfiguration to have it repaired",
             Self::Conflict => "let only one manifest name this role for this policyName",
             Self::DeniesPresent => {
                 "if the Deny is no longer wanted, remove it from the policy by hand; the controller takes over from there"

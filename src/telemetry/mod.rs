@@ -42,6 +42,8 @@ where
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
+        // Else a log that cannot be written would be reported by a print that panics where nothing can be printed.
+        .log_internal_errors(false)
         .event_format(Lines { format, colour })
         .finish()
 }

@@ -1,0 +1,207 @@
+//! What the loop remembers of one policy between readings.
+//!
+//! Pure: the time is an argument. What must stay true: a read that equals what a write of ours replaced raises no
+//! second alert while the write may not have arrived everywhere, and a write whose answer was lost is known again as
+//! ours when it is seen.
+//!
+//! Source: IAM User Guide, "Changes that I make are not always immediately visible" (no figure is given; seconds
+//! as a rule).
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use crate::{
+    iam::{ErrorClass, IamError},
+    inventory::{LiveDocument, Observed},
+    manifest::DesiredPolicy,
+    plan::{Reason, Step},
+    policy::session_manager::SessionManagerDocument,
+};
+
+/// How long a write is given to become visible before a fresh read is asked about it.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// How long a bulk reading of the old world is doubted: a fresh read is asked before anything is told.
+const DOUBT: Duration = Duration::from_secs(320);
+
+/// One policy: what is wanted, what was seen last, and what stands in the way.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) wanted: DesiredPolicy,
+    /// The last verdict; none until the role was read.
+    pub(super) step: Option<Step>,
+    /// Whether a repair is queued. One that is under way is known by its role.
+    pub(super) is_queued: bool,
+    /// When to try again after a failure.
+    pub(super) retry: Option<Retry>,
+    /// A write that may have taken effect although no answer came.
+    attempt: Option<Attempt>,
+    /// What readings may still show although it is so no more.
+    old: Option<Old>,
+    /// The document that the last verdict found in sync: documents are shared by their text.
+    in_sync: Option<Arc<LiveDocument>>,
+}
+
+/// A repair that failed, and when it is due again.
+#[derive(Debug)]
+pub(super) struct Retry {
+    backoff: Backoff,
+    pub(super) due: Instant,
+    pub(super) passes_by_itself: bool,
+}
+
+/// A write that was sent.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// The verdict that it followed from.
+    pub(super) step: Step,
+    /// What it was to replace.
+    pub(super) before: Option<Arc<LiveDocument>>,
+    document: Arc<SessionManagerDocument>,
+}
+
+/// What was so before, and how long readings may still say that it is.
+#[derive(Debug)]
+struct Old {
+    world: World,
+    quiet_until: Instant,
+    doubted_until: Instant,
+}
+
+#[derive(Debug)]
+enum World {
+    /// The policy had this document, or was not there.
+    Policy(Option<Arc<LiveDocument>>),
+    /// The role existed.
+    Role,
+}
+
+/// What a reading that departs from the manifests is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It is news.
+    News,
+    /// It may be the old world still: a fresh read decides before anything is told.
+    Doubtful,
+    /// It is what our own write replaced, and nobody has seen the write yet: look again then.
+    Stale(Instant),
+}
+
+impl Slot {
+    pub(super) fn new(wanted: DesiredPolicy) -> Self {
+        Self { wanted, step: None, is_queued: false, retry: None, attempt: None, old: None, in_sync: None }
+    }
+
+    /// The slot under newer manifests. Where they ask for the same, all that is remembered still holds; else only
+    /// what is known of writes.
+    pub(super) fn under(self, wanted: DesiredPolicy, same_circumstances: bool) -> Self {
+        if same_circumstances && self.asks_the_same(&wanted) {
+            Self { wanted, ..self }
+        } else {
+            // What a write replaced says nothing of a document that is wanted only now.
+            let old = self.old.filter(|_| self.wanted.document == wanted.document);
+            Self { attempt: self.attempt, old, ..Self::new(wanted) }
+        }
+    }
+
+    /// Whether both lead to the same verdicts and the same write.
+    pub(super) fn asks_the_same(&self, other: &DesiredPolicy) -> bool {
+        let essence =
+            |wanted: &DesiredPolicy| (wanted.mode, wanted.suspended, wanted.conflict.clone(), wanted.node_registration);
+        essence(&self.wanted) == essence(other) && self.wanted.document == other.document
+    }
+
+    /// Whether a verdict on this would be the last one again: the same document, found in sync.
+    pub(super) fn is_known_in_sync(&self, observed: &Observed) -> bool {
+        let Observed::Found(role) = observed else { return false };
+        let live = role.policies.get(&self.wanted.policy);
+        matches!((live, &self.in_sync), (Some(live), Some(before)) if Arc::ptr_eq(live, before))
+    }
+
+    /// Takes in a verdict that was told, or needed no telling.
+    pub(super) fn judged(&mut self, mut step: Step, now: Instant) {
+        self.in_sync = step.live.clone().filter(|_| step.is_in_sync());
+        if self.in_sync.is_some()
+            && let Some(old) = &mut self.old
+        {
+            // The write has arrived somewhere: from now on a fresh read can tell.
+            old.quiet_until = now;
+        }
+        if let (Some(_), Some(failed)) = (&self.retry, &self.step) {
+            // Why the repair waits stays known until it succeeds.
+            (step.reason, step.detail) = (failed.reason, failed.detail.clone());
+        }
+        self.step = Some(step);
+    }
+
+    /// Our own write replaced `before`.
+    pub(super) fn wrote(&mut self, before: Option<Arc<LiveDocument>>, now: Instant) {
+        self.retry = None;
+        self.attempt = None;
+        self.in_sync = None;
+        self.old = Some(Old { world: World::Policy(before), quiet_until: now + QUIET, doubted_until: now + DOUBT });
+    }
+
+    /// A fresh read says that what the bulk reading told is not so.
+    pub(super) fn contradicted(&mut self, bulk_said: Option<Arc<LiveDocument>>, now: Instant) {
+        self.old = Some(Old { world: World::Policy(bulk_said), quiet_until: now, doubted_until: now + DOUBT });
+    }
+
+    /// A write says that the role is gone, whatever readings still tell.
+    pub(super) fn gone(&mut self, now: Instant) {
+        self.old = Some(Old { world: World::Role, quiet_until: now, doubted_until: now + DOUBT });
+    }
+
+    /// What a verdict is worth that comes from a bulk reading.
+    pub(super) fn worth(&self, step: &Step, now: Instant) -> Worth {
+        let Some(old) = self.old.as_ref().filter(|old| step.has_drifted() && now < old.doubted_until) else {
+            return Worth::News;
+        };
+        match &old.world {
+            World::Policy(document) if *document != step.live => Worth::News,
+            _ if now < old.quiet_until => Worth::Stale(old.quiet_until),
+            _ => Worth::Doubtful,
+        }
+    }
+
+    /// A write failed, or the read before it: when to try again. `random` seeds the jitter.
+    pub(super) fn failed(&mut self, error: &IamError, random: u64, now: Instant) -> u32 {
+        let passes_by_itself = error.class.passes_by_itself();
+        let same_kind = |retry: &Retry| retry.passes_by_itself == passes_by_itself;
+        let mut retry = self.retry.take().filter(same_kind).unwrap_or_else(|| Retry {
+            // What needs a person is not worth a call a second.
+            backoff: if passes_by_itself { Backoff::new(random) } else { Backoff::slow(random) },
+            due: now,
+            passes_by_itself,
+        });
+        retry.due = now + retry.backoff.next();
+        let failures = retry.backoff.failures();
+        self.retry = Some(retry);
+        if let Some(step) = &mut self.step {
+            step.reason = Some(Reason::Failed(error.class));
+            step.detail = Some(error.to_string());
+        }
+        failures
+    }
+
+    /// Remembers a write for which no answer came. A refusal is certain, and nothing to remember.
+    pub(super) fn unanswered(
+        &mut self,
+        error: &IamError,
+        step: Step,
+        before: Option<Arc<LiveDocument>>,
+        document: Arc<SessionManagerDocument>,
+    ) {
+        if error.class == ErrorClass::Transient {
+            self.attempt = Some(Attempt { step, before, document });
+        }
+    }
+
+    /// The unanswered write, if this verdict shows that it took effect.
+    pub(super) fn landed(&mut self, step: &Step) -> Option<Attempt> {
+        let live = step.live.as_ref()?.parsed().ok()?;
+        self.attempt.take_if(|attempt| attempt.document.document() == live)
+    }
+}
