@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on panics")]
 
 mod contract;
+mod plan;
 mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;
