@@ -108,11 +108,11 @@ impl Daemon {
         let deadline = Instant::now() + DEADLINE;
         let mut log = lock(&self.heard.log);
         loop {
-            let found = log.events.iter().enumerate().find(|(index, said)| {
-                !log.taken.contains(index)
-                    && said["event"] == event
-                    && (about.is_empty() || said["role"] == about || said["manifest"] == about)
-            });
+            let found = log
+                .events
+                .iter()
+                .enumerate()
+                .find(|(index, said)| !log.taken.contains(index) && is(said, event, about));
             if let Some((index, said)) = found.map(|(index, said)| (index, said.clone())) {
                 log.taken.insert(index);
                 return said;
@@ -125,11 +125,7 @@ impl Daemon {
 
     /// How often an event was told about a role or a file so far.
     pub(crate) fn count(&self, event: &str, about: &str) -> usize {
-        let log = lock(&self.heard.log);
-        log.events
-            .iter()
-            .filter(|said| said["event"] == event && (said["role"] == about || said["manifest"] == about))
-            .count()
+        lock(&self.heard.log).events.iter().filter(|said| is(said, event, about)).count()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -201,6 +197,12 @@ impl Log {
         let events = self.events.iter().map(Value::to_string);
         events.chain(self.strange.iter().cloned()).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Whether it is this event about this role; or about this file, where it is about no role; or whatever it is about.
+fn is(said: &Value, event: &str, about: &str) -> bool {
+    let subject = said.get("role").or(said.get("manifest"));
+    said["event"] == event && (about.is_empty() || subject.is_some_and(|subject| subject == about))
 }
 
 /// The documented events and their levels.
