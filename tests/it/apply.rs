@@ -87,13 +87,13 @@ fn the_observe_option_lets_nothing_be_written() {
 #[test]
 fn one_blocked_role_fails_it_and_holds_up_no_other() {
     let world = World::new();
-    world.manifest("fleet", &with_key("roles: [a-denies, b-ghost, c-web, d-foreign, e-watched]"));
+    world.manifest("fleet", &with_key("roles: [a-denies, b-ghost, c-web, d-foreign, e-missing]"));
     let denies = and(documented(), "Deny", "ssm:SendCommand");
     world.role_with("a-denies", &denies);
     world.role_with("c-web", &without_key());
     let foreign = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"}]});
     world.role_with("d-foreign", &foreign);
-    world.role("e-watched");
+    world.role("e-missing");
     let finished = world.run(&["apply"]).exits(1);
     for said in ["DeniesPresent: ", "RoleNotFound: ", "ForeignPolicy: ", "2 policies were written\n"] {
         assert!(finished.stdout.contains(said), "{said}: {finished:?}");
@@ -108,7 +108,7 @@ fn one_blocked_role_fails_it_and_holds_up_no_other() {
 }
 
 #[test]
-fn a_write_that_iam_refuses_fails_it_and_the_others_are_repaired() {
+fn a_role_that_aws_protects_fails_it_and_the_others_are_repaired() {
     let world = World::new();
     world.manifest("fleet", "roles: [service, web]");
     world.role("web");
