@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on panics")]
 
+mod apply;
 mod bad_input;
 mod contract;
 mod demo;
 mod deploy;
+mod offline;
+mod plan;
+mod run;
 mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;

@@ -35,13 +35,13 @@ async fn without_credentials_nothing_is_read_and_the_message_says_so() {
     for command in ["plan", "apply"] {
         let ended = finish(without(command)).await;
         assert_eq!(ended.code(), 1);
-        assert_said(&ended.err, &["error: ", "no usable AWS credentials", "hint: ", "credentials"]);
+        assert_said(&ended.err, &["error: ", "there are no AWS credentials", "hint: ", "credentials"]);
         assert_said(&ended.out, &["role web", "blocked", "Unknown"]);
     }
     let mut running = Running::start(without("run"));
     let told = running.event("read.failed", 1).await;
     assert_eq!(told["reason"], "CredentialsRefused");
-    assert_said(told["message"].as_str().unwrap(), &["no usable AWS credentials", "nothing is written"]);
+    assert_said(told["message"].as_str().unwrap(), &["there are no AWS credentials", "nothing is written"]);
     assert_eq!(running.stop().await.code(), 0);
     assert_eq!(scene.serving.sandbox.counts().len(), 0);
 }
@@ -152,7 +152,7 @@ async fn a_truncated_page_without_a_fresh_marker_is_a_failed_read() {
         let ended = scene.finish(&["plan"]).await;
         assert_eq!(ended.code(), 1);
         assert_said(&ended.err, &[said]);
-        assert_said(&ended.out, &["role batch", "role web", "Unknown"]);
+        assert_said(&ended.out, &["not read", "batch, web", "2 unknown"]);
         assert_eq!((scene.writes(), running.told("role.not_found")), (0, 0), "a missing page is no missing role");
         scene.serving.sandbox.clear_faults();
         running.event("drift.repaired", 2).await;
@@ -279,7 +279,7 @@ async fn what_does_not_pass_is_given_up_by_apply_after_a_minute_and_does_not_mak
         let took = began.elapsed().as_secs();
         assert_eq!(ended.code(), 1, "{what}: {}", ended.err);
         assert!((45..=71).contains(&took), "{what}: {took} s\n{}", ended.err);
-        assert_said(&(ended.err + &ended.out), &[said, "role web", "hint: ", "nothing was written"]);
+        assert_said(&(ended.err + &ended.out), &[said, "web", "hint: ", "nothing was written"]);
         for (operation, count) in kept.serving.sandbox.counts() {
             // In a minute, by waits that double from a second, of three attempts each; good readings are one a second.
             let good = operation == "GetAccountAuthorizationDetails" && running.told("read.failed") == 0;

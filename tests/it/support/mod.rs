@@ -1,8 +1,10 @@
 //! What several test modules share: servers to talk to, and clients that talk to them.
 
 pub(crate) mod moto;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod serving;
+pub(crate) mod world;
 
 use aws_sdk_iam::config::{
     BehaviorVersion, Credentials, Region, http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
