@@ -28,7 +28,7 @@ use super::{
 use crate::{
     iam::{Caller, ErrorClass, Iam, IamError, Reader, ReaderNotice},
     inventory::{Asked, Inventory, LiveDocument, Observed},
-    manifest::{Desired, ManifestSet, PolicyKey},
+    manifest::{Desired, DesiredPolicy, ManifestSet, PolicyKey},
     names::RoleName,
     plan::{self, Action, Circumstances, Reason, Step, Target},
     telemetry::{Event, EventName, emit},
@@ -41,7 +41,7 @@ const REPAIRS_AT_ONCE: usize = 5;
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
 /// A reading: what it asked for, and what came of it.
-type Reading = (Asked, Result<(Inventory, Option<ReaderNotice>), IamError>);
+type Reading = (Arc<Asked>, Result<(Inventory, Option<ReaderNotice>), IamError>);
 
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
@@ -55,10 +55,14 @@ pub(super) struct Account<I> {
     started: Instant,
 
     desired: Desired,
+    /// What a reading is to find out for `desired`.
+    asked: Arc<Asked>,
     mismatched: Vec<Step>,
     circumstances: Circumstances,
     inventory: Inventory,
     latest: BTreeMap<PolicyKey, Step>,
+    /// The documents that the newest manifests found to be in sync, in a reading.
+    in_sync: BTreeMap<PolicyKey, Arc<LiveDocument>>,
     reporter: Reporter,
     settling: Settling,
     written: usize,
@@ -102,10 +106,12 @@ impl<I: Iam> Account<I> {
             random: fastrand::Rng::with_seed(options.seed),
             started: now,
             desired: Desired { account: caller.account.clone(), policies: BTreeMap::new() },
+            asked: Arc::default(),
             mismatched: Vec::new(),
             circumstances: Circumstances::default(),
             inventory: Inventory::default(),
             latest: BTreeMap::new(),
+            in_sync: BTreeMap::new(),
             reporter: Reporter::default(),
             settling: Settling::default(),
             written: 0,
@@ -146,7 +152,7 @@ impl<I: Iam> Account<I> {
             Some(error) => error.to_string(),
             None => "the pass ended before the role was read".to_owned(),
         };
-        let unread = Inventory::unknown(&plan::asked_for(&self.desired), &why);
+        let unread = Inventory::unknown(&self.asked, &why);
         for (key, wanted) in &self.desired.policies {
             if let (false, Some(observed)) = (self.latest.contains_key(key), unread.get(&wanted.role)) {
                 self.latest.insert(key.clone(), plan::judge(wanted, observed, &self.circumstances));
@@ -214,6 +220,8 @@ impl<I: Iam> Account<I> {
             emit(&kill_switch(self.circumstances.suspended));
         }
         self.desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
+        self.asked = Arc::new(plan::asked_for(&self.desired));
+        self.in_sync.clear();
         self.mismatched = plan::mismatched(&manifests, &self.caller.account);
         self.queue.clear();
         self.retries.clear();
@@ -240,7 +248,7 @@ impl<I: Iam> Account<I> {
     }
 
     fn begin_reading(&mut self) {
-        let asked = plan::asked_for(&self.desired);
+        let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
             self.next_reading = Instant::now() + self.resync_interval();
             return;
@@ -259,7 +267,7 @@ impl<I: Iam> Account<I> {
             Ok(read) => read,
             Err(error) => {
                 let why = format!("the reading ended early ({error})");
-                (Asked::new(), Err(IamError::contradiction("reading", why)))
+                (Arc::default(), Err(IamError::contradiction("reading", why)))
             }
         };
         match read {
@@ -274,7 +282,7 @@ impl<I: Iam> Account<I> {
                 self.inventory = inventory;
                 self.take_inventory(now);
                 // Manifests that came meanwhile may ask for roles that this reading did not look for.
-                let is_current = asked == plan::asked_for(&self.desired);
+                let is_current = Arc::ptr_eq(&asked, &self.asked) || asked == self.asked;
                 self.next_reading = if is_current { now + self.resync_interval() } else { now };
             }
             Err(error) => {
@@ -290,12 +298,16 @@ impl<I: Iam> Account<I> {
 
     /// Judges every managed policy by the newest reading, tells what is new, and queues what is to be repaired.
     fn take_inventory(&mut self, now: Instant) {
-        for step in plan::plan(&self.desired, &self.inventory, &self.circumstances) {
-            let key = step.key();
+        self.settling.expire(now);
+        for (key, step) in self.new_verdicts() {
             if self.busy.contains_key(&key.0) {
                 // The reading may be older than the write that is under way; its end decides.
                 continue;
             }
+            match &step.live {
+                Some(live) if step.is_in_sync() => self.in_sync.insert(key.clone(), Arc::clone(live)),
+                _ => self.in_sync.remove(&key),
+            };
             if !step.has_drifted() {
                 self.settling.seen(&key, now);
             }
@@ -323,6 +335,23 @@ impl<I: Iam> Account<I> {
                 self.enqueue(&key);
             }
         }
+    }
+
+    /// The verdicts of the newest reading but for those that cannot have changed: the same manifests found the same
+    /// document in sync before. Almost all roles are like that almost always, so that a pass over them costs little
+    /// more than its reading. What has drifted is judged each time: there is more to a drift than its document.
+    fn new_verdicts(&self) -> Vec<(PolicyKey, Step)> {
+        let verdict = |(key, wanted): (&PolicyKey, &DesiredPolicy)| {
+            let observed = self.inventory.get(&wanted.role)?;
+            if let (Observed::Found(role), Some(before)) = (observed, self.in_sync.get(key))
+                // Documents are shared by their text.
+                && role.policies.get(&wanted.policy).is_some_and(|live| Arc::ptr_eq(live, before))
+            {
+                return None;
+            }
+            Some((key.clone(), plan::judge(wanted, observed, &self.circumstances)))
+        };
+        self.desired.policies.iter().filter_map(verdict).collect()
     }
 
     fn tell(&mut self, step: &Step) {

@@ -57,10 +57,12 @@ impl Settling {
     pub(super) fn seen(&mut self, key: &PolicyKey, now: Instant) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.quiet_until = now;
-            if entry.doubted_until <= now {
-                self.entries.remove(key);
-            }
         }
+    }
+
+    /// Forgets what no reading can be too old for any more.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.entries.retain(|_, entry| now < entry.doubted_until);
     }
 
     /// What a reading is worth that shows `live` for a policy, which is not what is desired.
