@@ -41,7 +41,7 @@ const REPAIRS_AT_ONCE: usize = 5;
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
 /// A reading: what it asked for, and what came of it.
-type Reading = (Arc<Asked>, Result<(Inventory, Option<ReaderNotice>), IamError>);
+type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Option<ReaderNotice>), IamError>);
 
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) struct Account<I> {
     asked: Arc<Asked>,
     mismatched: Vec<Step>,
     circumstances: Circumstances,
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
     latest: BTreeMap<PolicyKey, Step>,
     /// The documents that the newest manifests found to be in sync, in a reading.
     in_sync: BTreeMap<PolicyKey, Arc<LiveDocument>>,
@@ -109,7 +109,7 @@ impl<I: Iam> Account<I> {
             asked: Arc::default(),
             mismatched: Vec::new(),
             circumstances: Circumstances::default(),
-            inventory: Inventory::default(),
+            inventory: Arc::default(),
             latest: BTreeMap::new(),
             in_sync: BTreeMap::new(),
             reporter: Reporter::default(),
