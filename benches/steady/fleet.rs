@@ -4,7 +4,7 @@ use std::{
     fmt::{self, Write as _},
     fs,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, ensure};
@@ -58,7 +58,8 @@ pub(crate) fn role(number: usize) -> String {
 pub(crate) struct Fleet {
     pub(crate) sandbox: Sandbox,
     pub(crate) account: AccountId,
-    config: TempDir,
+    config: PathBuf,
+    _directory: TempDir,
     address: SocketAddr,
     stop: CancellationToken,
 }
@@ -67,22 +68,26 @@ impl Fleet {
     /// An account of so many roles, all as their manifests want them.
     pub(crate) async fn start(roles: usize, documents: Documents, resync: &str) -> anyhow::Result<Self> {
         let account: AccountId = ACCOUNT.parse()?;
-        let config = tempfile::tempdir()?;
+        // One deeper than the temporary directory: what else happens there is nobody's business here, and the parent of
+        // the manifests is watched too.
+        let directory = tempfile::tempdir()?;
+        let config = directory.path().join("config");
+        fs::create_dir(&config)?;
         fs::write(
-            config.path().join("controller.yaml"),
+            config.join("controller.yaml"),
             format!(
                 "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\n\
                  metadata: {{name: controller}}\nspec: {{resyncInterval: {resync}}}\n"
             ),
         )?;
-        fs::write(config.path().join("fleet.yaml"), manifests(roles, documents))?;
+        fs::write(config.join("fleet.yaml"), manifests(roles, documents))?;
         let sandbox = Sandbox::new(account.clone());
-        plant(&sandbox, config.path(), documents)?;
+        plant(&sandbox, &config, documents)?;
 
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
         tokio::spawn(sandbox.clone().serve(listener, stop.clone()));
-        Ok(Self { sandbox, account, config, address, stop })
+        Ok(Self { sandbox, account, config, _directory: directory, address, stop })
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -90,7 +95,7 @@ impl Fleet {
     }
 
     pub(crate) fn config_dir(&self) -> &Path {
-        self.config.path()
+        &self.config
     }
 
     /// Adds a role that has no policy, and no manifest names yet.
@@ -124,7 +129,7 @@ impl Drop for Fleet {
 
 /// The manifest of a single role that wants something else after each save.
 pub(crate) fn flipped(role: &str, save: usize) -> String {
-    manifest("flipped", &[role.to_owned()], &format!("{{s3EncryptionEnabled: {}}}", save % 2 == 0))
+    manifest("flipped", &[role.to_owned()], &format!("{{s3EncryptionEnabled: {}}}", save.is_multiple_of(2)))
 }
 
 fn manifest(name: &str, roles: &[String], preferences: &str) -> String {
@@ -158,7 +163,7 @@ fn manifests(roles: usize, documents: Documents) -> String {
                 let name = role(number);
                 let preferences =
                     format!("{{kmsKeyId: {KEY}, s3BucketName: audit-sessions, s3KeyPrefix: {name}, cloudWatchLogGroupName: /ssm/{name}}}");
-                manifest(&name, &[name.clone()], &preferences)
+                manifest(&name, std::slice::from_ref(&name), &preferences)
             })
             .collect(),
     }
