@@ -119,8 +119,14 @@ impl PartialOrd for RoleName {
 
 impl Ord for RoleName {
     fn cmp(&self, other: &Self) -> Ordering {
-        let other = other.0.bytes().map(|byte| byte.to_ascii_lowercase());
-        self.0.bytes().map(|byte| byte.to_ascii_lowercase()).cmp(other)
+        let (one, other) = (self.0.as_bytes(), other.0.as_bytes());
+        // A pass finds every role in several ordered maps, among names that mostly begin alike: so only bytes that
+        // differ are folded.
+        let differing = one.iter().zip(other).filter(|(one, other)| one != other);
+        differing
+            .map(|(one, other)| one.to_ascii_lowercase().cmp(&other.to_ascii_lowercase()))
+            .find(|order| order.is_ne())
+            .unwrap_or_else(|| one.len().cmp(&other.len()))
     }
 }
 

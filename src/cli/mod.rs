@@ -149,8 +149,11 @@ pub fn exit_code(ended: Ended) -> ExitCode {
 
 /// Runs an asynchronous command to its end.
 pub fn block_on<F: Future<Output = Ended>>(command: F) -> Ended {
+    // One worker beside this thread: the program waits far more than it computes. And a reading holds tens of
+    // megabytes for a moment, which the C library's allocator keeps for the thread that asked for them: with more
+    // workers each of them would come to hold as much.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("the asynchronous runtime cannot be started")?;

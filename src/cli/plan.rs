@@ -1,5 +1,7 @@
 //! `plan`: reads IAM and shows each drift. Writes nothing, ever: it holds no code that could.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -51,9 +53,9 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
     let inventory = if asked.is_empty() {
-        Inventory::default()
+        Arc::default()
     } else {
-        let reader = Reader::new(std::sync::Arc::new(iam), caller.account.clone());
+        let reader = Reader::new(Arc::new(iam), caller.account.clone());
         match reader.read(&asked).await {
             Ok((inventory, notice)) => {
                 if let Some(ReaderNotice::BulkDenied(said)) = notice {
@@ -67,7 +69,7 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
             }
             Err(error) => {
                 tell_failure(&error);
-                Inventory::unknown(&asked)
+                Arc::new(Inventory::unknown(&asked))
             }
         }
     };

@@ -41,7 +41,7 @@ const REPAIRS_AT_ONCE: usize = 5;
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
 /// A reading: what it asked for, and what came of it.
-type Reading = (Arc<Asked>, Result<(Inventory, Option<ReaderNotice>), IamError>);
+type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Option<ReaderNotice>), IamError>);
 
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) struct Account<I> {
     reporter: Reporter,
     written: usize,
 
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
     reading: Option<JoinHandle<Reading>>,
     /// Roles that were written to while the reading was made: it may show them before or after.
     spoiled: BTreeSet<RoleName>,
@@ -107,7 +107,7 @@ impl<I: Iam> Account<I> {
             mismatched: Vec::new(),
             reporter: Reporter::default(),
             written: 0,
-            inventory: Inventory::default(),
+            inventory: Arc::default(),
             reading: None,
             spoiled: BTreeSet::new(),
             next_reading: now,

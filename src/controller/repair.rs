@@ -55,7 +55,7 @@ pub(super) async fn repair<I: Iam>(
         Err(error) => return Repaired::ReadFailed(error),
     };
     let fresh = role.with_fresh(&wanted.policy, live.clone());
-    let step = judge(wanted, &Observed::Found(fresh), circumstances);
+    let step = judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances);
     if step.action != Action::Put {
         return Repaired::NotNeeded(step);
     }

@@ -29,6 +29,8 @@ pub struct Reader<I> {
     iam: Arc<I>,
     account: AccountId,
     documents: Mutex<Documents>,
+    /// The newest bulk reading.
+    latest: Mutex<Arc<Inventory>>,
     bulk_denied_at: Mutex<Option<Instant>>,
 }
 
@@ -44,15 +46,15 @@ pub enum ReaderNotice {
 impl<I: Iam> Reader<I> {
     /// A reader for the account that STS says the credentials belong to.
     pub fn new(iam: Arc<I>, account: AccountId) -> Self {
-        Self { iam, account, documents: Mutex::default(), bulk_denied_at: Mutex::default() }
+        Self { iam, account, documents: Mutex::default(), latest: Mutex::default(), bulk_denied_at: Mutex::default() }
     }
 
     /// Reads what is asked for. Role-by-role readings mark single roles as unknown; a bulk reading that fails is
     /// an error for all.
-    pub async fn read(&self, asked: &Asked) -> Result<(Inventory, Option<ReaderNotice>), IamError> {
+    pub async fn read(&self, asked: &Asked) -> Result<(Arc<Inventory>, Option<ReaderNotice>), IamError> {
         let denied_at = *lock(&self.bulk_denied_at);
         if denied_at.is_some_and(|at| at.elapsed() < BULK_AGAIN_AFTER) {
-            return Ok((self.one_by_one(asked).await?, None));
+            return Ok((Arc::new(self.one_by_one(asked).await?), None));
         }
         match self.bulk(asked).await {
             Ok(inventory) => {
@@ -61,7 +63,7 @@ impl<I: Iam> Reader<I> {
             }
             Err(error) if error.class == ErrorClass::Denied => {
                 let first_time = lock(&self.bulk_denied_at).replace(Instant::now()).is_none();
-                let inventory = self.one_by_one(asked).await?;
+                let inventory = Arc::new(self.one_by_one(asked).await?);
                 Ok((inventory, first_time.then_some(ReaderNotice::BulkDenied(error.message))))
             }
             Err(error) => Err(error),
@@ -78,15 +80,16 @@ impl<I: Iam> Reader<I> {
     }
 
     /// All roles of the account, page by page, keeping those that were asked for.
-    async fn bulk(&self, asked: &Asked) -> Result<Inventory, IamError> {
+    async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         const OPERATION: &str = "GetAccountAuthorizationDetails";
+        let before = Arc::clone(&lock(&self.latest));
         let mut inventory = Inventory::empty(asked);
         let mut markers = BTreeSet::new();
         let mut marker = None;
         loop {
             let page = self.iam.roles_page(marker.take()).await?;
             for role in &page.roles {
-                self.take_in(&mut inventory, asked, role)?;
+                self.take_in(&mut inventory, &before, asked, role)?;
             }
             if !page.is_truncated {
                 break;
@@ -102,30 +105,52 @@ impl<I: Iam> Reader<I> {
             }
             marker = Some(next);
         }
+        let inventory = Arc::new(inventory);
+        *lock(&self.latest) = Arc::clone(&inventory);
+        drop(before);
         lock(&self.documents).sweep();
         Ok(inventory)
     }
 
     /// Keeps what was asked for of one role of a bulk page.
-    fn take_in(&self, inventory: &mut Inventory, asked: &Asked, detail: &RoleDetail) -> Result<(), IamError> {
+    ///
+    /// A role that is as it was `before` is kept as that very value. What outlives a page is then not laid down among
+    /// the page's own tens of thousands of little texts, where it would cost the allocator dear to free the rest.
+    fn take_in(
+        &self,
+        inventory: &mut Inventory,
+        before: &Inventory,
+        asked: &Asked,
+        detail: &RoleDetail,
+    ) -> Result<(), IamError> {
         self.check_account("GetAccountAuthorizationDetails", detail)?;
         let Ok(name) = detail.name.parse::<RoleName>() else { return Ok(()) };
         let Some(looked_for) = asked.get(&name) else { return Ok(()) };
-        let mut role = Role {
-            path: detail.path.clone(),
-            policies: looked_for
-                .iter()
-                .filter_map(|policy| {
-                    let live = detail.inline_policies.iter().find(|live| live.name == policy.as_str())?;
-                    Some((policy.clone(), lock(&self.documents).intern(&live.encoded_document)))
-                })
-                .collect(),
-            inline_size: Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum()),
-            name,
+        let inline_size = Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum());
+        let found = || {
+            looked_for.iter().filter_map(|policy| {
+                let live = detail.inline_policies.iter().find(|live| live.name == policy.as_str())?;
+                Some((policy, live.encoded_document.as_str()))
+            })
         };
-        role.path.shrink_to_fit();
-        let key = role.name.clone();
-        inventory.insert(&key, Observed::Found(role));
+        if let Some(Observed::Found(role)) = before.get(&name)
+            && role.name.as_str() == detail.name
+            && role.path == detail.path
+            && role.inline_size == inline_size
+            && role.policies.len() == found().count()
+            && found().all(|(policy, encoded)| role.policies.get(policy).is_some_and(|live| live.is(encoded)))
+        {
+            inventory.insert(&name, Observed::Found(Arc::clone(role)));
+            return Ok(());
+        }
+        let mut documents = lock(&self.documents);
+        let role = Role {
+            name: name.clone(),
+            path: detail.path.clone(),
+            policies: found().map(|(policy, encoded)| (policy.clone(), documents.intern(encoded))).collect(),
+            inline_size,
+        };
+        inventory.insert(&name, Observed::Found(Arc::new(role)));
         Ok(())
     }
 
@@ -162,7 +187,7 @@ impl<I: Iam> Reader<I> {
                 Ok(None) => Observed::NotFound,
                 Ok(Some((detail, live))) => {
                     self.check_account("GetRole", &detail)?;
-                    Observed::Found(Role {
+                    Observed::Found(Arc::new(Role {
                         name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
                         path: detail.path,
                         policies: live
@@ -170,7 +195,7 @@ impl<I: Iam> Reader<I> {
                             .map(|(policy, encoded)| (policy, lock(&self.documents).intern(&encoded)))
                             .collect(),
                         inline_size: None,
-                    })
+                    }))
                 }
                 Err(error) if error.class == ErrorClass::Credentials => return Err(error),
                 Err(error) => {
@@ -217,4 +242,37 @@ async fn read_role<I: Iam>(
 /// A panic elsewhere leaves these values whole: each is changed in one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{RoleSeed, Sandbox};
+
+    #[tokio::test]
+    async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
+        let account: AccountId = "111122223333".parse().unwrap();
+        let sandbox = Sandbox::new(account.clone());
+        for role in ["left-alone", "changed", "beside"] {
+            sandbox.plant(&account, RoleSeed::new(role).policy("Ours", "{}").policy("Other", "{}"));
+        }
+        let reader = Reader::new(Arc::new(sandbox.iam(&account)), account.clone());
+        let ours: PolicyName = "Ours".parse().unwrap();
+        let names = ["left-alone", "changed", "beside"].map(|name| name.parse::<RoleName>().unwrap());
+        let asked: Asked = names.iter().map(|name| (name.clone(), BTreeSet::from([ours.clone()]))).collect();
+
+        let (first, _) = reader.read(&asked).await.unwrap();
+        sandbox.write_policy(&account, "changed", "Ours", r#"{"Version":"2012-10-17","Statement":[]}"#);
+        sandbox.write_policy(&account, "beside", "Other", "{ \"more\": true }");
+        let (second, _) = reader.read(&asked).await.unwrap();
+
+        let role = |inventory: &Inventory, name: &RoleName| match inventory.get(name) {
+            Some(Observed::Found(role)) => Arc::clone(role),
+            other => panic!("{name}: {other:?}"),
+        };
+        let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
+        assert_eq!([&names[0], &names[1], &names[2]].map(is_shared), [true, false, false]);
+        assert!(role(&second, &names[1]).policies[&ours].text().contains("Statement"));
+        assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
+    }
 }

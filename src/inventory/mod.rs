@@ -30,8 +30,8 @@ pub enum Observed {
     Unknown(Option<String>),
     /// IAM says that there is no such role.
     NotFound,
-    /// The role as IAM described it.
-    Found(Role),
+    /// The role as IAM described it; shared with the reading before where nothing about it changed.
+    Found(Arc<Role>),
 }
 
 /// A role that exists.
@@ -87,7 +87,12 @@ impl Inventory {
 
     /// Takes in what was read of one role.
     pub fn insert(&mut self, name: &RoleName, observed: Observed) {
-        self.roles.insert(name.clone(), observed);
+        match self.roles.get_mut(name) {
+            Some(known) => *known = observed,
+            None => {
+                self.roles.insert(name.clone(), observed);
+            }
+        }
     }
 
     /// What is known of the role; `None` where the reading did not ask for it.

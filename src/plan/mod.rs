@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use self::reason::Reason;
 use crate::{
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
-    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, PolicyKey},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions},
     names::{AccountId, PolicyName, RoleName},
     policy::{
         compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable},
@@ -67,12 +67,6 @@ pub struct Step {
 }
 
 impl Step {
-    /// Which of the desired policies the step is about.
-    #[must_use]
-    pub fn key(&self) -> PolicyKey {
-        (self.target.role.clone(), self.target.policy.clone())
-    }
-
     /// The verdict once the step's document was written: in sync.
     #[must_use]
     pub fn after_write(self) -> Self {
