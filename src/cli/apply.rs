@@ -12,7 +12,7 @@ use super::{
 use crate::{
     controller::{Controller, Options, Outcome},
     manifest::Mode,
-    plan::{Reason, Step},
+    plan::Step,
 };
 
 /// How long throttling and errors are put up with.
@@ -49,8 +49,7 @@ pub async fn apply(global: &Global, filter: &Filter) -> Ended {
 
 /// Whether a step stands in the way of success: what is to be enforced and is not, or what nobody could judge.
 fn is_amiss(step: &Step) -> bool {
-    let enforced = step.mode == Mode::Enforce && step.reason != Some(Reason::KillSwitch);
-    step.is_undecided() || step.has_drifted() && enforced
+    step.is_undecided() || step.has_drifted() && step.mode == Mode::Enforce && !step.is_suspended()
 }
 
 fn wrote(policies: usize) -> String {

@@ -10,7 +10,7 @@ use super::{
     survey::{Survey, survey, tell_failure},
 };
 use crate::{
-    iam::{Caller, Reader, ReaderNotice, SdkIam},
+    iam::{Caller, Manner, Reader, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode},
     names::AccountId,
@@ -57,8 +57,8 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
     } else {
         let reader = Reader::new(Arc::new(iam), caller.account.clone());
         match reader.read(&asked).await {
-            Ok((inventory, notice)) => {
-                if let Some(ReaderNotice::BulkDenied(said)) = notice {
+            Ok((inventory, manner)) => {
+                if let Manner::OneByOne(said) = manner {
                     complain(&format!(
                         "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\
                          hint: allow iam:GetAccountAuthorizationDetails on *: see deploy/iam",
@@ -88,7 +88,7 @@ pub(crate) fn unread(manifests: &ManifestSet) -> Vec<Step> {
 fn status(steps: &[Step]) -> u8 {
     if steps.iter().any(Step::is_undecided) {
         FAILED
-    } else if steps.iter().any(Step::has_drifted) {
+    } else if steps.iter().any(|step| step.has_drifted() && !step.is_suspended()) {
         DRIFT
     } else {
         OK

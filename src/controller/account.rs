@@ -26,7 +26,7 @@ use super::{
     slot::{Slot, Worth},
 };
 use crate::{
-    iam::{Caller, ErrorClass, Iam, IamError, Reader, ReaderNotice},
+    iam::{Caller, ErrorClass, Iam, IamError, Manner, Reader},
     inventory::{Asked, Inventory, LiveDocument, Observed},
     manifest::{ManifestSet, PolicyKey},
     names::RoleName,
@@ -41,7 +41,7 @@ const REPAIRS_AT_ONCE: usize = 5;
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
 /// A reading: what it asked for, and what came of it.
-type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Option<ReaderNotice>), IamError>);
+type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError>);
 
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ pub(super) struct Account<I> {
     next_reading: Instant,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
+    /// Whether it was told that roles are read one by one.
+    one_by_one_told: bool,
 
     queue: VecDeque<PolicyKey>,
     /// When retries are due; an entry that its slot does not confirm any more is void.
@@ -113,6 +115,7 @@ impl<I: Iam> Account<I> {
             next_reading: now,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
+            one_by_one_told: false,
             queue: VecDeque::new(),
             waiting: BTreeSet::new(),
             busy: BTreeMap::new(),
@@ -276,14 +279,12 @@ impl<I: Iam> Account<I> {
             (Arc::default(), Err(error))
         });
         match read {
-            Ok((inventory, notice)) => {
+            Ok((inventory, manner)) => {
                 self.reading_backoff.reset();
                 if self.reading_failed.take().is_some() {
                     emit(&self.about_account(EventName::ReadRecovered, "can be read again"));
                 }
-                if let Some(notice) = notice {
-                    emit(&self.reader_notice(&notice));
-                }
+                self.tell_manner(&manner);
                 // Manifests that came meanwhile may ask for roles that this reading did not look for.
                 self.next_reading = if asked == self.asked { now + self.resync_interval() } else { now };
                 self.inventory = inventory;
@@ -525,17 +526,19 @@ impl<I: Iam> Account<I> {
         Event { account: Some(account.to_string()), ..Event::new(name, format!("account {account} {what}")) }
     }
 
-    fn reader_notice(&self, notice: &ReaderNotice) -> Event {
-        match notice {
-            ReaderNotice::BulkDenied(said) => Event {
+    fn tell_manner(&mut self, manner: &Manner) {
+        let told = std::mem::replace(&mut self.one_by_one_told, matches!(manner, Manner::OneByOne(_)));
+        match manner {
+            Manner::OneByOne(said) if !told => emit(&Event {
                 reason: Some(Reason::Failed(ErrorClass::Denied).as_str()),
                 hint: Some("allow iam:GetAccountAuthorizationDetails on *: see deploy/iam".to_owned()),
                 ..self.about_account(
                     EventName::ReadDegraded,
                     &format!("cannot be read in bulk, so its roles are read one by one: {said}"),
                 )
-            },
-            ReaderNotice::BulkAllowed => self.about_account(EventName::ReadRestored, "can be read in bulk again"),
+            }),
+            Manner::InBulk if told => emit(&self.about_account(EventName::ReadRestored, "can be read in bulk again")),
+            _ => {}
         }
     }
 }

@@ -57,7 +57,7 @@ impl Reporter {
         let record = self.records.entry(step.target.clone()).or_default();
         let told_before = record.stands();
 
-        if step.is_suspended() {
+        if step.reason == Some(Reason::Suspended) {
             if !record.suspended {
                 *record = Record { suspended: true, leaves_a_policy: record.leaves_a_policy, ..Record::default() };
                 events.push(about(EventName::RoleSuspended, step, "is suspended: neither judged nor repaired"));

@@ -515,7 +515,7 @@ async fn the_kill_switch_stops_all_writes_and_is_told_once() {
     let text = manifest(&["web", "batch"], "");
     let life = Life::with(&[("web", None), ("batch", None)]).start(&(text.clone() + SETTINGS + "  suspend: true\n"));
     minutes(30).await;
-    let told = ["controller.suspended", "drift.detected KillSwitch", "drift.detected KillSwitch"];
+    let told = ["controller.suspended", "drift.detected Suspended", "drift.detected Suspended"];
     assert_eq!(life.told(), told, "whoever pulls it still sees what drifts");
     assert_eq!(life.writes(), 0);
     life.save(&text);

@@ -10,7 +10,7 @@ use std::future::Future;
 
 pub use self::{
     error::{ErrorClass, IamError},
-    read::{Reader, ReaderNotice},
+    read::{Manner, Reader},
     sdk::SdkIam,
 };
 

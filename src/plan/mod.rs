@@ -91,10 +91,10 @@ impl Step {
         self.action == Action::Blocked && self.drift.is_none()
     }
 
-    /// Whether the manifests leave the role alone for now.
+    /// Whether the manifest or the kill switch has the role left alone for now: it counts neither way.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
-        self.reason == Some(Reason::Suspended)
+        matches!(self.reason, Some(Reason::Suspended | Reason::KillSwitch))
     }
 }
 

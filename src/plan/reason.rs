@@ -72,9 +72,8 @@ impl Reason {
             Self::RoleNotFound => "RoleNotFound",
             Self::Unknown => "Unknown",
             Self::AccountMismatch => "AccountMismatch",
-            Self::Suspended => "Suspended",
             Self::ObserveMode => "ObserveMode",
-            Self::KillSwitch => "KillSwitch",
+            Self::Suspended | Self::KillSwitch => "Suspended",
             Self::Conflict => "Conflict",
             Self::DeniesPresent => "DeniesPresent",
             Self::ForeignPolicy => "ForeignPolicy",
@@ -99,7 +98,7 @@ impl Reason {
             Self::RoleNotFound => "there is no role of this name in the account",
             Self::Unknown => "the role could not be read, so nothing is concluded and nothing is written",
             Self::AccountMismatch => "the manifest names another account than the one that the credentials belong to",
-            Self::Suspended => "it is suspended: neither judged nor repaired",
+            Self::Suspended => "its manifest says suspend: true: neither judged nor repaired",
             Self::ObserveMode => "drift is told, not repaired (observe)",
             Self::KillSwitch => {
                 "the kill switch is on (suspend: true in the ControllerConfiguration): drift is told, nothing is written"
@@ -135,7 +134,7 @@ impl Reason {
             }
             Self::Unknown => "see what IAM said; the next pass tries again",
             Self::AccountMismatch => "use credentials of that account, or correct accountId in the manifest",
-            Self::Suspended => "set suspend: false to have it judged and repaired again",
+            Self::Suspended => "set suspend: false in the manifest to have it judged and repaired again",
             Self::ObserveMode => "set mode: enforce in the manifest to have it repaired",
             Self::KillSwitch => "set suspend: false in the ControllerConfiguration to have it repaired",
             Self::Conflict => "let only one manifest name this role for this policyName",

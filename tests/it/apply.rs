@@ -186,6 +186,6 @@ fn without_an_answer_of_sts_nothing_is_written() {
     }
     let finished = Finished::of(apply.env("AWS_EC2_METADATA_DISABLED", "true")).exits(1);
     assert!(finished.stdout.contains("nothing was written"), "{finished:?}");
-    assert!(finished.stderr.contains("no usable AWS credentials"), "{finished:?}");
+    assert!(finished.stderr.contains("there are no AWS credentials"), "{finished:?}");
     assert_eq!(world.dump(), before);
 }

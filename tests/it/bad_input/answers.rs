@@ -36,7 +36,7 @@ async fn without_credentials_nothing_is_read_and_the_message_says_so() {
         let ended = finish(without(command)).await;
         assert_eq!(ended.code(), 1);
         assert_said(&ended.err, &["error: ", "there are no AWS credentials", "hint: ", "credentials"]);
-        assert_said(&ended.out, &["role web", "blocked", "Unknown"]);
+        assert_said(&ended.out, &["not read", "web", "1 unknown"]);
     }
     let mut running = Running::start(without("run"));
     let told = running.event("read.failed", 1).await;
@@ -279,7 +279,7 @@ async fn what_does_not_pass_is_given_up_by_apply_after_a_minute_and_does_not_mak
         let took = began.elapsed().as_secs();
         assert_eq!(ended.code(), 1, "{what}: {}", ended.err);
         assert!((45..=71).contains(&took), "{what}: {took} s\n{}", ended.err);
-        assert_said(&(ended.err + &ended.out), &[said, "web", "hint: ", "nothing was written"]);
+        assert_said(&(ended.err + &ended.out), &[said, "web", "hint", "nothing was written"]);
         for (operation, count) in kept.serving.sandbox.counts() {
             // In a minute, by waits that double from a second, of three attempts each; good readings are one a second.
             let good = operation == "GetAccountAuthorizationDetails" && running.told("read.failed") == 0;
