@@ -28,7 +28,11 @@ const TICK: Duration = Duration::from_secs(10);
 pub async fn run(global: &Global) -> Ended {
     let shutdown = until_signal()?;
     let options = Options { observe_only: global.observe, seed: fastrand::u64(..), ..Options::default() };
-    keep(SdkIam::from_environment().await, global, options, shutdown).await?;
+    // A stop is heard also while the environment, or a dead mount, is slow to answer.
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        iam = SdkIam::from_environment() => keep(iam, global, options, shutdown.clone()).await?,
+    }
     Ok(OK)
 }
 
@@ -39,7 +43,10 @@ pub(super) async fn keep<I: Iam>(
     options: Options,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let started = Watcher::start(&global.config, global.controller_config.as_deref(), TICK).await;
+    let started = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        started = Watcher::start(&global.config, global.controller_config.as_deref(), TICK) => started,
+    };
     let (mut watcher, first) = started.context("the manifests cannot be read")?;
     tell(&first);
     let set = fit_to_start(first, &global.config)?;

@@ -262,6 +262,7 @@ impl<I: Iam> Account<I> {
         self.next_reading = Instant::now() + self.resync_interval();
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
+            self.tell_mismatched();
             return;
         }
         let reader = Arc::clone(&self.reader);

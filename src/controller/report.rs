@@ -68,29 +68,22 @@ impl Reporter {
             events.push(about(EventName::RoleResumed, step, "is no longer suspended"));
         }
 
-        match step.reason {
-            Some(Reason::Unknown) => {
-                if !std::mem::replace(&mut record.unknown, true) {
-                    events.push(about(
-                        EventName::ReadFailed,
-                        step,
-                        "could not be read: nothing is concluded from that",
-                    ));
-                }
-                return record.noted(events, now);
+        if step.reason == Some(Reason::Unknown) {
+            if !std::mem::replace(&mut record.unknown, true) {
+                events.push(about(EventName::ReadFailed, step, "could not be read: nothing is concluded from that"));
             }
-            Some(Reason::RoleNotFound) => {
-                if !std::mem::replace(&mut record.not_found, true) {
-                    *record = Record { not_found: true, ..Record::default() };
-                    events.push(about(EventName::RoleNotFound, step, "does not exist, though a manifest names it"));
-                }
-                events.extend(record.reminder(step, now, told_before));
-                return record.noted(events, now);
-            }
-            _ => {}
+            return record.noted(events, now);
         }
         if std::mem::take(&mut record.unknown) {
             events.push(about(EventName::ReadRecovered, step, "can be read again"));
+        }
+        if step.reason == Some(Reason::RoleNotFound) {
+            if !std::mem::replace(&mut record.not_found, true) {
+                *record = Record { not_found: true, ..Record::default() };
+                events.push(about(EventName::RoleNotFound, step, "does not exist, though a manifest names it"));
+            }
+            events.extend(record.reminder(step, now, told_before));
+            return record.noted(events, now);
         }
         if std::mem::take(&mut record.not_found) {
             events.push(about(EventName::RoleFound, step, "exists now"));
@@ -103,8 +96,8 @@ impl Reporter {
                 record.blocked = step.reason;
                 events.push(blocked(step));
             }
-        } else {
-            record.blocked = None;
+        } else if record.blocked.take().is_some() && events.is_empty() && step.is_in_sync() {
+            events.push(about(EventName::DriftEnded, step, "is in sync, and no longer held"));
         }
         events.extend(record.reminder(step, now, told_before && events.is_empty()));
         record.noted(events, now)
@@ -232,6 +225,8 @@ impl Record {
         if !nothing_new || !self.stands() || now.saturating_sub(self.last_told) < REMINDER {
             return None;
         }
+        // What keeps failing is not being repaired, whatever the verdict says.
+        let step = &Step { reason: step.reason.or(self.write_failed), ..step.clone() };
         Some(match step.reason {
             Some(Reason::RoleNotFound) => {
                 about(EventName::DriftStanding, step, "still does not exist, though a manifest names it")
@@ -294,6 +289,7 @@ fn about_drift(name: EventName, step: &Step) -> Event {
         _ => "",
     };
     let next = match step.action {
+        Action::Put if step.reason.is_some() => "the repair keeps failing",
         Action::Put => "it is being repaired",
         Action::None if step.reason == Some(Reason::KillSwitch) => {
             "it is only told, not repaired (the kill switch is on)"

@@ -743,6 +743,30 @@ async fn what_other_applications_need_is_not_taken_for_ours() {
     assert_eq!(life.writes(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_conflict_that_is_settled_is_told_as_ended() {
+    let one = manifest(&["web"], "");
+    let other = manifest(&["web"], "  nodeRegistration: granted\n").replace("fleet", "other");
+    let life = Life::with(&[("web", Some(&right()))]).start(&(one.clone() + "---\n" + &other));
+    minutes(5).await;
+    assert_eq!((life.told(), life.writes()), (vec!["drift.blocked Conflict".to_owned()], 0));
+    life.save(&one);
+    minutes(5).await;
+    assert_eq!(life.told()[1..], ["drift.ended"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_daily_reminder_says_why_a_repair_keeps_failing() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::Deny).on("PutRolePolicy"));
+    let life = life.start(&manifest(&["web"], ""));
+    minutes(60 * 25).await;
+    let events = life.events();
+    let reminder = events.iter().find(|event| event["event"] == "drift.standing").unwrap();
+    assert_eq!(reminder["reason"], "AccessDenied");
+    assert!(reminder["message"].as_str().unwrap().ends_with("the repair keeps failing"));
+}
+
 /// Every kind of trouble once, read as the person on call reads it.
 #[tokio::test(start_paused = true)]
 async fn messages_say_what_happened_to_which_role_in_which_account_and_what_to_do() {
