@@ -271,7 +271,8 @@ impl Sandbox {
             Some((Effect::Html, _)) => Shape::Html,
             _ => Shape::Whole,
         };
-        let lost = matches!(shape, Shape::Hang | Shape::Reset);
+        // What hangs, resets or shows a page of its own stands between the caller and IAM.
+        let lost = matches!(shape, Shape::Hang | Shape::Reset | Shape::Html);
         let takes_effect = match effect {
             Some((_, done)) => *done || (refusal.is_none() && !lost),
             None => true,

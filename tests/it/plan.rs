@@ -119,8 +119,8 @@ fn the_text_is_for_people_and_shows_only_what_is_not_as_written() {
     assert_eq!(stderr, "");
     insta::assert_snapshot!(stdout.replace(&world.account, "[account]"), @r"
     role alone, policy SessionManagerPermissions (account [account], manifest alone): left alone
-      Suspended: it is suspended: neither judged nor repaired
-      hint: set suspend: false to have it judged and repaired again
+      Suspended: its manifest says suspend: true: neither judged nor repaired
+      hint: set suspend: false in the manifest to have it judged and repaired again
 
     role altered, policy SessionManagerPermissions (account [account], manifest fleet): altered, to be repaired
       + Allow s3:* on *

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{ACCOUNT, Scene, assert_said, right};
+use super::{ACCOUNT, CHANNELS, POLICY, S3, Scene, assert_said, document, right};
 use crate::support::program::{PATIENCE, Running, bare, finish, program};
 
 /// Waits for all of them at once: most of the time goes by in the program's own waits.
@@ -290,4 +290,46 @@ async fn what_does_not_pass_is_given_up_by_apply_after_a_minute_and_does_not_mak
         assert_eq!((running.stop().await.code(), kept.live("web")), (0, None), "{what}");
     }))
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_never_comes_is_not_sent_again() {
+    let scene = Scene::with(&["web"]).await;
+    // It takes effect, nobody hears of it, and meanwhile somebody shuts the door on purpose.
+    scene.serving.sandbox.fault(Fault::new(Effect::Hang).on("PutRolePolicy").times(1).done());
+    let mut running = scene.run();
+    running.until("written", |_| scene.live("web").is_some()).await;
+    let denies = document(&[CHANNELS, S3, r#"{"Effect":"Deny","Action":"*","Resource":"*"}"#]);
+    assert!(scene.serving.sandbox.write_policy(&scene.serving.account, "web", POLICY, &denies));
+    let told = running.event("drift.blocked", 1).await;
+    assert_eq!(told["reason"], "DeniesPresent");
+    assert_eq!((scene.writes(), scene.live("web")), (1, Some(denies)), "no write without a fresh read before it");
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_html_in_answer_to_a_write_is_not_taken_for_its_success() {
+    let scene = Scene::with(&["web"]).await;
+    scene.serving.sandbox.fault(Fault::new(Effect::Html).on("PutRolePolicy").times(2));
+    let mut running = scene.run();
+    running.event("drift.repaired", 1).await;
+    assert_eq!((scene.writes(), scene.live("web"), running.told("drift.repaired")), (3, Some(right()), 1));
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_does_not_stop_the_repairs() {
+    let scene = Scene::with(&["web"]).await;
+    let mut command = scene.command(&["run"]);
+    command.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let mut child = command.spawn().unwrap();
+    for _ in 0..2 {
+        let deadline = std::time::Instant::now() + crate::support::program::PATIENCE;
+        while scene.live("web").is_none() {
+            assert!(std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        scene.tamper("web");
+    }
+    child.kill().await.unwrap();
 }
