@@ -307,6 +307,49 @@ fn settings_in_the_tree_are_refused_while_they_are_given_from_outside() {
     assert_eq!(verdict.rejected.len(), 1);
 }
 
+#[test]
+fn a_broken_file_that_mentions_a_configuration_is_one() {
+    let good = settings("suspend: true");
+    let mut no_text = good.clone().into_bytes();
+    no_text.push(0xff);
+    for broken in [
+        (good.clone() + "a: b: c\n").into_bytes(),
+        no_text,
+        good.replace("spec:", "spec: !!map").into_bytes(),
+        good.replace("ControllerConfiguration", "ControllerConfig").into_bytes(),
+    ] {
+        let mut saves = Saves::default();
+        saves.files.tree.insert("c.yaml".to_owned(), Ok(broken.clone()));
+        let verdict = saves.save(&[("a.yaml", Some(&manifest("a", "roles: [a]")))]);
+        let text = String::from_utf8_lossy(&broken);
+        assert!(verdict.rejected.iter().any(|rejected| rejected.is_configuration), "{text}");
+    }
+    assert!(!parse("a.yaml", b"# about ControllerConfiguration\n").means_configuration, "nothing is wrong with it");
+}
+
+#[test]
+fn the_kill_switch_outlives_its_file_until_another_configuration_counts() {
+    let (on, off) = (settings("suspend: true"), settings("suspend: false"));
+    let typo = off.replace("ControllerConfiguration", "ControllerConfig");
+    let suspended = |verdict: &Verdict| verdict.set.configuration().is_some_and(|settings| settings.suspend);
+    let other = manifest("a", "roles: [a]");
+    for moved in [None, Some(("d.yaml", Some(typo.as_str()))), Some(("c.yaml", Some("# nothing")))] {
+        let mut saves = Saves::default();
+        let verdict = saves.save(&[("c.yaml", Some(&on)), ("a.yaml", Some(&other))]);
+        assert!(suspended(&verdict) && !verdict.configuration_kept);
+        let mut changes = vec![("c.yaml", None)];
+        changes.extend(moved);
+        let verdict = saves.save(&changes);
+        assert!(suspended(&verdict) && verdict.configuration_kept, "{moved:?}");
+        let verdict = saves.save(&[("a.yaml", None)]);
+        assert!(suspended(&verdict) && !verdict.configuration_kept, "it is told once");
+        let verdict = saves.save(&[("d.yaml", Some(&off))]);
+        assert!(!suspended(&verdict) && verdict.set.configuration().is_some());
+        let verdict = saves.save(&[("d.yaml", None)]);
+        assert!(verdict.configuration_kept);
+    }
+}
+
 /// Generous: a debug build on a busy machine is far slower than what is promised.
 fn soon(what: &str, begun: Instant) {
     assert!(begun.elapsed().as_secs_f64() < 5.0, "{what} took {:?}", begun.elapsed());

@@ -125,7 +125,8 @@ pub struct Parsed {
     pub permissions: Vec<Arc<Permissions>>,
     /// The good documents that hold the controller's settings: more than one is a fault of the set.
     pub configurations: Vec<ControllerConfiguration>,
-    /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not.
+    /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not. A broken file that so much as
+    /// mentions the kind means it: whoever wrote it may have pulled the kill switch.
     pub means_configuration: bool,
     /// Everything that is wrong in the file, in the order of the text.
     pub faults: Vec<Fault>,
@@ -142,6 +143,10 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
         Ok(source) => read(&source, &mut parsed),
         Err(fault) => parsed.faults.push(*fault),
     }
+    let mention = b"ControllerConfig";
+    parsed.means_configuration |= !parsed.faults.is_empty()
+        && parsed.configurations.is_empty()
+        && bytes.windows(mention.len()).any(|window| window == mention);
     parsed.faults.sort();
     parsed.faults.dedup();
     if parsed.faults.len() > MOST_FAULTS {

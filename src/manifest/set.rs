@@ -96,6 +96,11 @@ impl ManifestSet {
         Self { permissions, configuration: configuration.cloned() }
     }
 
+    /// Takes over the settings of `before`.
+    pub(super) fn keep_configuration(&mut self, before: &Self) {
+        self.configuration.clone_from(&before.configuration);
+    }
+
     /// All manifests that name roles, by name.
     #[must_use]
     pub fn permissions(&self) -> &[Arc<Permissions>] {

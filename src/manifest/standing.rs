@@ -1,7 +1,8 @@
 //! The last good version of each file: what stays in force while somebody saves something broken.
 //!
 //! Knows contents, not where they come from or when. What must stay true: a file counts whole or not at all, what is
-//! in force never contradicts itself, and what could not be read is not what was removed.
+//! in force never contradicts itself, what could not be read is not what was removed, and a `ControllerConfiguration`
+//! gives way to another one only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +59,9 @@ pub struct Verdict {
     pub accepted: Vec<String>,
     /// Files that are there no more.
     pub removed: Vec<String>,
+    /// Whether the last `ControllerConfiguration` went away with this look: it stays in force until another one
+    /// counts, so that no deletion turns the kill switch off.
+    pub configuration_kept: bool,
 }
 
 impl Verdict {
@@ -73,6 +77,8 @@ impl Verdict {
 pub struct Standing {
     files: BTreeMap<String, File>,
     set: Arc<ManifestSet>,
+    /// Whether the configuration in force stands in no file any more.
+    orphaned: bool,
     /// What is told of the set while it is in force.
     conflicts: Vec<Fault>,
 }
@@ -116,6 +122,7 @@ impl Standing {
             rejected: Vec::new(),
             accepted: Vec::new(),
             removed,
+            configuration_kept: false,
         };
         for (name, file) in &mut self.files {
             if counting.contains(name) {
@@ -143,7 +150,14 @@ impl Standing {
                 let chosen = self.files.values().filter(move |file| file.is_controller_config == wanted);
                 chosen.filter_map(|file| file.good.as_deref())
             };
-            self.set = Arc::new(ManifestSet::in_force(in_force(false), in_force(true).next()));
+            let mut set = ManifestSet::in_force(in_force(false), in_force(true).next());
+            let orphaned = set.configuration().is_none() && self.set.configuration().is_some();
+            if orphaned {
+                set.keep_configuration(&self.set);
+            }
+            verdict.configuration_kept = orphaned && !self.orphaned;
+            self.orphaned = orphaned;
+            self.set = Arc::new(set);
             self.conflicts = self.set.conflicts();
             verdict.set = Arc::clone(&self.set);
         }
