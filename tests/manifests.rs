@@ -266,6 +266,32 @@ fn where_a_move_is_half_broken_nothing_of_it_happens() {
 }
 
 #[test]
+fn who_comes_second_never_blocks_who_was_first() {
+    let mut saves = Saves::default();
+    saves.save(&[
+        ("controller.yaml", Some(&settings("suspend: false"))),
+        ("a.yaml", Some(&manifest("a", "roles: [a]"))),
+    ]);
+    let second = manifest("a", "roles: [b]");
+    let verdict = saves.save(&[("zz.yaml", Some(&settings("suspend: false"))), ("0.yaml", Some(&second))]);
+    assert_eq!(verdict.rejected.len(), 2);
+    let verdict = saves.save(&[
+        ("controller.yaml", Some(&settings("suspend: true"))),
+        ("a.yaml", Some(&manifest("a", "roles: [a, c]"))),
+    ]);
+    assert!(verdict.set.configuration().unwrap().suspend);
+    assert_eq!(verdict.set.permissions()[0].roles.len(), 2);
+    assert_eq!(verdict.accepted, ["a.yaml", "controller.yaml"]);
+    // Two newcomers are equals: neither is chosen.
+    let verdict =
+        saves.save(&[("x.yaml", Some(&manifest("x", "roles: [x]"))), ("y.yaml", Some(&manifest("x", "roles: [y]")))]);
+    assert_eq!((verdict.accepted.len(), verdict.rejected.len()), (0, 2));
+    // And where the first gives a name up, the second takes it.
+    let verdict = saves.save(&[("a.yaml", Some("# nothing"))]);
+    assert_eq!(verdict.accepted, ["0.yaml", "a.yaml"]);
+}
+
+#[test]
 fn a_role_in_conflict_rejects_no_file_but_stays_told() {
     let mut saves = Saves::default();
     let verdict = saves.save(&[
