@@ -278,6 +278,7 @@ fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>)
             other.name, other.place, one.policy_name
         ),
         hint: Some("name the role in one of the two only, let them agree, or give one another `policyName`".to_owned()),
+        stands_for: 1,
     }
 }
 
@@ -305,6 +306,7 @@ pub(super) fn between_files<'a>(tree: &[&'a Parsed], controller_config_given: bo
         path: "metadata.name".to_owned(),
         message,
         hint: Some(hint.to_owned()),
+        stands_for: 1,
     };
     let mut faults = Vec::new();
     let mut names: BTreeMap<&str, Vec<&Place>> = BTreeMap::new();
