@@ -302,6 +302,28 @@ async fn a_file_that_is_written_piece_by_piece_is_read_when_it_is_closed() {
 }
 
 #[tokio::test]
+async fn the_tick_waits_for_whoever_is_writing() {
+    use std::io::Write as _;
+    let mut world = World::with(Duration::from_millis(300), "config", |at| {
+        fs::create_dir(at("config")).unwrap();
+        fs::write(at("config/web.yaml"), manifest("web", "one")).unwrap();
+    })
+    .await;
+    let text = manifest("web", "two");
+    let path = world.at("config/web.yaml");
+    let writer = std::thread::spawn(move || {
+        let mut file = fs::File::create(path).unwrap();
+        for piece in text.as_bytes().chunks(20) {
+            file.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    });
+    world.until_roles("the save", &["two"]).await;
+    writer.join().unwrap();
+    assert!(world.rejected.is_empty(), "{:?}", world.rejected);
+}
+
+#[tokio::test]
 async fn without_events_the_tick_alone_finds_the_change() {
     // A second name of the same file, outside: writing through it makes no event in the directory.
     let mut world = World::with(Duration::from_millis(100), "config", |at| {
@@ -410,4 +432,25 @@ fn a_directory_without_manifests_or_without_being_one_is_told_as_such() {
     assert!(matches!(load(directory.path(), None), Err(ScanError::Empty(_))));
     assert!(matches!(load(&directory.path().join("none"), None), Err(ScanError::Missing(_))));
     assert!(matches!(load(&directory.path().join("a.txt"), None), Err(ScanError::NotADirectory(_))));
+}
+
+#[test]
+fn a_tree_may_be_deeper_than_the_stack() {
+    // Made and removed step by step: nothing else here bears such a depth.
+    let directory = tempfile::tempdir().unwrap();
+    let mut deep = directory.path().to_owned();
+    for _ in 0..1900 {
+        deep.push("d");
+        fs::create_dir(&deep).unwrap();
+    }
+    fs::write(deep.join("web.yaml"), manifest("web", "one")).unwrap();
+    let small_stack = std::thread::Builder::new().stack_size(256 * 1024);
+    let top = directory.path().to_owned();
+    let loaded = small_stack.spawn(move || load(&top, None).unwrap()).unwrap().join().unwrap();
+    assert_eq!(roles(&loaded.set), BTreeSet::from(["one".to_owned()]));
+    fs::remove_file(deep.join("web.yaml")).unwrap();
+    while deep != directory.path() {
+        fs::remove_dir(&deep).unwrap();
+        deep.pop();
+    }
 }

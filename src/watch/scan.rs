@@ -65,8 +65,13 @@ pub(super) fn scan(config_dir: &Path, controller_config: Option<&Path>) -> Resul
     if !root.is_dir() {
         return Err(ScanError::NotADirectory(config_dir.to_owned()));
     }
-    let mut scan =
-        Scan { root: root.clone(), files: Files::default(), visited: BTreeSet::new(), links: VecDeque::new() };
+    let mut scan = Scan {
+        root: root.clone(),
+        files: Files::default(),
+        visited: BTreeSet::new(),
+        below: Vec::new(),
+        links: VecDeque::new(),
+    };
     if let Some(path) = controller_config {
         // It may lie inside the directory: then it is read as what it was given for, and not once more.
         let content = match fs::canonicalize(path) {
@@ -83,11 +88,14 @@ pub(super) fn scan(config_dir: &Path, controller_config: Option<&Path>) -> Resul
         io::ErrorKind::NotFound => ScanError::Missing(config_dir.to_owned()),
         _ => ScanError::Unreadable { path: config_dir.to_owned(), error },
     })?;
-    // Links come last, so that a file is known by its real name where it has one.
-    while let Some(link) = scan.links.pop_front() {
+    loop {
+        while let Some((named, real)) = scan.below.pop() {
+            scan.enter(&named, &real);
+        }
+        // Links come last, so that a file is known by its real name where it has one.
+        let Some(link) = scan.links.pop_front() else { return Ok(scan.files) };
         scan.link(&link);
     }
-    Ok(scan.files)
 }
 
 struct Scan {
@@ -96,6 +104,9 @@ struct Scan {
     files: Files,
     /// Real paths of directories and files that were read.
     visited: BTreeSet<PathBuf>,
+    /// Directories that are still to be read, as people know them and as they are: a list, since a tree may be
+    /// deeper than the stack.
+    below: Vec<(PathBuf, PathBuf)>,
     links: VecDeque<PathBuf>,
 }
 
@@ -117,7 +128,7 @@ impl Scan {
             if is.is_symlink() {
                 self.links.push_back(named);
             } else if is.is_dir() {
-                self.below(&named, &real);
+                self.below.push((named, real));
             } else if is_manifest(&named) {
                 self.file(&named, real);
             }
@@ -126,7 +137,7 @@ impl Scan {
     }
 
     /// A directory that is not the root: what is wrong with it concerns nothing else.
-    fn below(&mut self, named: &Path, real: &Path) {
+    fn enter(&mut self, named: &Path, real: &Path) {
         match self.directory(named, real) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.put(named, Err(unreadable(named, &error))),
             _ => {}
@@ -168,7 +179,7 @@ impl Scan {
                 return self.put(named, Err(fault(named, "this link leads out of the directory of manifests", hint)));
             }
             if is.is_dir() {
-                return self.below(named, &real);
+                return self.below.push((named.to_owned(), real));
             }
             if self.visited.contains(&real) {
                 return;
