@@ -418,6 +418,7 @@ fn what_lies_outside_is_never_read_and_what_is_no_file_never_opened() {
     /d-loop.yaml:1:1: this link cannot be followed: Too many levels of symbolic links (os error 40)
     /g-fifo.yaml:1:1: this is not a regular file
     /i-large.yaml:1:1: the file is larger than 4 MiB
+    /l-notes.txt:1:1: this link leads nowhere
     /real/f-out:1:1: this link leads out of the directory of manifests
     ");
     let loaded = load(&at("config"), None).unwrap();
@@ -453,4 +454,35 @@ fn a_tree_may_be_deeper_than_the_stack() {
         fs::remove_dir(&deep).unwrap();
         deep.pop();
     }
+}
+
+#[tokio::test]
+async fn settings_that_are_linked_into_the_tree_are_read_as_settings_and_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("config")).unwrap();
+    fs::create_dir_all(at("etc")).unwrap();
+    fs::write(at("config/web.yaml"), manifest("web", "one")).unwrap();
+    let settings = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {name: c}\n";
+    fs::write(at("etc/c.yaml"), settings).unwrap();
+    symlink("../etc/c.yaml", at("config/c.yaml")).unwrap();
+    let loaded = load(&at("config"), Some(&at("config/c.yaml"))).unwrap();
+    assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+    fs::remove_file(at("etc/c.yaml")).unwrap();
+    let loaded = load(&at("config"), Some(&at("config/c.yaml"))).unwrap();
+    assert_eq!(loaded.faults.len(), 1, "{:?}", loaded.faults);
+}
+
+#[tokio::test]
+async fn what_lay_below_a_link_that_leads_nowhere_stays_in_force() {
+    let mut world = World::with(HOUR, "config", |at| {
+        fs::create_dir_all(at("config/.teams/1")).unwrap();
+        fs::write(at("config/.teams/1/web.yaml"), manifest("web", "one")).unwrap();
+        symlink(".teams/1", at("config/team")).unwrap();
+    })
+    .await;
+    fs::rename(world.at("config/.teams/1"), world.at("config/.teams/2")).unwrap();
+    fs::write(world.at("config/other.yaml"), manifest("other", "two")).unwrap();
+    world.until_roles("the other file", &["one", "two"]).await;
+    assert_eq!(world.rejected.len(), 1, "{:?}", world.rejected);
 }
