@@ -266,6 +266,32 @@ fn where_a_move_is_half_broken_nothing_of_it_happens() {
 }
 
 #[test]
+fn who_comes_second_never_blocks_who_was_first() {
+    let mut saves = Saves::default();
+    saves.save(&[
+        ("controller.yaml", Some(&settings("suspend: false"))),
+        ("a.yaml", Some(&manifest("a", "roles: [a]"))),
+    ]);
+    let second = manifest("a", "roles: [b]");
+    let verdict = saves.save(&[("zz.yaml", Some(&settings("suspend: false"))), ("0.yaml", Some(&second))]);
+    assert_eq!(verdict.rejected.len(), 2);
+    let verdict = saves.save(&[
+        ("controller.yaml", Some(&settings("suspend: true"))),
+        ("a.yaml", Some(&manifest("a", "roles: [a, c]"))),
+    ]);
+    assert!(verdict.set.configuration().unwrap().suspend);
+    assert_eq!(verdict.set.permissions()[0].roles.len(), 2);
+    assert_eq!(verdict.accepted, ["a.yaml", "controller.yaml"]);
+    // Two newcomers are equals: neither is chosen.
+    let verdict =
+        saves.save(&[("x.yaml", Some(&manifest("x", "roles: [x]"))), ("y.yaml", Some(&manifest("x", "roles: [y]")))]);
+    assert_eq!((verdict.accepted.len(), verdict.rejected.len()), (0, 2));
+    // And where the first gives a name up, the second takes it.
+    let verdict = saves.save(&[("a.yaml", Some("# nothing"))]);
+    assert_eq!(verdict.accepted, ["0.yaml", "a.yaml"]);
+}
+
+#[test]
 fn a_role_in_conflict_rejects_no_file_but_stays_told() {
     let mut saves = Saves::default();
     let verdict = saves.save(&[
@@ -305,6 +331,49 @@ fn settings_in_the_tree_are_refused_while_they_are_given_from_outside() {
     let verdict = saves.save(&[]);
     assert!(verdict.set.configuration().unwrap().suspend);
     assert_eq!(verdict.rejected.len(), 1);
+}
+
+#[test]
+fn a_broken_file_that_mentions_a_configuration_is_one() {
+    let good = settings("suspend: true");
+    let mut no_text = good.clone().into_bytes();
+    no_text.push(0xff);
+    for broken in [
+        (good.clone() + "a: b: c\n").into_bytes(),
+        no_text,
+        good.replace("spec:", "spec: !!map").into_bytes(),
+        good.replace("ControllerConfiguration", "ControllerConfig").into_bytes(),
+    ] {
+        let mut saves = Saves::default();
+        saves.files.tree.insert("c.yaml".to_owned(), Ok(broken.clone()));
+        let verdict = saves.save(&[("a.yaml", Some(&manifest("a", "roles: [a]")))]);
+        let text = String::from_utf8_lossy(&broken);
+        assert!(verdict.rejected.iter().any(|rejected| rejected.is_configuration), "{text}");
+    }
+    assert!(!parse("a.yaml", b"# about ControllerConfiguration\n").means_configuration, "nothing is wrong with it");
+}
+
+#[test]
+fn the_kill_switch_outlives_its_file_until_another_configuration_counts() {
+    let (on, off) = (settings("suspend: true"), settings("suspend: false"));
+    let typo = off.replace("ControllerConfiguration", "ControllerConfig");
+    let suspended = |verdict: &Verdict| verdict.set.configuration().is_some_and(|settings| settings.suspend);
+    let other = manifest("a", "roles: [a]");
+    for moved in [None, Some(("d.yaml", Some(typo.as_str()))), Some(("c.yaml", Some("# nothing")))] {
+        let mut saves = Saves::default();
+        let verdict = saves.save(&[("c.yaml", Some(&on)), ("a.yaml", Some(&other))]);
+        assert!(suspended(&verdict) && !verdict.configuration_kept);
+        let mut changes = vec![("c.yaml", None)];
+        changes.extend(moved);
+        let verdict = saves.save(&changes);
+        assert!(suspended(&verdict) && verdict.configuration_kept, "{moved:?}");
+        let verdict = saves.save(&[("a.yaml", None)]);
+        assert!(suspended(&verdict) && !verdict.configuration_kept, "it is told once");
+        let verdict = saves.save(&[("d.yaml", Some(&off))]);
+        assert!(!suspended(&verdict) && verdict.set.configuration().is_some());
+        let verdict = saves.save(&[("d.yaml", None)]);
+        assert!(verdict.configuration_kept);
+    }
 }
 
 /// Generous: a debug build on a busy machine is far slower than what is promised.

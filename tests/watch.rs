@@ -302,6 +302,28 @@ async fn a_file_that_is_written_piece_by_piece_is_read_when_it_is_closed() {
 }
 
 #[tokio::test]
+async fn the_tick_waits_for_whoever_is_writing() {
+    use std::io::Write as _;
+    let mut world = World::with(Duration::from_millis(300), "config", |at| {
+        fs::create_dir(at("config")).unwrap();
+        fs::write(at("config/web.yaml"), manifest("web", "one")).unwrap();
+    })
+    .await;
+    let text = manifest("web", "two");
+    let path = world.at("config/web.yaml");
+    let writer = std::thread::spawn(move || {
+        let mut file = fs::File::create(path).unwrap();
+        for piece in text.as_bytes().chunks(20) {
+            file.write_all(piece).unwrap();
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    });
+    world.until_roles("the save", &["two"]).await;
+    writer.join().unwrap();
+    assert!(world.rejected.is_empty(), "{:?}", world.rejected);
+}
+
+#[tokio::test]
 async fn without_events_the_tick_alone_finds_the_change() {
     // A second name of the same file, outside: writing through it makes no event in the directory.
     let mut world = World::with(Duration::from_millis(100), "config", |at| {
@@ -396,6 +418,7 @@ fn what_lies_outside_is_never_read_and_what_is_no_file_never_opened() {
     /d-loop.yaml:1:1: this link cannot be followed: Too many levels of symbolic links (os error 40)
     /g-fifo.yaml:1:1: this is not a regular file
     /i-large.yaml:1:1: the file is larger than 4 MiB
+    /l-notes.txt:1:1: this link leads nowhere
     /real/f-out:1:1: this link leads out of the directory of manifests
     ");
     let loaded = load(&at("config"), None).unwrap();
@@ -410,4 +433,56 @@ fn a_directory_without_manifests_or_without_being_one_is_told_as_such() {
     assert!(matches!(load(directory.path(), None), Err(ScanError::Empty(_))));
     assert!(matches!(load(&directory.path().join("none"), None), Err(ScanError::Missing(_))));
     assert!(matches!(load(&directory.path().join("a.txt"), None), Err(ScanError::NotADirectory(_))));
+}
+
+#[test]
+fn a_tree_may_be_deeper_than_the_stack() {
+    // Made and removed step by step: nothing else here bears such a depth.
+    let directory = tempfile::tempdir().unwrap();
+    let mut deep = directory.path().to_owned();
+    for _ in 0..1900 {
+        deep.push("d");
+        fs::create_dir(&deep).unwrap();
+    }
+    fs::write(deep.join("web.yaml"), manifest("web", "one")).unwrap();
+    let small_stack = std::thread::Builder::new().stack_size(256 * 1024);
+    let top = directory.path().to_owned();
+    let loaded = small_stack.spawn(move || load(&top, None).unwrap()).unwrap().join().unwrap();
+    assert_eq!(roles(&loaded.set), BTreeSet::from(["one".to_owned()]));
+    fs::remove_file(deep.join("web.yaml")).unwrap();
+    while deep != directory.path() {
+        fs::remove_dir(&deep).unwrap();
+        deep.pop();
+    }
+}
+
+#[tokio::test]
+async fn settings_that_are_linked_into_the_tree_are_read_as_settings_and_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir_all(at("config")).unwrap();
+    fs::create_dir_all(at("etc")).unwrap();
+    fs::write(at("config/web.yaml"), manifest("web", "one")).unwrap();
+    let settings = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {name: c}\n";
+    fs::write(at("etc/c.yaml"), settings).unwrap();
+    symlink("../etc/c.yaml", at("config/c.yaml")).unwrap();
+    let loaded = load(&at("config"), Some(&at("config/c.yaml"))).unwrap();
+    assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
+    fs::remove_file(at("etc/c.yaml")).unwrap();
+    let loaded = load(&at("config"), Some(&at("config/c.yaml"))).unwrap();
+    assert_eq!(loaded.faults.len(), 1, "{:?}", loaded.faults);
+}
+
+#[tokio::test]
+async fn what_lay_below_a_link_that_leads_nowhere_stays_in_force() {
+    let mut world = World::with(HOUR, "config", |at| {
+        fs::create_dir_all(at("config/.teams/1")).unwrap();
+        fs::write(at("config/.teams/1/web.yaml"), manifest("web", "one")).unwrap();
+        symlink(".teams/1", at("config/team")).unwrap();
+    })
+    .await;
+    fs::rename(world.at("config/.teams/1"), world.at("config/.teams/2")).unwrap();
+    fs::write(world.at("config/other.yaml"), manifest("other", "two")).unwrap();
+    world.until_roles("the other file", &["one", "two"]).await;
+    assert_eq!(world.rejected.len(), 1, "{:?}", world.rejected);
 }

@@ -38,6 +38,8 @@ pub struct Fault {
     pub message: String,
     /// The next step for the person who wrote it.
     pub hint: Option<String>,
+    /// How many faults this one stands for: itself, or all that are not told.
+    pub stands_for: usize,
 }
 
 /// So much of a line is shown to either side of the place.
@@ -83,7 +85,13 @@ impl Fault {
     /// A fault that concerns a whole file: it cannot be read, or should not be there.
     #[must_use]
     pub fn of_file(file: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { place: Place::start_of(file), path: String::new(), message: message.into(), hint: Some(hint.into()) }
+        Self {
+            place: Place::start_of(file),
+            path: String::new(),
+            message: message.into(),
+            hint: Some(hint.into()),
+            stands_for: 1,
+        }
     }
 }
 
@@ -92,6 +100,49 @@ impl Fault {
     #[must_use]
     pub fn headline(&self) -> String {
         format!("{}:{}: {}", self.place, self.place.column, escape(&self.message))
+    }
+}
+
+/// The faults of one file: the first [`MOST_FAULTS`] of them, and how many more there are.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    told: Vec<Fault>,
+    untold: usize,
+}
+
+/// So many faults of a file are told: more help nobody.
+pub(super) const MOST_FAULTS: usize = 100;
+
+impl Faults {
+    /// Takes one in. It is built only if it is told: to find its place on a long line takes time.
+    pub(super) fn tell(&mut self, fault: impl FnOnce() -> Fault) {
+        if self.told.len() < MOST_FAULTS {
+            self.told.push(fault());
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.told.len() + self.untold
+    }
+
+    /// Those that are told, in the order of the text, and after them one that stands for the rest.
+    pub(super) fn into_told(mut self) -> Vec<Fault> {
+        self.told.sort();
+        self.told.dedup();
+        if let (Some(last), true) = (self.told.last(), self.untold > 0) {
+            let Place { file, line, column, .. } = last.place.clone();
+            self.told.push(Fault {
+                place: Place { file, line, column: column + 1, excerpt: None },
+                path: String::new(),
+                message: format!("and {} more faults of this file", self.untold),
+                hint: Some("begin with those before: they may be the cause".to_owned()),
+                stands_for: self.untold,
+            });
+        }
+        self.told
     }
 }
 
@@ -228,6 +279,7 @@ mod tests {
             path: "spec.role".to_owned(),
             message: "unknown key `role`".to_owned(),
             hint: Some("did you mean `roles`?".to_owned()),
+            stands_for: 1,
         }
     }
 

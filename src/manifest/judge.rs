@@ -3,11 +3,16 @@
 //! Knows what IAM, S3 and CloudWatch Logs accept as names. What must stay true: whatever leaves this room as part of
 //! [`Settings`] opens no wildcard and no policy variable, and was checked against the rules of the service that it names.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    str::FromStr,
+    time::Duration,
+};
 
 use super::{
     ControllerConfiguration, Permissions, Platform,
-    fault::{Fault, KeyPath, Place, shown},
+    fault::{Faults, KeyPath, Place, shown},
     source::Source,
     tree::Node,
     types::{ConfigurationManifest, Metadata, PermissionsManifest, Registration, SessionPreferences},
@@ -21,14 +26,20 @@ use crate::{
 pub(super) struct Judge<'a> {
     source: &'a Source<'a>,
     document: &'a Node,
-    faults: &'a mut Vec<Fault>,
-    before: usize,
+    /// Where the shape told what there is to tell.
+    told_already: &'a BTreeSet<String>,
+    faults: &'a mut Faults,
+    good: bool,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(source: &'a Source<'a>, document: &'a Node, faults: &'a mut Vec<Fault>) -> Self {
-        let before = faults.len();
-        Self { source, document, faults, before }
+    pub(super) fn new(
+        source: &'a Source<'a>,
+        document: &'a Node,
+        told_already: &'a BTreeSet<String>,
+        faults: &'a mut Faults,
+    ) -> Self {
+        Self { source, document, told_already, faults, good: true }
     }
 
     pub(super) fn configuration(&mut self, manifest: &ConfigurationManifest) -> Option<ControllerConfiguration> {
@@ -42,7 +53,7 @@ impl<'a> Judge<'a> {
             }
             read
         });
-        self.good().then_some(ControllerConfiguration {
+        self.good.then_some(ControllerConfiguration {
             place,
             suspend: manifest.spec.suspend,
             resync_interval,
@@ -60,7 +71,7 @@ impl<'a> Judge<'a> {
             None => Some(PolicyName::customary()),
         };
         let (settings, partition) = self.settings(&manifest, &spec);
-        let policy_name = policy_name.filter(|_| self.good())?;
+        let policy_name = policy_name.filter(|_| self.good)?;
         Some(Permissions {
             name: manifest.metadata.name,
             place,
@@ -76,25 +87,20 @@ impl<'a> Judge<'a> {
         })
     }
 
-    fn good(&self) -> bool {
-        self.faults.len() == self.before
+    fn tell(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
+        self.refused(path, message.into(), Some(hint.into()));
     }
 
-    fn tell(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
-        let mark = self.document.mark_at(path);
-        self.faults.push(self.source.fault(mark, path, message, Some(hint.into())));
+    fn refused(&mut self, path: &KeyPath, message: String, hint: Option<String>) {
+        self.good = false;
+        if !self.told_already.contains(&path.to_string()) {
+            self.faults.tell(|| self.source.fault(self.document.mark_at(path), path, message, hint));
+        }
     }
 
     /// A name by its own rules.
     fn checked<T: FromStr<Err = NameError>>(&mut self, text: &str, path: &KeyPath) -> Option<T> {
-        match text.parse() {
-            Ok(name) => Some(name),
-            Err(NameError { what, hint }) => {
-                let mark = self.document.mark_at(path);
-                self.faults.push(self.source.fault(mark, path, what, hint));
-                None
-            }
-        }
+        text.parse().map_err(|NameError { what, hint }| self.refused(path, what, hint)).ok()
     }
 
     fn name(&mut self, metadata: &Metadata) -> Place {

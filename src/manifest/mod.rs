@@ -23,20 +23,20 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::{
-    fault::KeyPath,
-    judge::Judge,
-    shape::{Shape, nearest},
-    source::Source,
-    tree::{Node, Value},
-    types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
-};
 pub use self::{
     fault::{Fault, Place},
     set::{Desired, DesiredPolicy, ManifestSet, PolicyKey},
     source::{LARGEST_FILE, too_large},
     standing::{Content, Files, Rejected, Standing, Verdict},
     types::schema,
+};
+use self::{
+    fault::{Faults, KeyPath},
+    judge::Judge,
+    shape::{Shape, nearest},
+    source::Source,
+    tree::{Node, Value},
+    types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
 };
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
@@ -125,32 +125,26 @@ pub struct Parsed {
     pub permissions: Vec<Arc<Permissions>>,
     /// The good documents that hold the controller's settings: more than one is a fault of the set.
     pub configurations: Vec<ControllerConfiguration>,
-    /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not.
+    /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not. A broken file that so much as
+    /// mentions the kind means it: whoever wrote it may have pulled the kill switch.
     pub means_configuration: bool,
     /// Everything that is wrong in the file, in the order of the text.
     pub faults: Vec<Fault>,
 }
 
-/// So many faults of a file are told: more help nobody.
-const MOST_FAULTS: usize = 100;
-
 /// Reads one file. `file` is its name for people; nothing is opened.
 #[must_use]
 pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
-    let mut parsed = Parsed::default();
+    let (mut parsed, mut faults) = (Parsed::default(), Faults::default());
     match Source::read(file, bytes) {
-        Ok(source) => read(&source, &mut parsed),
-        Err(fault) => parsed.faults.push(*fault),
+        Ok(source) => read(&source, &mut parsed, &mut faults),
+        Err(fault) => faults.tell(|| *fault),
     }
-    parsed.faults.sort();
-    parsed.faults.dedup();
-    if parsed.faults.len() > MOST_FAULTS {
-        let more = parsed.faults.len() - MOST_FAULTS;
-        parsed.faults.truncate(MOST_FAULTS);
-        if let Some(last) = parsed.faults.last_mut() {
-            last.hint = Some(format!("{more} more faults of this file are not shown: begin with these"));
-        }
-    }
+    parsed.faults = faults.into_told();
+    let mention = b"ControllerConfig";
+    parsed.means_configuration |= !parsed.faults.is_empty()
+        && parsed.configurations.is_empty()
+        && bytes.windows(mention.len()).any(|window| window == mention);
     parsed
 }
 
@@ -164,7 +158,13 @@ pub fn parse_controller_configuration(file: &str, bytes: &[u8]) -> Parsed {
     surplus.extend(parsed.configurations.iter().skip(1).map(|configuration| configuration.place.clone()));
     for place in surplus {
         let hint = Some("move this document into the directory of manifests, or remove it".to_owned());
-        parsed.faults.push(Fault { place, path: "metadata.name".to_owned(), message: only.to_owned(), hint });
+        parsed.faults.push(Fault {
+            place,
+            path: "metadata.name".to_owned(),
+            message: only.to_owned(),
+            hint,
+            stands_for: 1,
+        });
     }
     if parsed.configurations.is_empty() && parsed.faults.is_empty() {
         parsed.faults.push(Fault::of_file(
@@ -177,21 +177,20 @@ pub fn parse_controller_configuration(file: &str, bytes: &[u8]) -> Parsed {
     parsed
 }
 
-fn read(source: &Source<'_>, parsed: &mut Parsed) {
-    for document in tree::read(source, &mut parsed.faults) {
-        let before = parsed.faults.len();
-        tree::check(source, &document, &KeyPath::default(), &mut parsed.faults);
-        let known = parsed.faults.len();
-        let kind = kind_of(source, &document, &mut parsed.faults);
+fn read(source: &Source<'_>, parsed: &mut Parsed, faults: &mut Faults) {
+    for document in tree::read(source, faults) {
+        let before = faults.count();
+        tree::check(source, &document, &KeyPath::default(), faults);
+        let known = faults.count();
+        let kind = kind_of(source, &document, faults);
         parsed.means_configuration |= kind == Some(CONFIGURATION);
-        let (Some(schema), true) = (kind.and_then(schema_of), parsed.faults.len() == known) else { continue };
+        let (Some(schema), true) = (kind.and_then(schema_of), faults.count() == known) else { continue };
 
-        let mut shape = Shape { source, faults: &mut parsed.faults, stand_ins: BTreeSet::new() };
+        let mut shape = Shape { source, faults: &mut *faults, stand_ins: BTreeSet::new() };
         let Some(sound) = shape.check(&document, document.mark, schema, &KeyPath::default()) else { continue };
         let stand_ins = shape.stand_ins;
 
-        let mut told = Vec::new();
-        let mut judge = Judge::new(source, &document, &mut told);
+        let mut judge = Judge::new(source, &document, &stand_ins, faults);
         let (mut permissions, mut configuration) = (None, None);
         let read = if kind == Some(CONFIGURATION) {
             serde_yaml::from_value::<ConfigurationManifest>(sound)
@@ -203,11 +202,9 @@ fn read(source: &Source<'_>, parsed: &mut Parsed) {
         if let Err(error) = read {
             // What the schema and the types do not agree about.
             let hint = "write it in the plainest form of YAML".to_owned();
-            told.push(source.fault(document.mark, &KeyPath::default(), error.to_string(), Some(hint)));
+            faults.tell(|| source.fault(document.mark, &KeyPath::default(), error.to_string(), Some(hint)));
         }
-        told.retain(|fault| !stand_ins.contains(&fault.path));
-        parsed.faults.append(&mut told);
-        if parsed.faults.len() == before {
+        if faults.count() == before {
             parsed.permissions.extend(permissions);
             parsed.configurations.extend(configuration);
         }
@@ -215,10 +212,10 @@ fn read(source: &Source<'_>, parsed: &mut Parsed) {
 }
 
 /// The kind of a document, if it is one of ours and of our version.
-fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Vec<Fault>) -> Option<&'static str> {
+fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Faults) -> Option<&'static str> {
     let root = KeyPath::default();
     let mut tell = |mark, path: &KeyPath, message: String, hint: String| {
-        faults.push(source.fault(mark, path, message, Some(hint)));
+        faults.tell(|| source.fault(mark, path, message, Some(hint)));
     };
     if !matches!(document.value, Value::Map(_)) {
         let hint = format!("a manifest begins with `apiVersion: {API_VERSION}` and `kind:`");

@@ -76,7 +76,7 @@ impl ManifestSet {
         let set = Self::in_force(tree.iter().copied(), controller_config);
         let mut faults: Vec<Fault> =
             tree.iter().copied().chain(controller_config).flat_map(|parsed| parsed.faults.iter().cloned()).collect();
-        faults.extend(between_files(&tree, controller_config.is_some()));
+        faults.extend(between_files(&tree, controller_config.is_some()).into_iter().map(|(_, fault)| fault));
         faults.extend(set.conflicts());
         faults.sort();
         (set, faults)
@@ -94,6 +94,11 @@ impl ManifestSet {
         }
         permissions.sort_by(|one: &Arc<Permissions>, other| (&one.name, &one.place).cmp(&(&other.name, &other.place)));
         Self { permissions, configuration: configuration.cloned() }
+    }
+
+    /// Takes over the settings of `before`.
+    pub(super) fn keep_configuration(&mut self, before: &Self) {
+        self.configuration.clone_from(&before.configuration);
     }
 
     /// All manifests that name roles, by name.
@@ -273,16 +278,35 @@ fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>)
             other.name, other.place, one.policy_name
         ),
         hint: Some("name the role in one of the two only, let them agree, or give one another `policyName`".to_owned()),
+        stands_for: 1,
+    }
+}
+
+/// What a fault between files is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About<'a> {
+    Name(&'a str),
+    Configuration,
+}
+
+impl About<'_> {
+    /// Whether a file holds what this is about.
+    pub(super) fn is_held_by(self, parsed: &Parsed) -> bool {
+        match self {
+            Self::Name(name) => parsed.permissions.iter().any(|permissions| permissions.name == name),
+            Self::Configuration => !parsed.configurations.is_empty(),
+        }
     }
 }
 
 /// The faults that no file has alone: names that are given twice, settings that are given twice.
-pub(super) fn between_files(tree: &[&Parsed], controller_config_given: bool) -> Vec<Fault> {
+pub(super) fn between_files<'a>(tree: &[&'a Parsed], controller_config_given: bool) -> Vec<(About<'a>, Fault)> {
     let told = |place: &Place, message: String, hint: &str| Fault {
         place: place.clone(),
         path: "metadata.name".to_owned(),
         message,
         hint: Some(hint.to_owned()),
+        stands_for: 1,
     };
     let mut faults = Vec::new();
     let mut names: BTreeMap<&str, Vec<&Place>> = BTreeMap::new();
@@ -292,7 +316,7 @@ pub(super) fn between_files(tree: &[&Parsed], controller_config_given: bool) -> 
     for (name, places) in names {
         for (place, other) in others(&places) {
             let message = format!("the name `{name}` is given twice: also in {other}");
-            faults.push(told(place, message, "every manifest needs a name of its own"));
+            faults.push((About::Name(name), told(place, message, "every manifest needs a name of its own")));
         }
     }
     let settings: Vec<&Place> =
@@ -300,11 +324,11 @@ pub(super) fn between_files(tree: &[&Parsed], controller_config_given: bool) -> 
     if controller_config_given {
         let message = "the controller's settings are given by `--controller-config`: they may not stand here as well";
         let hint = "remove this document; only who starts the controller may change its settings";
-        faults.extend(settings.iter().map(|place| told(place, message.to_owned(), hint)));
+        faults.extend(settings.iter().map(|place| (About::Configuration, told(place, message.to_owned(), hint))));
     } else {
         for (place, other) in others(&settings) {
             let message = format!("there is more than one `ControllerConfiguration`: also in {other}");
-            faults.push(told(place, message, "keep one of them"));
+            faults.push((About::Configuration, told(place, message, "keep one of them")));
         }
     }
     faults

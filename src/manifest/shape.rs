@@ -10,7 +10,7 @@ use serde_json::Value as Schema;
 use serde_yaml::Value as Sound;
 
 use super::{
-    fault::{Fault, KeyPath, shown},
+    fault::{Faults, KeyPath, shown},
     source::{Mark, Source},
     tree::{Node, Value},
 };
@@ -26,7 +26,7 @@ const LATER: &[(&str, &str)] = &[
 
 pub(super) struct Shape<'a> {
     pub(super) source: &'a Source<'a>,
-    pub(super) faults: &'a mut Vec<Fault>,
+    pub(super) faults: &'a mut Faults,
     /// Where something stands in for what is missing or out of shape: nothing more is to be told of these places.
     pub(super) stand_ins: BTreeSet<String>,
 }
@@ -127,15 +127,18 @@ impl Shape<'_> {
     }
 
     fn unknown_key(&mut self, mark: Mark, key: &str, known: &[&str], path: &KeyPath) {
-        let full = path.to_string();
-        if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == full) {
-            return self.tell(mark, path, &format!("`{full}` is not supported by this version yet"), instead);
-        }
-        let hint = match nearest(key, known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the keys here are {}", known.join(", ")),
-        };
-        self.tell(mark, path, &format!("unknown key `{}`", shown(key)), &hint);
+        self.faults.tell(|| {
+            let full = path.to_string();
+            if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == full) {
+                let message = format!("`{full}` is not supported by this version yet");
+                return self.source.fault(mark, path, message, Some((*instead).to_owned()));
+            }
+            let hint = match nearest(key, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the keys here are {}", known.join(", ")),
+            };
+            self.source.fault(mark, path, format!("unknown key `{}`", shown(key)), Some(hint))
+        });
     }
 
     fn wrong_word(&mut self, mark: Mark, word: &str, words: &[&str], path: &KeyPath) {
@@ -176,7 +179,7 @@ impl Shape<'_> {
     }
 
     fn tell(&mut self, mark: Mark, path: &KeyPath, message: &str, hint: &str) {
-        self.faults.push(self.source.fault(mark, path, message, Some(hint.to_owned())));
+        self.faults.tell(|| self.source.fault(mark, path, message, Some(hint.to_owned())));
     }
 }
 

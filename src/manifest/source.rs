@@ -64,7 +64,7 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn fault(&self, mark: Mark, path: &KeyPath, message: impl Into<String>, hint: Option<String>) -> Fault {
-        Fault { place: self.place(mark), path: path.to_string(), message: message.into(), hint }
+        Fault { place: self.place(mark), path: path.to_string(), message: message.into(), hint, stands_for: 1 }
     }
 
     fn fault_at_end(&self, message: &str, hint: &str) -> Fault {

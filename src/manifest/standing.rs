@@ -1,7 +1,8 @@
 //! The last good version of each file: what stays in force while somebody saves something broken.
 //!
 //! Knows contents, not where they come from or when. What must stay true: a file counts whole or not at all, what is
-//! in force never contradicts itself, and what could not be read is not what was removed.
+//! in force never contradicts itself, what could not be read is not what was removed, and a `ControllerConfiguration`
+//! gives way to another one only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +10,9 @@ use std::{
 };
 
 use super::{Fault, ManifestSet, Parsed, parse, parse_controller_configuration, set::between_files};
+
+/// What is wrong, by file.
+type Told = BTreeMap<String, Vec<Fault>>;
 
 /// What a file holds, or why it cannot be said.
 pub type Content = Result<Vec<u8>, Fault>;
@@ -58,6 +62,9 @@ pub struct Verdict {
     pub accepted: Vec<String>,
     /// Files that are there no more.
     pub removed: Vec<String>,
+    /// Whether the last `ControllerConfiguration` went away with this look: it stays in force until another one
+    /// counts, so that no deletion turns the kill switch off.
+    pub configuration_kept: bool,
 }
 
 impl Verdict {
@@ -73,6 +80,8 @@ impl Verdict {
 pub struct Standing {
     files: BTreeMap<String, File>,
     set: Arc<ManifestSet>,
+    /// Whether the configuration in force stands in no file any more.
+    orphaned: bool,
     /// What is told of the set while it is in force.
     conflicts: Vec<Fault>,
 }
@@ -98,6 +107,11 @@ impl File {
         }
     }
 
+    /// Whether the newest version is not the one that counted last.
+    fn is_new(&self) -> bool {
+        !self.good.as_ref().is_some_and(|good| Arc::ptr_eq(good, &self.newest))
+    }
+
     /// The version that counts if `newest` does or does not.
     fn version(&self, newest: bool) -> Option<&Parsed> {
         if newest { Some(&self.newest) } else { self.good.as_deref() }
@@ -116,11 +130,12 @@ impl Standing {
             rejected: Vec::new(),
             accepted: Vec::new(),
             removed,
+            configuration_kept: false,
         };
         for (name, file) in &mut self.files {
             if counting.contains(name) {
                 file.told = None;
-                if !file.good.as_ref().is_some_and(|good| Arc::ptr_eq(good, &file.newest)) {
+                if file.is_new() {
                     file.good = Some(Arc::clone(&file.newest));
                     verdict.accepted.push(name.clone());
                 }
@@ -143,7 +158,14 @@ impl Standing {
                 let chosen = self.files.values().filter(move |file| file.is_controller_config == wanted);
                 chosen.filter_map(|file| file.good.as_deref())
             };
-            self.set = Arc::new(ManifestSet::in_force(in_force(false), in_force(true).next()));
+            let mut set = ManifestSet::in_force(in_force(false), in_force(true).next());
+            let orphaned = set.configuration().is_none() && self.set.configuration().is_some();
+            if orphaned {
+                set.keep_configuration(&self.set);
+            }
+            verdict.configuration_kept = orphaned && !self.orphaned;
+            self.orphaned = orphaned;
+            self.set = Arc::new(set);
             self.conflicts = self.set.conflicts();
             verdict.set = Arc::clone(&self.set);
         }
@@ -184,10 +206,12 @@ impl Standing {
 
     /// Which files count in their newest version, and what is wrong with the others.
     ///
-    /// What contradicts itself between files falls back to the last good version, until nothing does. This ends:
-    /// every round has fewer new versions, and the good versions alone agree, as they were in force together.
-    fn choose(&self) -> (BTreeSet<String>, BTreeMap<String, Vec<Fault>>) {
-        let (mut counting, mut refused) = (BTreeSet::new(), BTreeMap::new());
+    /// What contradicts itself between files falls back to the last good version, until nothing does: first the
+    /// newcomers, whose good version does not hold what is contradicted, so that a file that was never accepted keeps
+    /// nobody from changing one that was. This ends: every round has fewer new versions, and the good versions alone
+    /// agree, as they were in force together.
+    fn choose(&self) -> (BTreeSet<String>, Told) {
+        let (mut counting, mut refused) = (BTreeSet::new(), Told::new());
         for (name, file) in &self.files {
             if file.newest.faults.is_empty() {
                 counting.insert(name.clone());
@@ -203,19 +227,22 @@ impl Standing {
                 .filter(|(_, file)| !file.is_controller_config)
                 .filter_map(|(name, file)| file.version(counting.contains(name)))
                 .collect();
-            let mut fallen = BTreeSet::new();
-            for fault in between_files(&tree, given) {
+            let (mut newcomers, mut incumbents): (Told, Told) = Default::default();
+            for (about, fault) in between_files(&tree, given) {
                 let name = fault.place.file.to_string();
-                let Some(file) = self.files.get(&name) else { continue };
-                let is_new = !file.good.as_ref().is_some_and(|good| Arc::ptr_eq(good, &file.newest));
-                if is_new && (counting.remove(&name) || fallen.contains(&name)) {
-                    refused.entry(name.clone()).or_default().push(fault);
-                    fallen.insert(name);
-                }
+                let Some(file) = self.files.get(&name).filter(|file| file.is_new() && counting.contains(&name)) else {
+                    continue;
+                };
+                let held = file.good.as_ref().is_some_and(|good| about.is_held_by(good));
+                let side = if held { &mut incumbents } else { &mut newcomers };
+                side.entry(name).or_default().push(fault);
             }
+            let fallen = if newcomers.is_empty() { incumbents } else { newcomers };
+            counting.retain(|name| !fallen.contains_key(name));
             if fallen.is_empty() {
                 return (counting, refused);
             }
+            refused.extend(fallen);
         }
     }
 }

@@ -381,8 +381,19 @@ fn aliases_may_be_used_and_the_place_is_where_the_value_stands() {
 fn twenty_thousand_faults_are_told_in_good_time_and_cut_short() {
     let roles: String = (0..20_000).map(|_| "- a/b\n").collect();
     let parsed = parse("web.yaml", manifest(&format!("roles:\n{roles}")).as_bytes());
-    assert_eq!(parsed.faults.len(), MOST_FAULTS);
-    assert!(parsed.faults[MOST_FAULTS - 1].hint.as_ref().unwrap().contains("19900 more"));
+    let (rest, told) = parsed.faults.split_last().unwrap();
+    assert_eq!(told.len(), fault::MOST_FAULTS);
+    assert!(told.iter().all(|fault| !fault.hint.as_ref().unwrap().contains("more faults")));
+    assert_eq!((rest.message.as_str(), rest.stands_for), ("and 19900 more faults of this file", 19_900));
+}
+
+#[test]
+fn twenty_thousand_faults_on_one_line_are_counted_and_the_first_ones_told() {
+    let keys: String = (0..20_000).map(|at| format!(", k{at}: 1")).collect();
+    let parsed = parse("web.yaml", format!("{HEAD}spec: {{roles: [a]{keys}}}\n").as_bytes());
+    assert_eq!(parsed.faults.len(), fault::MOST_FAULTS + 1);
+    assert_eq!(parsed.faults.iter().map(|fault| fault.stands_for).sum::<usize>(), 20_000);
+    assert!(parsed.faults[0].message.contains("`k0`"));
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 use super::{
-    fault::{Fault, KeyPath, Step, shown},
+    fault::{Fault, Faults, KeyPath, Step, shown},
     source::{Mark, Source},
 };
 
@@ -78,7 +78,7 @@ impl Node {
 }
 
 /// The documents of a file up to the first syntax error, in order, but for those in which nothing stands.
-pub(super) fn read(source: &Source<'_>, faults: &mut Vec<Fault>) -> Vec<Rc<Node>> {
+pub(super) fn read(source: &Source<'_>, faults: &mut Faults) -> Vec<Rc<Node>> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(source.text) {
         let outcome = match event {
@@ -86,7 +86,7 @@ pub(super) fn read(source: &Source<'_>, faults: &mut Vec<Fault>) -> Vec<Rc<Node>
             Err(error) => Err(syntax_error(*error.marker(), error.info())),
         };
         if let Err(stop) = outcome {
-            faults.push(source.fault(stop.mark, &KeyPath::default(), stop.message, Some(stop.hint)));
+            faults.tell(|| source.fault(stop.mark, &KeyPath::default(), stop.message, Some(stop.hint)));
             break;
         }
     }
@@ -292,12 +292,12 @@ fn plain(text: &str) -> Value {
 }
 
 /// Finds what YAML allows and a manifest does not, anywhere in a document: duplicate keys, and nulls.
-pub(super) fn check(source: &Source<'_>, node: &Node, path: &KeyPath, faults: &mut Vec<Fault>) {
+pub(super) fn check(source: &Source<'_>, node: &Node, path: &KeyPath, faults: &mut Faults) {
     match &node.value {
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 match item.value {
-                    Value::Null => faults.push(null(source, item.mark, &path.index(index))),
+                    Value::Null => faults.tell(|| null(source, item.mark, &path.index(index))),
                     Value::List(_) | Value::Map(_) => check(source, item, &path.index(index), faults),
                     _ => {}
                 }
@@ -308,12 +308,14 @@ pub(super) fn check(source: &Source<'_>, node: &Node, path: &KeyPath, faults: &m
             for entry in entries {
                 let path = path.key(&entry.key);
                 if let Some(first) = seen.insert(&entry.key, entry.key_mark) {
-                    let message = format!("duplicate key `{}`", shown(&entry.key));
-                    let hint = format!("it stands in line {} already: keep one of the two", first.line);
-                    faults.push(source.fault(entry.key_mark, &path, message, Some(hint)));
+                    faults.tell(|| {
+                        let message = format!("duplicate key `{}`", shown(&entry.key));
+                        let hint = format!("it stands in line {} already: keep one of the two", first.line);
+                        source.fault(entry.key_mark, &path, message, Some(hint))
+                    });
                 }
                 match entry.value.value {
-                    Value::Null => faults.push(null(source, entry.key_mark, &path)),
+                    Value::Null => faults.tell(|| null(source, entry.key_mark, &path)),
                     _ => check(source, &entry.value, &path, faults),
                 }
             }
@@ -333,11 +335,11 @@ mod tests {
 
     fn faults(text: &str) -> Vec<Fault> {
         let source = Source::read("a.yaml", text.as_bytes()).unwrap();
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         for document in read(&source, &mut faults) {
             check(&source, &document, &KeyPath::default(), &mut faults);
         }
-        faults
+        faults.into_told()
     }
 
     fn told(text: &str) -> String {
@@ -450,7 +452,7 @@ mod tests {
     fn documents_in_which_nothing_stands_are_passed_over() {
         let text = "---\n---\na: 1\n---\n# nothing\n---\nb: 2\n";
         let source = Source::read("a.yaml", text.as_bytes()).unwrap();
-        assert_eq!(read(&source, &mut Vec::new()).len(), 2);
+        assert_eq!(read(&source, &mut Faults::default()).len(), 2);
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Watcher {
                 self.watch_anew = true;
                 self.settling.ended([], Instant::now());
             }
-            let due = self.settling.due().map_or(self.next_tick, |due| due.min(self.next_tick));
+            // The tick waits for whoever is writing: settling takes a second at most.
+            let due = self.settling.due().unwrap_or(self.next_tick);
             if Instant::now() >= due {
                 return;
             }
