@@ -31,19 +31,20 @@ pub async fn apply(global: &Global, filter: &Filter) -> Ended {
         surveyed = survey(global, filter, deadline) => surveyed?,
     };
     let Some(Survey { iam, manifests, caller }) = surveyed else { return Ok(FAILED) };
+    let manifests = Arc::new(manifests);
     let Outcome { steps, written } = match caller {
         Ok(caller) => {
             let options = Options { observe_only: global.observe, seed: fastrand::u64(..), ..Options::default() };
             // Nobody sends newer manifests: a pass is about one state of them.
-            let (_sender, manifests) = watch::channel(Arc::new(manifests));
-            Controller::new(iam, manifests, options).once(caller, deadline, shutdown).await
+            let (_sender, newest) = watch::channel(Arc::clone(&manifests));
+            Controller::new(iam, newest, options).once(caller, deadline, shutdown).await
         }
         Err(error) => {
             tell_failure(&error);
             Outcome { steps: plan::unread(&manifests), written: 0 }
         }
     };
-    print(&format!("{}{}\n", plan::text(&steps), wrote(written)))?;
+    print(&format!("{}{}\n", plan::text(&steps, &manifests), wrote(written)))?;
     Ok(if steps.iter().any(is_amiss) { FAILED } else { OK })
 }
 

@@ -1,6 +1,6 @@
 //! `plan`: reads IAM and shows each drift. Writes nothing, ever: it holds no code that could.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -37,7 +37,7 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
     };
     print(&match output {
         Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&steps))?),
-        Output::Text => text(&steps),
+        Output::Text => text(&steps, &manifests),
     })?;
     Ok(status(&steps))
 }
@@ -134,12 +134,17 @@ impl<'a> Report<'a> {
 const MOST_UNREAD: usize = 20;
 
 /// The plan for a person: what is not in sync, and what is only worded differently.
-pub(crate) fn text(steps: &[Step]) -> String {
+pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
+    let described = manifests.permissions().iter().filter_map(|permissions| {
+        let description = permissions.description.as_deref().filter(|description| !description.is_empty())?;
+        Some((permissions.name.as_str(), description))
+    });
+    let descriptions: BTreeMap<&str, &str> = described.collect();
     let mut text = String::new();
     let (unread, others): (Vec<&Step>, Vec<&Step>) =
         steps.iter().partition(|step| step.reason == Some(Reason::Unknown) && step.detail.is_none());
     for step in others.into_iter().filter(|step| !step.is_in_sync() || step.drift.is_some()) {
-        text.push_str(&paragraph(step));
+        text.push_str(&paragraph(step, descriptions.get(step.manifest.as_str()).copied()));
         text.push('\n');
     }
     if !unread.is_empty() {
@@ -153,7 +158,7 @@ pub(crate) fn text(steps: &[Step]) -> String {
     text
 }
 
-fn paragraph(step: &Step) -> String {
+fn paragraph(step: &Step, description: Option<&str>) -> String {
     let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
     let drift = match (step.drift, step.action) {
         (Some(Drift::Cosmetic), _) => "cosmetic: the same meaning in other words, in sync".to_owned(),
@@ -168,6 +173,9 @@ fn paragraph(step: &Step) -> String {
         "role {}, policy {} (account {account}, manifest {}): {drift}\n",
         step.target.role, step.target.policy, step.manifest
     );
+    if let Some(description) = description {
+        text.push_str(&format!("  ({})\n", printable(description)));
+    }
     if step.has_drifted() {
         for change in &step.changes {
             let sign = match change.change {

@@ -114,6 +114,15 @@ fn tell(change: &Change) {
             });
         }
     }
+    if verdict.configuration_kept {
+        emit(&Event {
+            hint: Some("save one with the settings that you want; a restart forgets the old one".to_owned()),
+            ..Event::new(
+                EventName::ConfigurationKept,
+                "the ControllerConfiguration is gone: its last version stays in force until there is another",
+            )
+        });
+    }
     for (names, name, what) in [
         (&verdict.accepted, EventName::ManifestAccepted, "is in force"),
         (&verdict.removed, EventName::ManifestRemoved, "is gone: what only it asked for is released"),

@@ -1,7 +1,7 @@
 //! `validate`: every fault of every manifest, offline.
 
 use super::{Ended, FAILED, Global, OK, print, tell_faults};
-use crate::watch;
+use crate::{text::printable, watch};
 
 /// Prints every fault; exit status 1 where there is one.
 ///
@@ -15,6 +15,8 @@ pub fn validate(global: &Global) -> Ended {
         return Ok(FAILED);
     }
     let (manifests, roles) = (loaded.set.permissions().len(), loaded.set.role_count());
-    print(&format!("{}: no faults in {manifests} manifests about {roles} roles", global.config.display()))?;
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let (manifests, roles) = (count(manifests, "manifest"), count(roles, "role"));
+    print(&format!("{}: no faults in {manifests} about {roles}", printable(&global.config.to_string_lossy())))?;
     Ok(OK)
 }

@@ -62,6 +62,7 @@ catalogue! {
     ControllerStopped, "controller.stopped", Info, "The daemon has finished its writes in flight and ends.";
     ControllerSuspended, "controller.suspended", Warn, "The kill switch is on: nothing is written anywhere.";
     ControllerResumed, "controller.resumed", Info, "The kill switch is off again.";
+    ConfigurationKept, "configuration.kept", Warn, "The file of the ControllerConfiguration is gone: its last version stays in force until there is another, or a restart.";
     ManifestsVanished, "manifests.vanished", Warn, "The directory of manifests is gone, cannot be read or holds no manifest. Where it is gone, what was in force stays in force.";
     ManifestsReturned, "manifests.returned", Info, "The directory of manifests can be read again.";
     WatchDegraded, "watch.degraded", Warn, "The system does not tell of changed files: they are looked at on a timer instead.";
