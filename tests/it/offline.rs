@@ -63,7 +63,7 @@ fn the_options_mean_the_same_on_both_sides_of_the_command() {
     let before = tree.run(&["--config", "other", "validate"]).exits(0);
     let after = tree.run(&["validate", "--config", "other"]).exits(0);
     assert_eq!(before.stdout, after.stdout);
-    assert_eq!(before.stdout, "other: no faults in 1 manifests about 1 roles\n");
+    assert_eq!(before.stdout, "other: no faults in 1 manifest about 1 role\n");
     // Without either it is `config`, which is empty here.
     tree.run(&["validate"]).exits(1);
 }
