@@ -192,6 +192,52 @@ fn a_name_or_settings_given_twice_are_told_in_both_places() {
     ");
 }
 
+#[test]
+fn a_fault_of_a_file_hides_no_fault_between_files() {
+    let (_, faults) = set(&[
+        ("a.yaml", manifest("same", "roles: [a]") + &settings("")),
+        ("b.yaml", manifest("same", "roles: [b], mode: enforced")),
+        ("c.yaml", settings("suspended: true")),
+    ]);
+    let told: Vec<String> = faults.iter().map(Fault::headline).collect();
+    assert_eq!(
+        told,
+        [
+            "a.yaml:4:9: the name `same` is given twice: also in b.yaml:4",
+            "a.yaml:10:9: there is more than one `ControllerConfiguration`: also in c.yaml:4",
+            "b.yaml:4:9: the name `same` is given twice: also in a.yaml:4",
+            "b.yaml:5:26: `enforced` is not one of enforce, observe",
+            "c.yaml:4:9: there is more than one `ControllerConfiguration`: also in a.yaml:10",
+            "c.yaml:5:8: unknown key `suspended`",
+        ]
+    );
+}
+
+#[test]
+fn a_name_is_unique_whatever_the_kind() {
+    let (_, faults) = set(&[("a.yaml", manifest("c", "roles: [a]")), ("c.yaml", settings(""))]);
+    assert_eq!(faults.len(), 2, "{}", told(&faults));
+    assert!(faults.iter().all(|fault| fault.message.contains("the name `c` is given twice")));
+}
+
+#[test]
+fn manifests_that_yield_the_same_policy_agree_however_they_are_written() {
+    let keys = |first: &str, second: &str| format!("roles: [web], kmsKeyArns: [\"{KEY}{first}\", \"{KEY}{second}\"]");
+    let (a, b) = ("0000000a-0000-0000-0000-000000000000", "0000000b-0000-0000-0000-000000000000");
+    let same = |one: &str, other: &str| {
+        let (set, faults) = set(&[("a.yaml", manifest("a", one)), ("b.yaml", manifest("b", other))]);
+        faults.is_empty() && set.desired(&account("111122223333"), None).policies[&key("web")].conflict.is_none()
+    };
+    assert!(same(&keys(a, b), &keys(b, a)));
+    assert!(same(
+        "roles: [web], sessionPreferences: {s3BucketName: audit, s3EncryptionEnabled: true}",
+        "roles: [web], sessionPreferences: {s3BucketName: audit, s3EncryptionEnabled: false}"
+    ));
+    assert!(!same(&keys(a, b), &keys(a, a)));
+    assert!(!same("roles: [web]", "roles: [web], nodeRegistration: granted"));
+    assert!(!same("roles: [web]", "roles: [web], nodeRegistration: defaultHostManagement"));
+}
+
 /// What one save after the other leads to.
 #[derive(Default)]
 struct Saves {

@@ -128,8 +128,18 @@ pub struct Parsed {
     /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not. A broken file that so much as
     /// mentions the kind means it: whoever wrote it may have pulled the kill switch.
     pub means_configuration: bool,
+    /// All documents that have a sound name, good or not: what no fault may hide from other files.
+    named: Vec<Named>,
     /// Everything that is wrong in the file, in the order of the text.
     pub faults: Vec<Fault>,
+}
+
+/// The name of a document, whatever else is in it.
+#[derive(Debug, Clone, PartialEq)]
+struct Named {
+    name: String,
+    place: Place,
+    is_configuration: bool,
 }
 
 /// Reads one file. `file` is its name for people; nothing is opened.
@@ -184,6 +194,7 @@ fn read(source: &Source<'_>, parsed: &mut Parsed, faults: &mut Faults) {
         let known = faults.count();
         let kind = kind_of(source, &document, faults);
         parsed.means_configuration |= kind == Some(CONFIGURATION);
+        parsed.named.extend(kind.and_then(|kind| named(source, &document, kind)));
         let (Some(schema), true) = (kind.and_then(schema_of), faults.count() == known) else { continue };
 
         let mut shape = Shape { source, faults: &mut *faults, stand_ins: BTreeSet::new() };
@@ -209,6 +220,12 @@ fn read(source: &Source<'_>, parsed: &mut Parsed, faults: &mut Faults) {
             parsed.configurations.extend(configuration);
         }
     }
+}
+
+fn named(source: &Source<'_>, document: &Node, kind: &str) -> Option<Named> {
+    let Value::Text(name) = &document.entry("metadata")?.value.entry("name")?.value.value else { return None };
+    let place = || source.place(document.mark_at(&KeyPath::default().key("metadata").key("name")));
+    judge::is_name(name).then(|| Named { name: name.clone(), place: place(), is_configuration: kind == CONFIGURATION })
 }
 
 /// The kind of a document, if it is one of ours and of our version.

@@ -95,14 +95,21 @@ impl Shape<'_> {
         let mut map = serde_yaml::Mapping::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let known: Vec<&str> = properties.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let is_pasted = is_pasted(path);
         for entry in node.entries() {
             let path = path.key(&entry.key);
             let below = properties.and_then(|properties| properties.get(&entry.key));
             match below.or_else(|| schema.get("additionalProperties").filter(|below| below.is_object())) {
+                Some(_) if is_pasted && matches!(&entry.value.value, Value::Text(text) if text.is_empty()) => {}
                 Some(below) => {
                     let sound = self.check(&entry.value, entry.key_mark, below, &path);
-                    if let (Some(sound), false) = (sound, map.contains_key(&entry.key)) {
-                        map.insert(entry.key.as_str().into(), sound);
+                    match sound {
+                        Some(sound) if !map.contains_key(&entry.key) => {
+                            map.insert(entry.key.as_str().into(), sound);
+                        }
+                        Some(_) => {}
+                        // Its default stands in for it.
+                        None => _ = self.stand_ins.insert(path.to_string()),
                     }
                 }
                 None => self.unknown_key(entry.key_mark, &entry.key, &known, &path),
@@ -181,6 +188,15 @@ impl Shape<'_> {
     fn tell(&mut self, mark: Mark, path: &KeyPath, message: &str, hint: &str) {
         self.faults.tell(|| self.source.fault(mark, path, message, Some(hint.to_owned())));
     }
+}
+
+/// Whether the keys here are pasted from elsewhere, where empty text means that nothing is given.
+fn is_pasted(path: &KeyPath) -> bool {
+    let path = path.to_string();
+    ["spec.sessionPreferences", "spec.logDelivery"]
+        .into_iter()
+        .filter_map(|top| path.strip_prefix(top))
+        .any(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The keys that a map must have, each with its schema.

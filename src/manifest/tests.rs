@@ -334,6 +334,37 @@ fn what_would_have_no_effect_without_a_bucket_is_told() {
 }
 
 #[test]
+fn what_is_out_of_shape_is_told_without_follow_ups() {
+    let delivery = format!("logDelivery: {{s3BucketOwner: 111122223333, s3KmsKeyArns: [{KEY}]}}");
+    for preferences in ["[a]", "{s3BucketName: 5}", "{s3BucketName: ~}", "{s3BucketName: [audit]}"] {
+        let found = messages(&format!("roles: [web]\nsessionPreferences: {preferences}\n{delivery}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+}
+
+#[test]
+fn empty_text_is_not_given_also_where_something_else_than_text_belongs() {
+    let spec = preferences(
+        "s3EncryptionEnabled: \"\"\nrunAsEnabled: \"\"\nshellProfile: \"\"\ncloudWatchStreamingEnabled: ''",
+    );
+    let spec = format!("{spec}logDelivery: {{s3BucketOwner: \"\", s3KmsKeyArns: \"\"}}");
+    assert_eq!(good(&spec).settings, good("roles: [web]").settings);
+    assert_eq!(messages(&preferences("s3Bucket: \"\"")).len(), 1, "an unknown key is one, whatever it holds");
+    assert_eq!(messages("roles: [web]\nsuspend: \"\"").len(), 1, "nobody pastes this");
+}
+
+#[test]
+fn the_segments_of_a_prefix_are_names() {
+    for prefix in ["a//b", "//a", "a//", ".", "..", "a/./b", "../a", "a/.."] {
+        let found = messages(&preferences(&format!("s3BucketName: audit\ns3KeyPrefix: \"{prefix}\"")));
+        assert!(found.len() == 1 && found[0].contains("not a prefix"), "{prefix}: {found:?}");
+    }
+    for prefix in ["/", "/a/", "a/b", "a.b/..c"] {
+        good(&preferences(&format!("s3BucketName: audit\ns3KeyPrefix: \"{prefix}\"")));
+    }
+}
+
+#[test]
 fn the_controllers_settings_are_a_manifest_too() {
     let text = |spec: &str| {
         format!(
