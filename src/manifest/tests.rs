@@ -9,6 +9,8 @@ use super::*;
 const HEAD: &str =
     "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {name: web}\n";
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const KEY_2: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ac";
+const KEY_3: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ad";
 
 /// A manifest with this `spec`, given as lines without their indentation.
 fn manifest(spec: &str) -> String {
@@ -53,8 +55,8 @@ fn preferences(lines: &str) -> String {
 fn everything_that_the_format_has_is_read() {
     let permissions = good(&format!(
         "description: Web servers\naccountId: \"012345678901\"\nroles: [web-server, bastion]\nmode: observe\nsuspend: true\n\
-         state: present\npolicyName: Other\nnodeRegistration: granted\nplatform: hybrid\nkmsKeyArns: [{KEY}, {KEY}2]\n\
-         logDelivery: {{s3KmsKeyArns: [{KEY}3], s3BucketOwner: 044455556666}}\nsessionPreferences:\n  kmsKeyId: {KEY}\n\
+         state: present\npolicyName: Other\nnodeRegistration: granted\nplatform: hybrid\nkmsKeyArns: [{KEY}, {KEY_2}]\n\
+         logDelivery: {{s3KmsKeyArns: [{KEY_3}], s3BucketOwner: 044455556666}}\nsessionPreferences:\n  kmsKeyId: {KEY}\n\
          \x20 s3BucketName: audit-sessions\n  s3KeyPrefix: /web/\n  s3EncryptionEnabled: false\n\
          \x20 cloudWatchLogGroupName: /ssm/sessions\n  cloudWatchEncryptionEnabled: true\n  cloudWatchStreamingEnabled: true\n\
          \x20 runAsEnabled: true\n  runAsDefaultUser: ''\n  idleSessionTimeout: 20\n  maxSessionDuration: '60'\n\
@@ -69,7 +71,7 @@ fn everything_that_the_format_has_is_read() {
     let settings = permissions.settings;
     assert_eq!(
         settings.session_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [KEY.to_owned(), format!("{KEY}2")]
+        [KEY.to_owned(), format!("{KEY_2}")]
     );
     assert_eq!(settings.bucket_keys.len(), 1);
     assert!(!settings.s3_encryption_enabled);
@@ -321,7 +323,7 @@ fn names_and_numbers_are_held_to_the_rules_of_their_service() {
 
 #[test]
 fn the_keys_of_one_manifest_lie_in_one_partition() {
-    let china = "arn:aws-cn:kms:cn-north-1:111122223333:key/a";
+    let china = "arn:aws-cn:kms:cn-north-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let found = messages(&format!("roles: [web]\nkmsKeyArns: [{KEY}, {china}]"));
     assert_eq!(found, ["spec.kmsKeyArns[1]: this key is in the partition `aws-cn`, another one in `aws`"]);
     assert_eq!(good(&format!("roles: [web]\nkmsKeyArns: [{china}]")).partition.unwrap().as_str(), "aws-cn");
