@@ -223,7 +223,7 @@ fn read(source: &Source<'_>, parsed: &mut Parsed, faults: &mut Faults) {
 }
 
 fn named(source: &Source<'_>, document: &Node, kind: &str) -> Option<Named> {
-    let Value::Text(name) = &document.entry("metadata")?.value.entry("name")?.value.value else { return None };
+    let Value::Text(name) = &*document.entry("metadata")?.value.entry("name")?.value.value else { return None };
     let place = || source.place(document.mark_at(&KeyPath::default().key("metadata").key("name")));
     judge::is_name(name).then(|| Named { name: name.clone(), place: place(), is_configuration: kind == CONFIGURATION })
 }
@@ -234,12 +234,12 @@ fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Faults) -> Option<
     let mut tell = |mark, path: &KeyPath, message: String, hint: String| {
         faults.tell(|| source.fault(mark, path, message, Some(hint)));
     };
-    if !matches!(document.value, Value::Map(_)) {
+    if !matches!(*document.value, Value::Map(_)) {
         let hint = format!("a manifest begins with `apiVersion: {API_VERSION}` and `kind:`");
         tell(document.mark, &root, "this document is not a manifest: expected `key: value` lines".to_owned(), hint);
         return None;
     }
-    let text = |key: &str| match document.entry(key).map(|entry| &entry.value.value) {
+    let text = |key: &str| match document.entry(key).map(|entry| &*entry.value.value) {
         Some(Value::Text(text)) => Some(text.as_str()),
         _ => None,
     };

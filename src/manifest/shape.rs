@@ -35,7 +35,7 @@ impl Shape<'_> {
     /// Checks `node` against `schema`, and yields what of it has the right shape. `mark` is the place for what is
     /// missing in it.
     pub(super) fn check(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) -> Option<Sound> {
-        if matches!(node.value, Value::Null) {
+        if matches!(*node.value, Value::Null) {
             return None; // told already, wherever it stands
         }
         let admitted = types(schema);
@@ -44,7 +44,7 @@ impl Shape<'_> {
             return None;
         }
         let words = words(schema);
-        match &node.value {
+        match &*node.value {
             Value::Map(_) => self.check_map(node, mark, schema, path),
             Value::List(items) => {
                 let schema = schema.get("items")?;
@@ -100,7 +100,7 @@ impl Shape<'_> {
             let path = path.key(&entry.key);
             let below = properties.and_then(|properties| properties.get(&entry.key));
             match below.or_else(|| schema.get("additionalProperties").filter(|below| below.is_object())) {
-                Some(_) if is_pasted && matches!(&entry.value.value, Value::Text(text) if text.is_empty()) => {}
+                Some(_) if is_pasted && matches!(&*entry.value.value, Value::Text(text) if text.is_empty()) => {}
                 Some(below) => {
                     let sound = self.check(&entry.value, entry.key_mark, below, &path);
                     match sound {
@@ -162,7 +162,7 @@ impl Shape<'_> {
     }
 
     fn wrong_type(&mut self, node: &Node, admitted: &[&str], path: &KeyPath) {
-        let found = match &node.value {
+        let found = match &*node.value {
             Value::Null => "nothing",
             Value::Bool(_) => "true or false",
             Value::Integer(_) | Value::Float => "a number",
@@ -171,7 +171,7 @@ impl Shape<'_> {
             Value::Map(_) => "a map",
         };
         let key = path.last_key().map_or_else(|| "key".to_owned(), shown);
-        let scalar = !matches!(node.value, Value::List(_) | Value::Map(_));
+        let scalar = !matches!(*node.value, Value::List(_) | Value::Map(_));
         let (wanted, hint) = match admitted.first().copied() {
             Some("string") if admitted.len() > 1 => ("digits", format!("write `{key}: \"…\"` with digits only")),
             Some("string") if scalar => ("text", "put it in quotes".to_owned()),
@@ -215,7 +215,7 @@ fn types(schema: &Schema) -> Vec<&str> {
 }
 
 fn is(node: &Node, kind: &str) -> bool {
-    match &node.value {
+    match &*node.value {
         Value::Text(_) => kind == "string",
         Value::Bool(_) => kind == "boolean",
         Value::Integer(_) => kind == "integer",

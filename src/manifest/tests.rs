@@ -403,11 +403,20 @@ fn a_document_before_a_syntax_error_is_judged_as_well() {
 }
 
 #[test]
-fn aliases_may_be_used_and_the_place_is_where_the_value_stands() {
+fn aliases_may_be_used_and_the_place_is_where_the_alias_stands() {
     let permissions = good(&format!(
         "roles: &all [web]\ndescription: &d x\nkmsKeyArns: [&k {KEY}]\nsessionPreferences: {{kmsKeyId: *k}}"
     ));
     assert_eq!(permissions.settings.session_keys.len(), 1);
+    let text = manifest("roles: &r [web]\ndescription: &d alias/x\nsuspend: *r\nsessionPreferences: {kmsKeyId: *d}");
+    let told: Vec<String> = parse("a.yaml", text.as_bytes()).faults.iter().map(Fault::headline).collect();
+    assert_eq!(
+        told,
+        [
+            "a.yaml:7:12: expected true or false, found a list",
+            "a.yaml:8:34: `alias/x` is the name of an alias: a policy needs the key's ARN",
+        ]
+    );
 }
 
 #[test]
