@@ -245,9 +245,7 @@ impl FromStr for KeyArn {
         let Some(id) = resource.strip_prefix("key/") else {
             return Err(NameError::new(format!("`{shown}` names no key"), FORM));
         };
-        let id_well_formed =
-            (1..=256).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if !id_well_formed {
+        if !is_key_id(id) {
             return Err(NameError::new(format!("`{shown}` holds no key id after `key/`"), FORM));
         }
         let partition: Partition = partition
@@ -261,6 +259,17 @@ impl FromStr for KeyArn {
         }
         Ok(Self { text: text.to_owned(), partition })
     }
+}
+
+/// Whether KMS makes such ids: a UUID, or for a key of several Regions `mrk-` and a UUID without hyphens.
+fn is_key_id(text: &str) -> bool {
+    let hex =
+        |part: &str, length| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if let Some(rest) = text.strip_prefix("mrk-") {
+        return hex(rest, 32);
+    }
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hex(part, length))
 }
 
 /// Whether the text has the form of a Region's name: `us-east-1`, `us-gov-west-1`, `eusc-de-east-1`.
@@ -334,6 +343,7 @@ mod tests {
 
     #[test]
     fn each_wrong_way_to_name_a_key_gets_its_own_explanation() {
+        const ID: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
         let account = "111122223333";
         let cases = [
             ("key-name".to_owned(), "placeholder"),
@@ -343,12 +353,18 @@ mod tests {
             ("1234abcd-12ab-34cd-56ef-1234567890ab".to_owned(), "bare key id"),
             ("mrk-1234abcd12ab34cd56ef1234567890ab".to_owned(), "bare key id"),
             ("arn:aws:s3:::bucket".to_owned(), "not of a KMS key"),
-            (format!("arn:AWS:kms:us-east-1:{account}:key/a"), "partition"),
-            (format!("arn:aws:kms:us-east:{account}:key/a"), "Region"),
-            (format!("arn:aws:kms:*:{account}:key/a"), "Region"),
-            ("arn:aws:kms:us-east-1:1:key/a".to_owned(), "account id"),
+            (format!("arn:AWS:kms:us-east-1:{account}:key/{ID}"), "partition"),
+            (format!("arn:aws:kms:us-east:{account}:key/{ID}"), "Region"),
+            (format!("arn:aws:kms:*:{account}:key/{ID}"), "Region"),
+            (format!("arn:aws:kms:us-east-1:1:key/{ID}"), "account id"),
             (format!("arn:aws:kms:us-east-1:{account}:key/*"), "no key id"),
             (format!("arn:aws:kms:us-east-1:{account}:key/${{aws:username}}"), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/ALLCAPS"), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/-"), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/{}", ID.to_uppercase()), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/{ID}0"), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/mrk-{ID}"), "no key id"),
+            (format!("arn:aws:kms:us-east-1:{account}:key/{}", ID.replace('-', "")), "no key id"),
             ("arn:aws:kms".to_owned(), "whole ARN"),
             ("hello".to_owned(), "not the ARN"),
         ];

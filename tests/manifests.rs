@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use ssm_role_controller::{
     manifest::{Fault, Files, ManifestSet, Mode, Parsed, Standing, Verdict, parse, schema},
@@ -29,7 +29,7 @@ fn settings(spec: &str) -> String {
 }
 
 fn with_key(key: &str) -> String {
-    format!("sessionPreferences: {{kmsKeyId: \"{KEY}{key}\"}}")
+    format!("sessionPreferences: {{kmsKeyId: \"{KEY}{key:0>8}-0000-0000-0000-000000000000\"}}")
 }
 
 fn set(files: &[(&str, String)]) -> (ManifestSet, Vec<Fault>) {
@@ -190,6 +190,52 @@ fn a_name_or_settings_given_twice_are_told_in_both_places() {
         |         ^
     hint: keep one of them
     ");
+}
+
+#[test]
+fn a_fault_of_a_file_hides_no_fault_between_files() {
+    let (_, faults) = set(&[
+        ("a.yaml", manifest("same", "roles: [a]") + &settings("")),
+        ("b.yaml", manifest("same", "roles: [b], mode: enforced")),
+        ("c.yaml", settings("suspended: true")),
+    ]);
+    let told: Vec<String> = faults.iter().map(Fault::headline).collect();
+    assert_eq!(
+        told,
+        [
+            "a.yaml:4:9: the name `same` is given twice: also in b.yaml:4",
+            "a.yaml:10:9: there is more than one `ControllerConfiguration`: also in c.yaml:4",
+            "b.yaml:4:9: the name `same` is given twice: also in a.yaml:4",
+            "b.yaml:5:26: `enforced` is not one of enforce, observe",
+            "c.yaml:4:9: there is more than one `ControllerConfiguration`: also in a.yaml:10",
+            "c.yaml:5:8: unknown key `suspended`",
+        ]
+    );
+}
+
+#[test]
+fn a_name_is_unique_whatever_the_kind() {
+    let (_, faults) = set(&[("a.yaml", manifest("c", "roles: [a]")), ("c.yaml", settings(""))]);
+    assert_eq!(faults.len(), 2, "{}", told(&faults));
+    assert!(faults.iter().all(|fault| fault.message.contains("the name `c` is given twice")));
+}
+
+#[test]
+fn manifests_that_yield_the_same_policy_agree_however_they_are_written() {
+    let keys = |first: &str, second: &str| format!("roles: [web], kmsKeyArns: [\"{KEY}{first}\", \"{KEY}{second}\"]");
+    let (a, b) = ("0000000a-0000-0000-0000-000000000000", "0000000b-0000-0000-0000-000000000000");
+    let same = |one: &str, other: &str| {
+        let (set, faults) = set(&[("a.yaml", manifest("a", one)), ("b.yaml", manifest("b", other))]);
+        faults.is_empty() && set.desired(&account("111122223333"), None).policies[&key("web")].conflict.is_none()
+    };
+    assert!(same(&keys(a, b), &keys(b, a)));
+    assert!(same(
+        "roles: [web], sessionPreferences: {s3BucketName: audit, s3EncryptionEnabled: true}",
+        "roles: [web], sessionPreferences: {s3BucketName: audit, s3EncryptionEnabled: false}"
+    ));
+    assert!(!same(&keys(a, b), &keys(a, a)));
+    assert!(!same("roles: [web]", "roles: [web], nodeRegistration: granted"));
+    assert!(!same("roles: [web]", "roles: [web], nodeRegistration: defaultHostManagement"));
 }
 
 /// What one save after the other leads to.
@@ -376,13 +422,8 @@ fn the_kill_switch_outlives_its_file_until_another_configuration_counts() {
     }
 }
 
-/// Generous: a debug build on a busy machine is far slower than what is promised.
-fn soon(what: &str, begun: Instant) {
-    assert!(begun.elapsed().as_secs_f64() < 5.0, "{what} took {:?}", begun.elapsed());
-}
-
 #[test]
-fn five_thousand_roles_resolve_at_once_however_they_are_spread() {
+fn five_thousand_roles_resolve_however_they_are_spread() {
     let spread = |manifests: usize, roles: usize, same: bool| {
         let text: String = (0..manifests)
             .map(|at| {
@@ -393,10 +434,8 @@ fn five_thousand_roles_resolve_at_once_however_they_are_spread() {
             .collect();
         let parsed = parse("all.yaml", text.as_bytes());
         assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
-        let begun = Instant::now();
         let (set, faults) = ManifestSet::of([&parsed], None);
         let desired = set.desired(&account("111122223333"), None);
-        soon("resolving", begun);
         (desired.policies.len(), faults.len())
     };
     assert_eq!(spread(50, 100, false), (5000, 0));

@@ -106,14 +106,7 @@ impl<'a> Judge<'a> {
     fn name(&mut self, metadata: &Metadata) -> Place {
         let path = KeyPath::default().key("metadata").key("name");
         let name = &metadata.name;
-        let part = |part: &str| {
-            let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-            !part.is_empty()
-                && part.bytes().all(|byte| inner(byte) || byte == b'-')
-                && !part.starts_with('-')
-                && !part.ends_with('-')
-        };
-        if name.len() > 253 || !name.split('.').all(part) {
+        if !is_name(name) {
             let hint = "1 to 253 small letters, digits, `-` and `.`, with a letter or digit at either end of each part";
             self.tell(&path, format!("`{}` is not a name for a manifest", shown(name)), hint);
         }
@@ -177,7 +170,8 @@ impl<'a> Judge<'a> {
             prefix,
             owner,
         });
-        if bucket.is_none() {
+        let unknown = [at.clone(), at.key("s3BucketName")];
+        if bucket.is_none() && !unknown.iter().any(|path| self.told_already.contains(&path.to_string())) {
             let without = "has no effect without a bucket";
             let hint = "name the bucket in `spec.sessionPreferences.s3BucketName`, or leave this out";
             if delivery.s3_bucket_owner.is_some() {
@@ -227,7 +221,7 @@ impl<'a> Judge<'a> {
         written: impl IntoIterator<Item = (&'t str, KeyPath)>,
         partition: &mut Option<Partition>,
     ) -> Vec<KeyArn> {
-        let mut keys: Vec<KeyArn> = Vec::new();
+        let (mut keys, mut seen) = (Vec::new(), BTreeSet::new());
         for (text, path) in written {
             let Some(key) = self.literal(text, &path).and_then(|text| self.checked::<KeyArn>(text, &path)) else {
                 continue;
@@ -244,7 +238,7 @@ impl<'a> Judge<'a> {
                 }
                 _ => *partition = Some(key.partition().clone()),
             }
-            if !keys.contains(&key) {
+            if seen.insert(text) {
                 keys.push(key);
             }
         }
@@ -276,6 +270,10 @@ impl<'a> Judge<'a> {
         let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
         // What IAM accepts in a policy (to U+00FF), without control characters.
         let well_formed = trimmed.chars().all(|character| matches!(character, ' '..='~' | '\u{a1}'..='\u{ff}'));
+        if !trimmed.is_empty() && trimmed.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            let hint = "write names with single slashes between them: empty segments, `.` and `..` mean nothing in S3, and tools drop them";
+            return self.refuse(text, "a prefix that a policy can name", hint, path);
+        }
         if well_formed && trimmed.len() <= 512 {
             return Some(trimmed.to_owned());
         }
@@ -307,6 +305,18 @@ impl<'a> Judge<'a> {
         self.tell(path, format!("`{}` is not {what}", shown(text)), hint);
         None
     }
+}
+
+/// Whether a manifest may have this name: what Kubernetes takes for one.
+pub(super) fn is_name(text: &str) -> bool {
+    let part = |part: &str| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        !part.is_empty()
+            && part.bytes().all(|byte| inner(byte) || byte == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(part)
 }
 
 /// Pasted preferences hold empty text for what is not given.

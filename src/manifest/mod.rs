@@ -128,8 +128,18 @@ pub struct Parsed {
     /// Whether the file says `kind: ControllerConfiguration` anywhere, good or not. A broken file that so much as
     /// mentions the kind means it: whoever wrote it may have pulled the kill switch.
     pub means_configuration: bool,
+    /// All documents that have a sound name, good or not: what no fault may hide from other files.
+    named: Vec<Named>,
     /// Everything that is wrong in the file, in the order of the text.
     pub faults: Vec<Fault>,
+}
+
+/// The name of a document, whatever else is in it.
+#[derive(Debug, Clone, PartialEq)]
+struct Named {
+    name: String,
+    place: Place,
+    is_configuration: bool,
 }
 
 /// Reads one file. `file` is its name for people; nothing is opened.
@@ -184,6 +194,7 @@ fn read(source: &Source<'_>, parsed: &mut Parsed, faults: &mut Faults) {
         let known = faults.count();
         let kind = kind_of(source, &document, faults);
         parsed.means_configuration |= kind == Some(CONFIGURATION);
+        parsed.named.extend(kind.and_then(|kind| named(source, &document, kind)));
         let (Some(schema), true) = (kind.and_then(schema_of), faults.count() == known) else { continue };
 
         let mut shape = Shape { source, faults: &mut *faults, stand_ins: BTreeSet::new() };
@@ -211,18 +222,24 @@ fn read(source: &Source<'_>, parsed: &mut Parsed, faults: &mut Faults) {
     }
 }
 
+fn named(source: &Source<'_>, document: &Node, kind: &str) -> Option<Named> {
+    let Value::Text(name) = &*document.entry("metadata")?.value.entry("name")?.value.value else { return None };
+    let place = || source.place(document.mark_at(&KeyPath::default().key("metadata").key("name")));
+    judge::is_name(name).then(|| Named { name: name.clone(), place: place(), is_configuration: kind == CONFIGURATION })
+}
+
 /// The kind of a document, if it is one of ours and of our version.
 fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Faults) -> Option<&'static str> {
     let root = KeyPath::default();
     let mut tell = |mark, path: &KeyPath, message: String, hint: String| {
         faults.tell(|| source.fault(mark, path, message, Some(hint)));
     };
-    if !matches!(document.value, Value::Map(_)) {
+    if !matches!(*document.value, Value::Map(_)) {
         let hint = format!("a manifest begins with `apiVersion: {API_VERSION}` and `kind:`");
         tell(document.mark, &root, "this document is not a manifest: expected `key: value` lines".to_owned(), hint);
         return None;
     }
-    let text = |key: &str| match document.entry(key).map(|entry| &entry.value.value) {
+    let text = |key: &str| match document.entry(key).map(|entry| &*entry.value.value) {
         Some(Value::Text(text)) => Some(text.as_str()),
         _ => None,
     };

@@ -8,10 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{ControllerConfiguration, Fault, Mode, Parsed, Permissions, Place};
+use super::{ControllerConfiguration, Fault, Mode, Named, Parsed, Permissions, Place};
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
-    policy::session_manager::{NodeRegistration, SessionManagerDocument, Settings},
+    policy::{
+        compare::{Drift, compare},
+        session_manager::{NodeRegistration, SessionManagerDocument},
+    },
 };
 
 /// Which policy of which role of an account.
@@ -137,7 +140,7 @@ impl ManifestSet {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
                     desired.suspended |= permissions.suspend;
-                    if self.wants(permissions) != self.wants(other) && desired.conflict.is_none() {
+                    if desired.conflict.is_none() && !self.agree(permissions, other) {
                         desired.conflict = Some(format!(
                             "`{}` ({}) and `{}` ({}) want it differently",
                             other.name, other.place, permissions.name, permissions.place
@@ -151,7 +154,7 @@ impl ManifestSet {
                     DesiredPolicy {
                         role: role.clone(),
                         policy: permissions.policy_name.clone(),
-                        mode: self.wants(permissions).1,
+                        mode: self.mode(permissions),
                         suspended: permissions.suspend,
                         conflict: None,
                         node_registration: permissions.settings.node_registration,
@@ -203,9 +206,13 @@ impl ManifestSet {
             .filter(move |permissions| permissions.account.as_ref().is_some_and(|named| named != account))
     }
 
-    /// What two manifests have to agree about if they name the same policy of the same role.
-    fn wants<'a>(&self, permissions: &'a Permissions) -> (&'a Settings, Mode) {
-        (&permissions.settings, permissions.mode.unwrap_or(self.default_mode()))
+    fn mode(&self, permissions: &Permissions) -> Mode {
+        permissions.mode.unwrap_or(self.default_mode())
+    }
+
+    /// Whether two manifests that name the same policy of the same role want the same.
+    fn agree(&self, one: &Permissions, other: &Permissions) -> bool {
+        self.mode(one) == self.mode(other) && want_the_same_policy(one, other)
     }
 
     /// A fault for each manifest that wants a policy differently from another one. A manifest without an account
@@ -253,14 +260,31 @@ impl<'a> TwoOpinions<'a> {
     fn hear(&mut self, set: &ManifestSet, permissions: &'a Permissions) {
         match self.0 {
             None => self.0 = Some(permissions),
-            Some(first) if self.1.is_none() && set.wants(first) != set.wants(permissions) => self.1 = Some(permissions),
+            Some(first) if self.1.is_none() && !set.agree(first, permissions) => self.1 = Some(permissions),
             Some(_) => {}
         }
     }
 
     fn other_than(&self, set: &ManifestSet, permissions: &Permissions) -> Option<&'a Permissions> {
-        [self.0, self.1].into_iter().flatten().find(|other| set.wants(other) != set.wants(permissions))
+        [self.0, self.1].into_iter().flatten().find(|other| !set.agree(other, permissions))
     }
+}
+
+/// Whether what the settings yield means the same, however they are written.
+fn want_the_same_policy(one: &Permissions, other: &Permissions) -> bool {
+    if one.settings == other.settings && one.partition == other.partition {
+        return true;
+    }
+    let assumed = |permissions: &Permissions| permissions.settings.node_registration == NodeRegistration::Assumed;
+    // Which account it is makes no difference, as long as it is the same.
+    let account = "000000000000".parse().ok();
+    let document = |permissions: &Permissions| {
+        let partition = permissions.partition.clone().unwrap_or_default();
+        permissions.settings.document_offline(account.as_ref(), &partition)
+    };
+    let (Some(wanted), Some(found)) = (document(one), document(other)) else { return false };
+    let drift = compare(wanted.document(), found.document()).drift;
+    assumed(one) == assumed(other) && matches!(drift, None | Some(Drift::Cosmetic))
 }
 
 fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>) -> Fault {
@@ -269,7 +293,7 @@ fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>)
     if roles.len() > NAMED {
         named.push_str(&format!(" and {} more", roles.len() - NAMED));
     }
-    let what = if one.settings == other.settings { "in another mode" } else { "with other settings" };
+    let what = if want_the_same_policy(one, other) { "in another mode" } else { "with other settings" };
     Fault {
         place: one.place.clone(),
         path: "metadata.name".to_owned(),
@@ -293,7 +317,7 @@ impl About<'_> {
     /// Whether a file holds what this is about.
     pub(super) fn is_held_by(self, parsed: &Parsed) -> bool {
         match self {
-            Self::Name(name) => parsed.permissions.iter().any(|permissions| permissions.name == name),
+            Self::Name(name) => parsed.named.iter().any(|named| named.name == name),
             Self::Configuration => !parsed.configurations.is_empty(),
         }
     }
@@ -309,18 +333,21 @@ pub(super) fn between_files<'a>(tree: &[&'a Parsed], controller_config_given: bo
         stands_for: 1,
     };
     let mut faults = Vec::new();
-    let mut names: BTreeMap<&str, Vec<&Place>> = BTreeMap::new();
-    for permissions in tree.iter().flat_map(|parsed| &parsed.permissions) {
-        names.entry(&permissions.name).or_default().push(&permissions.place);
+    let all = || tree.iter().flat_map(|parsed| &parsed.named);
+    let mut names: BTreeMap<&str, Vec<&Named>> = BTreeMap::new();
+    for named in all() {
+        names.entry(&named.name).or_default().push(named);
     }
-    for (name, places) in names {
+    // Where there are two configurations, that alone is told of them.
+    names.retain(|_, named| !named.iter().all(|named| named.is_configuration));
+    for (name, named) in names {
+        let places: Vec<&Place> = named.iter().map(|named| &named.place).collect();
         for (place, other) in others(&places) {
             let message = format!("the name `{name}` is given twice: also in {other}");
             faults.push((About::Name(name), told(place, message, "every manifest needs a name of its own")));
         }
     }
-    let settings: Vec<&Place> =
-        tree.iter().flat_map(|parsed| &parsed.configurations).map(|configuration| &configuration.place).collect();
+    let settings: Vec<&Place> = all().filter(|named| named.is_configuration).map(|named| &named.place).collect();
     if controller_config_given {
         let message = "the controller's settings are given by `--controller-config`: they may not stand here as well";
         let hint = "remove this document; only who starts the controller may change its settings";

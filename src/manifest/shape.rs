@@ -35,7 +35,7 @@ impl Shape<'_> {
     /// Checks `node` against `schema`, and yields what of it has the right shape. `mark` is the place for what is
     /// missing in it.
     pub(super) fn check(&mut self, node: &Node, mark: Mark, schema: &Schema, path: &KeyPath) -> Option<Sound> {
-        if matches!(node.value, Value::Null) {
+        if matches!(*node.value, Value::Null) {
             return None; // told already, wherever it stands
         }
         let admitted = types(schema);
@@ -44,7 +44,7 @@ impl Shape<'_> {
             return None;
         }
         let words = words(schema);
-        match &node.value {
+        match &*node.value {
             Value::Map(_) => self.check_map(node, mark, schema, path),
             Value::List(items) => {
                 let schema = schema.get("items")?;
@@ -95,14 +95,21 @@ impl Shape<'_> {
         let mut map = serde_yaml::Mapping::new();
         let properties = schema.get("properties").and_then(Schema::as_object);
         let known: Vec<&str> = properties.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let is_pasted = is_pasted(path);
         for entry in node.entries() {
             let path = path.key(&entry.key);
             let below = properties.and_then(|properties| properties.get(&entry.key));
             match below.or_else(|| schema.get("additionalProperties").filter(|below| below.is_object())) {
+                Some(_) if is_pasted && matches!(&*entry.value.value, Value::Text(text) if text.is_empty()) => {}
                 Some(below) => {
                     let sound = self.check(&entry.value, entry.key_mark, below, &path);
-                    if let (Some(sound), false) = (sound, map.contains_key(&entry.key)) {
-                        map.insert(entry.key.as_str().into(), sound);
+                    match sound {
+                        Some(sound) if !map.contains_key(&entry.key) => {
+                            map.insert(entry.key.as_str().into(), sound);
+                        }
+                        Some(_) => {}
+                        // Its default stands in for it.
+                        None => _ = self.stand_ins.insert(path.to_string()),
                     }
                 }
                 None => self.unknown_key(entry.key_mark, &entry.key, &known, &path),
@@ -155,7 +162,7 @@ impl Shape<'_> {
     }
 
     fn wrong_type(&mut self, node: &Node, admitted: &[&str], path: &KeyPath) {
-        let found = match &node.value {
+        let found = match &*node.value {
             Value::Null => "nothing",
             Value::Bool(_) => "true or false",
             Value::Integer(_) | Value::Float => "a number",
@@ -164,7 +171,7 @@ impl Shape<'_> {
             Value::Map(_) => "a map",
         };
         let key = path.last_key().map_or_else(|| "key".to_owned(), shown);
-        let scalar = !matches!(node.value, Value::List(_) | Value::Map(_));
+        let scalar = !matches!(*node.value, Value::List(_) | Value::Map(_));
         let (wanted, hint) = match admitted.first().copied() {
             Some("string") if admitted.len() > 1 => ("digits", format!("write `{key}: \"…\"` with digits only")),
             Some("string") if scalar => ("text", "put it in quotes".to_owned()),
@@ -183,6 +190,15 @@ impl Shape<'_> {
     }
 }
 
+/// Whether the keys here are pasted from elsewhere, where empty text means that nothing is given.
+fn is_pasted(path: &KeyPath) -> bool {
+    let path = path.to_string();
+    ["spec.sessionPreferences", "spec.logDelivery"]
+        .into_iter()
+        .filter_map(|top| path.strip_prefix(top))
+        .any(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// The keys that a map must have, each with its schema.
 fn required(schema: &Schema) -> impl Iterator<Item = (&str, &Schema)> {
     let keys = schema.get("required").and_then(Schema::as_array).into_iter().flatten();
@@ -199,7 +215,7 @@ fn types(schema: &Schema) -> Vec<&str> {
 }
 
 fn is(node: &Node, kind: &str) -> bool {
-    match &node.value {
+    match &*node.value {
         Value::Text(_) => kind == "string",
         Value::Bool(_) => kind == "boolean",
         Value::Integer(_) => kind == "integer",

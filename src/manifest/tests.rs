@@ -9,6 +9,8 @@ use super::*;
 const HEAD: &str =
     "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {name: web}\n";
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const KEY_2: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ac";
+const KEY_3: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ad";
 
 /// A manifest with this `spec`, given as lines without their indentation.
 fn manifest(spec: &str) -> String {
@@ -53,8 +55,8 @@ fn preferences(lines: &str) -> String {
 fn everything_that_the_format_has_is_read() {
     let permissions = good(&format!(
         "description: Web servers\naccountId: \"012345678901\"\nroles: [web-server, bastion]\nmode: observe\nsuspend: true\n\
-         state: present\npolicyName: Other\nnodeRegistration: granted\nplatform: hybrid\nkmsKeyArns: [{KEY}, {KEY}2]\n\
-         logDelivery: {{s3KmsKeyArns: [{KEY}3], s3BucketOwner: 044455556666}}\nsessionPreferences:\n  kmsKeyId: {KEY}\n\
+         state: present\npolicyName: Other\nnodeRegistration: granted\nplatform: hybrid\nkmsKeyArns: [{KEY}, {KEY_2}]\n\
+         logDelivery: {{s3KmsKeyArns: [{KEY_3}], s3BucketOwner: 044455556666}}\nsessionPreferences:\n  kmsKeyId: {KEY}\n\
          \x20 s3BucketName: audit-sessions\n  s3KeyPrefix: /web/\n  s3EncryptionEnabled: false\n\
          \x20 cloudWatchLogGroupName: /ssm/sessions\n  cloudWatchEncryptionEnabled: true\n  cloudWatchStreamingEnabled: true\n\
          \x20 runAsEnabled: true\n  runAsDefaultUser: ''\n  idleSessionTimeout: 20\n  maxSessionDuration: '60'\n\
@@ -69,7 +71,7 @@ fn everything_that_the_format_has_is_read() {
     let settings = permissions.settings;
     assert_eq!(
         settings.session_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [KEY.to_owned(), format!("{KEY}2")]
+        [KEY.to_owned(), format!("{KEY_2}")]
     );
     assert_eq!(settings.bucket_keys.len(), 1);
     assert!(!settings.s3_encryption_enabled);
@@ -321,7 +323,7 @@ fn names_and_numbers_are_held_to_the_rules_of_their_service() {
 
 #[test]
 fn the_keys_of_one_manifest_lie_in_one_partition() {
-    let china = "arn:aws-cn:kms:cn-north-1:111122223333:key/a";
+    let china = "arn:aws-cn:kms:cn-north-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
     let found = messages(&format!("roles: [web]\nkmsKeyArns: [{KEY}, {china}]"));
     assert_eq!(found, ["spec.kmsKeyArns[1]: this key is in the partition `aws-cn`, another one in `aws`"]);
     assert_eq!(good(&format!("roles: [web]\nkmsKeyArns: [{china}]")).partition.unwrap().as_str(), "aws-cn");
@@ -331,6 +333,37 @@ fn the_keys_of_one_manifest_lie_in_one_partition() {
 fn what_would_have_no_effect_without_a_bucket_is_told() {
     let found = messages(&format!("roles: [web]\nlogDelivery: {{s3BucketOwner: 111122223333, s3KmsKeyArns: [{KEY}]}}"));
     assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn what_is_out_of_shape_is_told_without_follow_ups() {
+    let delivery = format!("logDelivery: {{s3BucketOwner: 111122223333, s3KmsKeyArns: [{KEY}]}}");
+    for preferences in ["[a]", "{s3BucketName: 5}", "{s3BucketName: ~}", "{s3BucketName: [audit]}"] {
+        let found = messages(&format!("roles: [web]\nsessionPreferences: {preferences}\n{delivery}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+}
+
+#[test]
+fn empty_text_is_not_given_also_where_something_else_than_text_belongs() {
+    let spec = preferences(
+        "s3EncryptionEnabled: \"\"\nrunAsEnabled: \"\"\nshellProfile: \"\"\ncloudWatchStreamingEnabled: ''",
+    );
+    let spec = format!("{spec}logDelivery: {{s3BucketOwner: \"\", s3KmsKeyArns: \"\"}}");
+    assert_eq!(good(&spec).settings, good("roles: [web]").settings);
+    assert_eq!(messages(&preferences("s3Bucket: \"\"")).len(), 1, "an unknown key is one, whatever it holds");
+    assert_eq!(messages("roles: [web]\nsuspend: \"\"").len(), 1, "nobody pastes this");
+}
+
+#[test]
+fn the_segments_of_a_prefix_are_names() {
+    for prefix in ["a//b", "//a", "a//", ".", "..", "a/./b", "../a", "a/.."] {
+        let found = messages(&preferences(&format!("s3BucketName: audit\ns3KeyPrefix: \"{prefix}\"")));
+        assert!(found.len() == 1 && found[0].contains("not a prefix"), "{prefix}: {found:?}");
+    }
+    for prefix in ["/", "/a/", "a/b", "a.b/..c"] {
+        good(&preferences(&format!("s3BucketName: audit\ns3KeyPrefix: \"{prefix}\"")));
+    }
 }
 
 #[test]
@@ -370,11 +403,20 @@ fn a_document_before_a_syntax_error_is_judged_as_well() {
 }
 
 #[test]
-fn aliases_may_be_used_and_the_place_is_where_the_value_stands() {
+fn aliases_may_be_used_and_the_place_is_where_the_alias_stands() {
     let permissions = good(&format!(
         "roles: &all [web]\ndescription: &d x\nkmsKeyArns: [&k {KEY}]\nsessionPreferences: {{kmsKeyId: *k}}"
     ));
     assert_eq!(permissions.settings.session_keys.len(), 1);
+    let text = manifest("roles: &r [web]\ndescription: &d alias/x\nsuspend: *r\nsessionPreferences: {kmsKeyId: *d}");
+    let told: Vec<String> = parse("a.yaml", text.as_bytes()).faults.iter().map(Fault::headline).collect();
+    assert_eq!(
+        told,
+        [
+            "a.yaml:7:12: expected true or false, found a list",
+            "a.yaml:8:34: `alias/x` is the name of an alias: a policy needs the key's ARN",
+        ]
+    );
 }
 
 #[test]

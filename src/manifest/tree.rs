@@ -2,7 +2,7 @@
 //!
 //! Knows YAML, not what a manifest means. What must stay true: whoever walks a tree recursively needs neither much
 //! stack nor much time, whatever the file says: depth and size are bounded with every alias counted as if it were
-//! written out, and an aliased node is shared, never copied.
+//! written out, and an aliased value is shared, never copied.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -18,10 +18,11 @@ const DEEPEST: usize = 32;
 /// So many nodes may a file hold, aliases written out: 4 MiB of the shortest list items have less than a million.
 const MOST_NODES: usize = 1_000_000;
 
-#[derive(Debug)]
+/// A value where it is written, or where the alias for it is: then the value is shared with its anchor.
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) mark: Mark,
-    pub(super) value: Value,
+    pub(super) value: Rc<Value>,
     /// How many nodes this is, and how deep, with aliases written out.
     size: usize,
     height: usize,
@@ -35,7 +36,7 @@ pub(super) enum Value {
     Integer(String),
     Float,
     Text(String),
-    List(Vec<Rc<Node>>),
+    List(Vec<Node>),
     Map(Vec<Entry>),
 }
 
@@ -43,13 +44,13 @@ pub(super) enum Value {
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) key_mark: Mark,
-    pub(super) value: Rc<Node>,
+    pub(super) value: Node,
 }
 
 impl Node {
     /// The entries, if this is a map.
     pub(super) fn entries(&self) -> &[Entry] {
-        match &self.value {
+        match &*self.value {
             Value::Map(entries) => entries,
             _ => &[],
         }
@@ -63,14 +64,14 @@ impl Node {
     pub(super) fn mark_at(&self, path: &KeyPath) -> Mark {
         let (mut node, mut mark) = (self, self.mark);
         for step in path.steps() {
-            let below = match (step, &node.value) {
+            let below = match (step, &*node.value) {
                 (Step::Key(key), _) => node.entry(key).map(|entry| (&entry.value, entry.key_mark)),
                 (Step::Index(index), Value::List(items)) => items.get(*index).map(|item| (item, item.mark)),
                 _ => None,
             };
             let Some((child, at)) = below else { return mark };
             // A scalar is shown itself, a list or a map by its key.
-            mark = if matches!(child.value, Value::List(_) | Value::Map(_)) { at } else { child.mark };
+            mark = if matches!(*child.value, Value::List(_) | Value::Map(_)) { at } else { child.mark };
             node = child;
         }
         mark
@@ -78,7 +79,7 @@ impl Node {
 }
 
 /// The documents of a file up to the first syntax error, in order, but for those in which nothing stands.
-pub(super) fn read(source: &Source<'_>, faults: &mut Faults) -> Vec<Rc<Node>> {
+pub(super) fn read(source: &Source<'_>, faults: &mut Faults) -> Vec<Node> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(source.text) {
         let outcome = match event {
@@ -115,9 +116,9 @@ fn syntax_error(at: Marker, info: &str) -> Stop {
 
 #[derive(Default)]
 struct Builder {
-    documents: Vec<Rc<Node>>,
+    documents: Vec<Node>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, Rc<Node>>,
+    anchors: BTreeMap<usize, Node>,
     nodes: usize,
 }
 
@@ -129,7 +130,7 @@ struct Open {
 }
 
 enum Items {
-    List(Vec<Rc<Node>>),
+    List(Vec<Node>),
     Map(Vec<Entry>, Option<(String, Mark)>),
 }
 
@@ -186,7 +187,7 @@ impl Builder {
                     });
                 };
                 let count = shared.size;
-                self.add(shared, mark, count)?;
+                self.add(Node { mark, ..shared }, mark, count)?;
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
@@ -205,16 +206,16 @@ impl Builder {
     }
 
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
-        let (mark, node) = (node.mark, Rc::new(node));
+        let mark = node.mark;
         if anchor != 0 {
-            self.anchors.insert(anchor, Rc::clone(&node));
+            self.anchors.insert(anchor, node.clone());
         }
         self.add(node, mark, 1)
     }
 
     /// Puts a complete node where it belongs. `mark` is where it, or the alias for it, is written; `count` is how
     /// many nodes are new with it.
-    fn add(&mut self, node: Rc<Node>, mark: Mark, count: usize) -> Result<(), Stop> {
+    fn add(&mut self, node: Node, mark: Mark, count: usize) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(count);
         if self.nodes > MOST_NODES {
             return Err(Stop {
@@ -228,13 +229,13 @@ impl Builder {
         }
         match self.open.last_mut() {
             None => {
-                if !matches!(node.value, Value::Null) {
+                if !matches!(*node.value, Value::Null) {
                     self.documents.push(node);
                 }
             }
             Some(Open { items: Items::List(items), .. }) => items.push(node),
-            Some(Open { items: Items::Map(entries, key), .. }) => match (key.take(), &node.value) {
-                (Some((key, key_mark)), _) => entries.push(Entry { key, key_mark, value: node }),
+            Some(Open { items: Items::Map(entries, key), .. }) => match (key.take(), &*node.value) {
+                (Some((key, key_mark)), _) => entries.push(Entry { key, key_mark, value: node.clone() }),
                 (None, Value::Text(text)) => *key = Some((text.clone(), node.mark)),
                 (None, _) => return Err(key_must_be_text(mark)),
             },
@@ -260,14 +261,14 @@ fn key_must_be_text(mark: Mark) -> Stop {
 }
 
 fn node(mark: Mark, value: Value) -> Node {
-    let children: &mut dyn Iterator<Item = &Rc<Node>> = match &value {
+    let children: &mut dyn Iterator<Item = &Node> = match &value {
         Value::List(items) => &mut items.iter(),
         Value::Map(entries) => &mut entries.iter().map(|entry| &entry.value),
         _ => &mut std::iter::empty(),
     };
     let (size, height) = children
         .fold((1_usize, 0), |(size, height), child| (size.saturating_add(child.size), height.max(child.height + 1)));
-    Node { mark, value, size, height }
+    Node { mark, value: Rc::new(value), size, height }
 }
 
 /// What an unquoted scalar is by the core schema of YAML 1.2.
@@ -293,10 +294,10 @@ fn plain(text: &str) -> Value {
 
 /// Finds what YAML allows and a manifest does not, anywhere in a document: duplicate keys, and nulls.
 pub(super) fn check(source: &Source<'_>, node: &Node, path: &KeyPath, faults: &mut Faults) {
-    match &node.value {
+    match &*node.value {
         Value::List(items) => {
             for (index, item) in items.iter().enumerate() {
-                match item.value {
+                match *item.value {
                     Value::Null => faults.tell(|| null(source, item.mark, &path.index(index))),
                     Value::List(_) | Value::Map(_) => check(source, item, &path.index(index), faults),
                     _ => {}
@@ -314,7 +315,7 @@ pub(super) fn check(source: &Source<'_>, node: &Node, path: &KeyPath, faults: &m
                         source.fault(entry.key_mark, &path, message, Some(hint))
                     });
                 }
-                match entry.value.value {
+                match *entry.value.value {
                     Value::Null => faults.tell(|| null(source, entry.key_mark, &path)),
                     _ => check(source, &entry.value, &path, faults),
                 }

@@ -96,7 +96,7 @@ fn only_another_accounts_bucket_needs_the_acl() {
 
 #[test]
 fn everything_at_once_stands_in_a_fixed_order() {
-    let second = key("arn:aws:kms:eu-west-1:111122223333:key/mrk-1");
+    let second = key("arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab");
     let settings = Settings {
         node_registration: NodeRegistration::Granted,
         session_keys: vec![key(KEY), second.clone()],
@@ -109,11 +109,11 @@ fn everything_at_once_stands_in_a_fixed_order() {
     {"Version":"2012-10-17","Statement":[
     {"Effect":"Allow","Action":["ssm:UpdateInstanceInformation","ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"},
     {"Effect":"Allow","Action":["s3:GetEncryptionConfiguration"],"Resource":"arn:aws:s3:::audit-sessions"},
-    {"Effect":"Allow","Action":["kms:Decrypt"],"Resource":["arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab","arn:aws:kms:eu-west-1:111122223333:key/mrk-1"]},
+    {"Effect":"Allow","Action":["kms:Decrypt"],"Resource":["arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab","arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"]},
     {"Effect":"Allow","Action":["s3:PutObject","s3:PutObjectAcl"],"Resource":"arn:aws:s3:::audit-sessions/web/*"},
     {"Effect":"Allow","Action":["logs:DescribeLogGroups"],"Resource":"*"},
     {"Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents","logs:DescribeLogStreams"],"Resource":["arn:aws:logs:*:111122223333:log-group:/ssm/sessions","arn:aws:logs:*:111122223333:log-group:/ssm/sessions:*"]},
-    {"Effect":"Allow","Action":["kms:GenerateDataKey","kms:Decrypt"],"Resource":"arn:aws:kms:eu-west-1:111122223333:key/mrk-1"}
+    {"Effect":"Allow","Action":["kms:GenerateDataKey","kms:Decrypt"],"Resource":"arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"}
     ]}
     "#);
 }
@@ -178,7 +178,7 @@ fn white_space_does_not_count_towards_the_quota() {
 
 fn any_settings() -> impl Strategy<Value = Settings> {
     let keys = || {
-        prop::collection::btree_set("arn:aws(-cn)?:kms:eu-west-[1-3]:111122223333:key/[0-9a-f]{8}", 0..4)
+        prop::collection::btree_set("arn:aws(-cn)?:kms:eu-west-[1-3]:111122223333:key/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", 0..4)
             .prop_map(|keys| keys.iter().map(|text| key(text)).collect::<Vec<_>>())
     };
     let registration = prop::sample::select(vec![
