@@ -71,7 +71,7 @@ fn everything_that_the_format_has_is_read() {
     let settings = permissions.settings;
     assert_eq!(
         settings.session_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        [KEY.to_owned(), format!("{KEY_2}")]
+        [KEY.to_owned(), KEY_2.to_owned()]
     );
     assert_eq!(settings.bucket_keys.len(), 1);
     assert!(!settings.s3_encryption_enabled);
