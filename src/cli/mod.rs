@@ -200,7 +200,7 @@ pub(crate) fn tell_faults(faults: &[Fault]) {
     for fault in faults {
         complain(&format!("{fault}\n"));
     }
-    complain(&match faults.len() {
+    complain(&match faults.iter().map(|fault| fault.stands_for).sum() {
         1 => "1 fault".to_owned(),
         several => format!("{several} faults"),
     });

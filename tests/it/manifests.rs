@@ -1,7 +1,5 @@
 //! What a set of manifests means together, and what stays in force from one save to the next.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
-
 use std::path::Path;
 
 use ssm_role_controller::{

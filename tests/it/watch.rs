@@ -2,8 +2,6 @@
 //!
 //! But for one test the tick is an hour, so that nothing but events can bring the news.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -20,7 +18,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 fn manifest(name: &str, role: &str) -> String {
     format!(
