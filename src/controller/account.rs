@@ -78,6 +78,7 @@ pub(super) struct Account<I> {
     waiting: BTreeSet<(Instant, PolicyKey)>,
     busy: BTreeMap<RoleName, Busy>,
     repairs: JoinSet<Repaired>,
+    is_stopping: bool,
 }
 
 /// A repair under way.
@@ -120,6 +121,7 @@ impl<I: Iam> Account<I> {
             waiting: BTreeSet::new(),
             busy: BTreeMap::new(),
             repairs: JoinSet::new(),
+            is_stopping: false,
             options,
             caller,
         };
@@ -472,7 +474,8 @@ impl<I: Iam> Account<I> {
     fn repair_failed(&mut self, key: &PolicyKey, error: &IamError, now: Instant) {
         let random = self.random.u64(..);
         let Some(slot) = self.slots.get_mut(key) else { return };
-        let failures = slot.failed(error, random, now);
+        // There is no later try whose outcome could be told instead.
+        let failures = slot.failed(error, random, now).max(if self.is_stopping { u32::MAX } else { 0 });
         if let Some(retry) = &slot.retry {
             self.waiting.insert((retry.due, key.clone()));
         }
@@ -492,6 +495,7 @@ impl<I: Iam> Account<I> {
     }
 
     async fn finish_repairs(&mut self) {
+        self.is_stopping = true;
         for busy in self.busy.values() {
             busy.overtaken.cancel();
         }

@@ -27,6 +27,9 @@ const POLICY: &str = "SessionManagerPermissions";
 const CHANNELS: &str = r#"{"Effect":"Allow","Action":["ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"}"#;
 const S3: &str = r#"{"Effect":"Allow","Action":["s3:GetEncryptionConfiguration"],"Resource":"*"}"#;
 
+/// How long a call may take, as with the SDK's calls for one role.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 /// What a manifest without preferences asks for.
 fn right() -> String {
     document(&[CHANNELS, S3])
@@ -107,7 +110,8 @@ impl Life {
 
     fn start_with(&mut self, text: &str, options: Options) {
         self.manifests.send_replace(set(text));
-        let controller = Controller::new(self.sandbox.iam(&self.account), self.manifests.subscribe(), options);
+        let controller =
+            Controller::new(self.sandbox.iam(&self.account).patience(PATIENCE), self.manifests.subscribe(), options);
         self.running = Some(tokio::spawn(controller.run(self.shutdown.clone())));
     }
 

@@ -190,3 +190,14 @@ async fn what_other_applications_need_is_not_taken_for_ours() {
     assert_eq!(life.live("remains").unwrap(), right(), "what only grants less loses nothing by a repair");
     assert_eq!(life.writes(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_an_answer_is_told_before_the_end() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::Hang).on("PutRolePolicy").done());
+    let mut life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(1)).await;
+    life.shutdown.cancel();
+    life.running.take().unwrap().await.unwrap();
+    assert_eq!(life.told(), ["drift.detected", "drift.blocked Unavailable"]);
+}
