@@ -37,6 +37,9 @@ use crate::{
 /// How many roles are repaired at once. Each repair is two calls of some 100 ms: well over five writes a second.
 const REPAIRS_AT_ONCE: usize = 5;
 
+/// How soon a role is looked for again that a write did not find.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+
 /// How long a stop waits for repairs under way: none begins to write any more, and a write is bounded by less.
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
@@ -347,7 +350,8 @@ impl<I: Iam> Account<I> {
             }
             Worth::News => {}
         }
-        if step.action != Action::Put || !self.reporter.has_told(&step) {
+        let is_known = step.reason != Some(Reason::Unknown);
+        if is_known && (step.action != Action::Put || !self.reporter.has_told(&step)) {
             // In sync, blocked, or another drift than the one that failed: earlier failures say nothing of it.
             slot.retry = None;
         }
@@ -414,21 +418,30 @@ impl<I: Iam> Account<I> {
         match repaired {
             Repaired::Written { step, before } => {
                 self.spoiled.insert(role);
+                self.conclude_lost_answer(&key, &step, now);
                 self.wrote(&key, &step, before, now);
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.step = Some(step.after_write());
                 }
             }
-            Repaired::NotNeeded(step) => self.not_needed(&key, step, now),
-            Repaired::Overtaken => {}
+            Repaired::NotNeeded(step) if !overtaken.is_cancelled() || self.is_stopping => {
+                self.not_needed(&key, step, now);
+            }
+            // A verdict by older manifests says nothing: the fresh look below has the last word.
+            Repaired::NotNeeded(_) | Repaired::Overtaken => {}
             Repaired::ReadFailed(error) => self.repair_failed(&key, &error, now),
             Repaired::WriteFailed { error, .. } if error.class == ErrorClass::Gone => self.role_is_gone(&key, now),
-            Repaired::WriteFailed { step, before, error } => {
+            Repaired::WriteFailed { step, before, document, error } => {
                 if error.class == ErrorClass::Transient {
                     self.spoiled.insert(role);
                 }
+                self.conclude_lost_answer(&key, &step, now);
+                // The fresh read has proved the drift, whatever the bulk reading was worth.
+                if !overtaken.is_cancelled() || self.is_stopping {
+                    self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+                }
                 if let Some(slot) = self.slots.get_mut(&key) {
-                    let document = Arc::clone(&slot.wanted.document);
+                    slot.step = Some(step.clone());
                     slot.unanswered(&error, step, before, document);
                 }
                 self.repair_failed(&key, &error, now);
@@ -492,6 +505,8 @@ impl<I: Iam> Account<I> {
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.retry = None;
         slot.judged(step, now);
+        // Or it was only just made, and the write came before the news of it.
+        self.next_reading = self.next_reading.min(now + LOOK_AGAIN);
     }
 
     async fn finish_repairs(&mut self) {

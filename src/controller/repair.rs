@@ -12,6 +12,7 @@ use crate::{
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
     plan::{Action, Circumstances, Step, judge},
+    policy::session_manager::SessionManagerDocument,
 };
 
 /// How a repair ended.
@@ -36,6 +37,8 @@ pub(super) enum Repaired {
         step: Step,
         /// What the write was to replace.
         before: Option<Arc<LiveDocument>>,
+        /// What was sent.
+        document: Arc<SessionManagerDocument>,
         /// What went wrong.
         error: IamError,
     },
@@ -64,6 +67,6 @@ pub(super) async fn repair<I: Iam>(
     }
     match iam.put_role_policy(&role.name, &wanted.policy, &wanted.document).await {
         Ok(()) => Repaired::Written { step, before: live },
-        Err(error) => Repaired::WriteFailed { step, before: live, error },
+        Err(error) => Repaired::WriteFailed { step, before: live, document: Arc::clone(&wanted.document), error },
     }
 }

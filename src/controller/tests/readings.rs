@@ -100,7 +100,7 @@ async fn a_role_deleted_between_read_and_write_is_not_found() {
     let gone = Effect::Refuse { status: 404, code: "NoSuchEntity".into(), message: "The role cannot be found.".into() };
     life.sandbox.fault(Fault::new(gone).on("PutRolePolicy").times(1));
     let life = life.start(&manifest(&["web"], ""));
-    sleep(Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(10)).await;
     assert_eq!(life.told(), ["drift.detected", "role.not_found RoleNotFound"]);
 }
 

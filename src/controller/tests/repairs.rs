@@ -201,3 +201,15 @@ async fn a_write_without_an_answer_is_told_before_the_end() {
     life.running.take().unwrap().await.unwrap();
     assert_eq!(life.told(), ["drift.detected", "drift.blocked Unavailable"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drift_that_a_fresh_read_has_proved_is_told_also_where_its_repair_is_refused() {
+    let narrowed = document(&[CHANNELS]);
+    let life =
+        Life::with(&[("web", Some(&narrowed))]).start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 1s\n"));
+    sleep(Duration::from_secs(5)).await;
+    life.sandbox.fault(Fault::new(Effect::Deny).on("PutRolePolicy"));
+    life.write("web", &narrowed);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(life.told()[2..], ["drift.detected", "drift.blocked AccessDenied"]);
+}

@@ -148,3 +148,31 @@ async fn a_conflict_that_is_settled_is_told_as_ended() {
     minutes(5).await;
     assert_eq!(life.told()[1..], ["drift.ended"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_write_of_older_manifests_is_told_with_what_it_replaced() {
+    let narrowed = document(&[CHANNELS]);
+    let life = Life::with(&[("web", Some(&narrowed))]);
+    life.sandbox.fault(Fault::new(Effect::Hang).on("PutRolePolicy").times(1).done());
+    let life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(1)).await;
+    life.save(&manifest(&["web"], "  nodeRegistration: granted\n"));
+    minutes(5).await;
+    let events = life.events();
+    let replaced: Vec<_> =
+        events.iter().filter(|event| event["event"] == "drift.repaired").map(|event| &event["replaced"]).collect();
+    assert_eq!(replaced, [narrowed.as_str(), right().as_str()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_by_older_manifests_does_not_hide_a_drift_from_newer_ones() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(3_000)).on("GetRolePolicy").times(1));
+    let life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(1)).await;
+    life.write("web", &right());
+    life.save(&manifest(&["web"], "  nodeRegistration: granted\n  mode: observe\n"));
+    life.sandbox.fault(Fault::new(Effect::ServerError).on("GetRolePolicy"));
+    minutes(5).await;
+    assert_eq!(life.told().last().unwrap(), "drift.changed ObserveMode");
+}
