@@ -286,13 +286,17 @@ impl<I: Iam> Account<I> {
         });
         match read {
             Ok((inventory, manner)) => {
-                self.reading_backoff.reset();
                 if self.reading_failed.take().is_some() {
                     emit(&self.about_account(EventName::ReadRecovered, "can be read again"));
                 }
                 self.tell_manner(&manner);
                 // Manifests that came meanwhile may ask for roles that this reading did not look for.
                 self.next_reading = if asked == self.asked { now + self.resync_interval() } else { now };
+                if inventory.may_be_completed() {
+                    self.next_reading = self.next_reading.min(now + self.reading_backoff.next());
+                } else {
+                    self.reading_backoff.reset();
+                }
                 self.inventory = inventory;
                 self.take_inventory(now);
                 self.tell_mismatched();
@@ -524,7 +528,7 @@ impl<I: Iam> Account<I> {
     fn has_settled(&self) -> bool {
         let reading_may_pass = match &self.reading_failed {
             Some((error, _)) => error.class.passes_by_itself(),
-            None => self.slots.values().any(|slot| slot.step.is_none()),
+            None => self.inventory.may_be_completed() || self.slots.values().any(|slot| slot.step.is_none()),
         };
         let retry_may_pass = |slot: &Slot| slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);
         self.reading.is_none()

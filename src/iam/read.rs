@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{ErrorClass, Iam, IamError, RoleDetail};
 use crate::{
-    inventory::{Asked, Documents, Inventory, LiveDocument, Observed, Role, encoded_size},
+    inventory::{Asked, Documents, Inventory, LiveDocument, Observed, Role, Unread, encoded_size},
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -211,9 +211,9 @@ impl<I: Iam> Reader<I> {
                 }
                 Err(error) if error.class == ErrorClass::Credentials => return Err(error),
                 Err(error) => {
-                    let why = error.to_string();
+                    let unread = Unread { why: error.to_string(), passes_by_itself: error.class.passes_by_itself() };
                     failures.push(error);
-                    Observed::Unknown(Some(why))
+                    Observed::Unknown(Some(unread))
                 }
             };
             inventory.insert(&asked_name, observed);

@@ -23,11 +23,20 @@ pub struct Inventory {
     roles: BTreeMap<RoleName, Observed>,
 }
 
+/// Why one role could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// What went wrong, in words.
+    pub why: String,
+    /// Whether the same reading may well succeed later with nobody doing anything.
+    pub passes_by_itself: bool,
+}
+
 /// What is known of one role.
 #[derive(Debug, Clone)]
 pub enum Observed {
     /// The reading failed for this role: nothing follows from it. Says why, where the cause is this role's own.
-    Unknown(Option<String>),
+    Unknown(Option<Unread>),
     /// IAM says that there is no such role.
     NotFound,
     /// The role as IAM described it; shared with the reading before where nothing about it changed.
@@ -99,6 +108,14 @@ impl Inventory {
     #[must_use]
     pub fn get(&self, role: &RoleName) -> Option<&Observed> {
         self.roles.get(role)
+    }
+
+    /// Whether some role could not be read for a reason that may pass by itself.
+    #[must_use]
+    pub fn may_be_completed(&self) -> bool {
+        self.roles
+            .values()
+            .any(|observed| matches!(observed, Observed::Unknown(Some(unread)) if unread.passes_by_itself))
     }
 
     /// The whole account of an ARN `arn:P:iam::ACCOUNT:…`, to be held against the account that was meant.

@@ -156,7 +156,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     }
     let undecided = match observed {
         _ if wanted.conflict.is_some() => Some((Reason::Conflict, wanted.conflict.clone())),
-        Observed::Unknown(why) => Some((Reason::Unknown, why.clone())),
+        Observed::Unknown(unread) => Some((Reason::Unknown, unread.as_ref().map(|unread| unread.why.clone()))),
         Observed::NotFound => Some((Reason::RoleNotFound, None)),
         Observed::Found(_) => None,
     };

@@ -194,3 +194,27 @@ async fn observing_after_a_write_of_our_own_raises_no_alert_from_reads_that_lag(
     minutes(5).await;
     assert_eq!(life.told(), ["drift.detected", "drift.repaired"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_role_whose_reading_is_throttled_is_read_again_before_the_next_resync_also_by_one_pass() {
+    let throttled = |life: &Life| {
+        life.sandbox.fault(Fault::new(Effect::Deny).on("GetAccountAuthorizationDetails"));
+        life.sandbox.fault(Fault::new(Effect::Throttle).on("GetRole").role("web").times(3));
+    };
+    let life = Life::with(&[("web", None), ("batch", None)]);
+    throttled(&life);
+    let life = life.start(&(manifest(&["web", "batch"], "") + SETTINGS + "  resyncInterval: 1h\n"));
+    minutes(2).await;
+    assert_eq!(life.live("web").unwrap(), right());
+
+    let life = Life::with(&[("web", None), ("batch", None)]);
+    throttled(&life);
+    life.save(&manifest(&["web", "batch"], ""));
+    let iam = life.sandbox.iam(&life.account);
+    let caller = crate::iam::Iam::caller(&iam).await.unwrap();
+    let controller = Controller::new(iam, life.manifests.subscribe(), Options::default());
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let outcome = controller.once(caller, deadline, CancellationToken::new()).await;
+    assert_eq!(outcome.written, 2);
+    assert!(outcome.steps.iter().all(crate::plan::Step::is_in_sync));
+}
