@@ -81,11 +81,7 @@ impl<I: Iam> Controller<I> {
     }
 
     /// One pass: ends when everything was tried and nothing that may pass by itself is left, or at the deadline,
-    /// or at `shutdown`.
-    ///
-    /// # Errors
-    ///
-    /// Where STS does not say who the credentials belong to.
+    /// or at `shutdown`. Returns the last verdict on every managed policy; what was not read is unknown.
     pub async fn once(self, caller: Caller, deadline: Instant, shutdown: CancellationToken) -> Outcome {
         Account::new(self.iam, caller, self.manifests, self.options).once(deadline, shutdown).await
     }
