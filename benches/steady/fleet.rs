@@ -176,7 +176,7 @@ fn plant(sandbox: &Sandbox, config: &Path, documents: Documents) -> anyhow::Resu
     let account = sandbox.account();
     for wanted in loaded.set.desired(&account, None).policies.values() {
         let name = wanted.role.as_str();
-        let by_hand = documents == Documents::Five && &*wanted.manifest == "fleet-4";
+        let by_hand = documents == Documents::Five && wanted.manifest.name == "fleet-4";
         let document = wanted.document.as_str();
         let document = if by_hand { rewritten(document)? } else { document.to_owned() };
         let seed = RoleSeed { trust: TRUST.to_owned(), ..RoleSeed::new(name) };

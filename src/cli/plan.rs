@@ -49,6 +49,7 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
         own_role: caller.role(),
         observe_only,
         suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+        limits: manifests.limits(),
     };
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     let asked = plan::asked_for(&desired);

@@ -26,7 +26,7 @@ use super::{
     slot::{Slot, Worth},
 };
 use crate::{
-    iam::{Caller, ErrorClass, Iam, IamError, Manner, Reader},
+    iam::{Caller, ErrorClass, Iam, IamError, Manner, Reader, Writer},
     inventory::{Asked, Inventory, LiveDocument, Observed},
     manifest::{ManifestSet, PolicyKey},
     names::RoleName,
@@ -49,7 +49,7 @@ type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError>);
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
 pub(super) struct Account<I> {
-    iam: Arc<I>,
+    writer: Arc<Writer<I>>,
     reader: Arc<Reader<I>>,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
@@ -103,7 +103,7 @@ impl<I: Iam> Account<I> {
         let now = Instant::now();
         let mut account = Self {
             reader: Arc::new(Reader::new(Arc::clone(&iam), caller.account.clone())),
-            iam,
+            writer: Arc::new(Writer::new(iam, caller.account.clone())),
             manifests,
             random: fastrand::Rng::with_seed(options.seed),
             started: now,
@@ -207,6 +207,7 @@ impl<I: Iam> Account<I> {
             own_role: self.caller.role(),
             observe_only: self.options.observe_only,
             suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+            limits: manifests.limits(),
         };
         let same_circumstances = circumstances == self.circumstances;
         if circumstances.suspended != self.circumstances.suspended {
@@ -393,12 +394,12 @@ impl<I: Iam> Account<I> {
                 slot.retry = None;
                 continue;
             };
-            let (iam, reader) = (Arc::clone(&self.iam), Arc::clone(&self.reader));
+            let (writer, reader) = (Arc::clone(&self.writer), Arc::clone(&self.reader));
             let (wanted, role, circumstances) = (slot.wanted.clone(), role.clone(), self.circumstances.clone());
             let overtaken = CancellationToken::new();
             let token = overtaken.clone();
             let task = self.repairs.spawn(async move {
-                repair(iam.as_ref(), reader.as_ref(), &wanted, &role, &circumstances, &token).await
+                repair(writer.as_ref(), reader.as_ref(), &wanted, &role, &circumstances, &token).await
             });
             self.busy.insert(key.0.clone(), Busy { task: task.id(), key, overtaken });
         }

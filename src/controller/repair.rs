@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    iam::{Iam, IamError, Reader},
+    iam::{Iam, IamError, Reader, Writer},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
     plan::{Action, Circumstances, Step, judge},
@@ -46,7 +46,7 @@ pub(super) enum Repaired {
 
 /// Repairs one policy of one role.
 pub(super) async fn repair<I: Iam>(
-    iam: &I,
+    writer: &Writer<I>,
     reader: &Reader<I>,
     wanted: &DesiredPolicy,
     role: &Role,
@@ -65,7 +65,7 @@ pub(super) async fn repair<I: Iam>(
     if overtaken.is_cancelled() {
         return Repaired::Overtaken;
     }
-    match iam.put_role_policy(&role.name, &wanted.policy, &wanted.document).await {
+    match writer.put(role, &wanted.policy, &wanted.document, &circumstances.limits).await {
         Ok(()) => Repaired::Written { step, before: live },
         Err(error) => Repaired::WriteFailed { step, before: live, document: Arc::clone(&wanted.document), error },
     }

@@ -108,8 +108,10 @@ impl Slot {
 
     /// Whether both lead to the same verdicts and the same write.
     pub(super) fn asks_the_same(&self, other: &DesiredPolicy) -> bool {
-        let essence =
-            |wanted: &DesiredPolicy| (wanted.mode, wanted.suspended, wanted.conflict.clone(), wanted.node_registration);
+        let essence = |wanted: &DesiredPolicy| {
+            let registration = wanted.manifest.settings.node_registration;
+            (wanted.state, wanted.mode, wanted.suspended, wanted.conflict.clone(), registration)
+        };
         essence(&self.wanted) == essence(other) && self.wanted.document == other.document
     }
 

@@ -32,6 +32,8 @@ pub enum ErrorClass {
     Protected,
     /// `NoSuchEntity`: the role or the policy is not there.
     Gone,
+    /// The writer refused to send it.
+    NotSent,
 }
 
 impl ErrorClass {
@@ -53,6 +55,7 @@ impl ErrorClass {
             Self::Quota => "NoRoom",
             Self::Protected => "ProtectedRole",
             Self::Gone => "RoleNotFound",
+            Self::NotSent => "NotSent",
         }
     }
 

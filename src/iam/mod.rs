@@ -5,19 +5,18 @@
 mod error;
 mod read;
 mod sdk;
+mod writer;
 
-use std::future::Future;
+use std::{collections::BTreeMap, future::Future};
 
 pub use self::{
     error::{ErrorClass, IamError},
     read::{Manner, Reader},
     sdk::SdkIam,
+    writer::{Put, Removal, Writer},
 };
 
-use crate::{
-    names::{AccountId, Partition, PolicyName, RoleName},
-    policy::session_manager::SessionManagerDocument,
-};
+use crate::names::{AccountId, Partition, PolicyName, RoleName};
 
 /// Who the credentials belong to, as STS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +61,8 @@ pub struct RoleDetail {
     pub arn: String,
     /// The role's path, `/` or `/…/`.
     pub path: String,
+    /// The role's tags.
+    pub tags: BTreeMap<String, String>,
     /// Every inline policy of the role; empty from [`Iam::role`], which does not tell them.
     pub inline_policies: Vec<InlinePolicy>,
 }
@@ -97,11 +98,10 @@ pub trait Iam: Send + Sync + 'static {
         policy: &PolicyName,
     ) -> impl Future<Output = Result<String, IamError>> + Send;
 
-    /// `iam:PutRolePolicy`.
-    fn put_role_policy(
-        &self,
-        role: &RoleName,
-        policy: &PolicyName,
-        document: &SessionManagerDocument,
-    ) -> impl Future<Output = Result<(), IamError>> + Send;
+    /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it.
+    fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<(), IamError>> + Send;
+
+    /// `iam:DeleteRolePolicy`; only a [`Writer`] can ask for it. [`ErrorClass::Gone`] where there is no such policy or
+    /// no such role.
+    fn delete_role_policy(&self, removal: &Removal<'_>) -> impl Future<Output = Result<(), IamError>> + Send;
 }

@@ -4,7 +4,7 @@
 //! is missing never looks like roles that are gone.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{ErrorClass, Iam, IamError, RoleDetail};
 use crate::{
-    inventory::{Asked, Documents, Inventory, LiveDocument, Observed, Role, Unread, encoded_size},
+    inventory::{Asked, Documents, Inventory, LiveDocument, Observed, Role, SUSPEND_TAG, Unread, encoded_size},
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -145,6 +145,7 @@ impl<I: Iam> Reader<I> {
         if let Some(Observed::Found(role)) = before.get(&name)
             && role.name.as_str() == detail.name
             && role.path == detail.path
+            && role.is_suspended == is_suspended(&detail.tags)
             && role.inline_size == inline_size
             && role.policies.len() == found().count()
             && found().all(|(policy, encoded)| role.policies.get(policy).is_some_and(|live| live.is(encoded)))
@@ -156,6 +157,7 @@ impl<I: Iam> Reader<I> {
         let role = Role {
             name: name.clone(),
             path: detail.path.clone(),
+            is_suspended: is_suspended(&detail.tags),
             policies: found().map(|(policy, encoded)| (policy.clone(), documents.intern(encoded))).collect(),
             inline_size,
         };
@@ -202,6 +204,7 @@ impl<I: Iam> Reader<I> {
                     Observed::Found(Arc::new(Role {
                         name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
                         path: detail.path,
+                        is_suspended: is_suspended(&detail.tags),
                         policies: live
                             .into_iter()
                             .map(|(policy, encoded)| (policy, lock(&self.documents).intern(&encoded)))
@@ -227,6 +230,11 @@ impl<I: Iam> Reader<I> {
         lock(&self.documents).sweep();
         Ok(inventory)
     }
+}
+
+/// Whether somebody has tagged the role to be left alone. IAM compares the keys of tags ignoring case.
+fn is_suspended(tags: &BTreeMap<String, String>) -> bool {
+    tags.iter().any(|(key, value)| key.eq_ignore_ascii_case(SUSPEND_TAG) && !value.eq_ignore_ascii_case("false"))
 }
 
 /// One role by calls of its own: `None` where there is no such role.

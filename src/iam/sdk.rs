@@ -1,9 +1,9 @@
 //! The real side of the edge: the AWS SDK.
 //!
 //! Knows the SDK and nothing of what the answers are for. What must stay true: every call ends in bounded
-//! time, and every document that is written was checked here once more.
+//! time, and a write is sent once.
 
-use std::{fmt::Display, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, imds,
@@ -15,14 +15,11 @@ use aws_sdk_iam::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
-    types::EntityType,
+    types::{EntityType, Tag},
 };
 
-use super::{Caller, ErrorClass, Iam, IamError, InlinePolicy, RoleDetail, RolesPage};
-use crate::{
-    names::{PolicyName, RoleName},
-    policy::session_manager::{self, SessionManagerDocument},
-};
+use super::{Caller, Iam, IamError, InlinePolicy, Put, Removal, RoleDetail, RolesPage};
+use crate::names::{PolicyName, RoleName};
 
 /// A page of 1,000 roles is some 4 MB, which AWS takes seconds to make.
 const BULK_ATTEMPT: Duration = Duration::from_secs(25);
@@ -124,6 +121,10 @@ fn unreadable(operation: &'static str, why: impl Display) -> IamError {
     IamError::contradiction(operation, format!("the answer cannot be used: {why}"))
 }
 
+fn tags(told: Option<Vec<Tag>>) -> BTreeMap<String, String> {
+    told.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
 impl Iam for SdkIam {
     async fn caller(&self) -> Result<Caller, IamError> {
         const OPERATION: &str = "GetCallerIdentity";
@@ -153,6 +154,7 @@ impl Iam for SdkIam {
                 inline_policies: inline_policies.collect(),
                 name: role.role_name.unwrap_or_default(),
                 arn: role.arn.unwrap_or_default(),
+                tags: tags(role.tags),
                 path: role.path.unwrap_or_default(),
             }
         });
@@ -163,7 +165,13 @@ impl Iam for SdkIam {
         const OPERATION: &str = "GetRole";
         let answer = self.role.get_role().role_name(role.as_str()).send().await.map_err(failed(OPERATION))?;
         let role = answer.role.ok_or_else(|| unreadable(OPERATION, "it holds no role"))?;
-        Ok(RoleDetail { name: role.role_name, arn: role.arn, path: role.path, inline_policies: Vec::new() })
+        Ok(RoleDetail {
+            name: role.role_name,
+            arn: role.arn,
+            path: role.path,
+            tags: tags(role.tags),
+            inline_policies: Vec::new(),
+        })
     }
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
@@ -171,29 +179,28 @@ impl Iam for SdkIam {
         Ok(call.send().await.map_err(failed("GetRolePolicy"))?.policy_document)
     }
 
-    async fn put_role_policy(
-        &self,
-        role: &RoleName,
-        policy: &PolicyName,
-        document: &SessionManagerDocument,
-    ) -> Result<(), IamError> {
-        const OPERATION: &str = "PutRolePolicy";
-        if let Some(why) = session_manager::outside_vocabulary(document.as_str()) {
-            // No path through the program leads here; if one ever does, it ends here and not in an account.
-            return Err(IamError {
-                class: ErrorClass::Invalid,
-                operation: OPERATION,
-                code: None,
-                message: format!("not sent, the document is outside of what this program may write: {why}"),
-            });
-        }
-        let call = self.role.put_role_policy().role_name(role.as_str()).policy_name(policy.as_str());
-        // One attempt: between two of them somebody may write, and a fresh read must stand before every write of ours.
-        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
-        let call = call.policy_document(document.as_str()).customize().config_override(once);
-        let answer = call.send().await.map_err(failed(OPERATION))?;
-        // The answer has no body to be misread: what is not from AWS would pass for a success.
-        answer.request_id().ok_or_else(|| unreadable(OPERATION, "it holds no request id of AWS"))?;
-        Ok(())
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+        let call = self.role.put_role_policy().role_name(put.role().as_str()).policy_name(put.policy().as_str());
+        let call = call.policy_document(put.document()).customize().config_override(one_attempt());
+        let answer = call.send().await.map_err(failed(Put::OPERATION))?;
+        from_aws(Put::OPERATION, answer.request_id())
     }
+
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+        let (role, policy) = (removal.role().as_str(), removal.policy().as_str());
+        let call = self.role.delete_role_policy().role_name(role).policy_name(policy);
+        let answer =
+            call.customize().config_override(one_attempt()).send().await.map_err(failed(Removal::OPERATION))?;
+        from_aws(Removal::OPERATION, answer.request_id())
+    }
+}
+
+/// Between two attempts of a write somebody else may write, and a fresh read must stand before every write of ours.
+fn one_attempt() -> aws_sdk_iam::config::Builder {
+    aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled())
+}
+
+/// The answer to a write has no body to be misread: what is not from AWS would pass for a success.
+fn from_aws(operation: &'static str, request_id: Option<&str>) -> Result<(), IamError> {
+    request_id.map(|_| ()).ok_or_else(|| unreadable(operation, "it holds no request id of AWS"))
 }

@@ -17,6 +17,9 @@ use crate::names::{AccountId, PolicyName, RoleName};
 /// What a reading is to find out: the managed roles, and the policies that are looked for on each.
 pub type Asked = BTreeMap<RoleName, BTreeSet<PolicyName>>;
 
+/// The tag by which whoever may tag a role has it left alone; its value says nothing, but for `false`.
+pub const SUSPEND_TAG: &str = "ssm-role-controller.dev/suspend";
+
 /// One reading of an account: exactly the roles that were asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
@@ -50,6 +53,8 @@ pub struct Role {
     pub name: RoleName,
     /// The role's path, `/` or `/…/`.
     pub path: String,
+    /// Whether the role carries the tag that asks to be left alone: [`SUSPEND_TAG`].
+    pub is_suspended: bool,
     /// The policies that were looked for and found.
     pub policies: BTreeMap<PolicyName, Arc<LiveDocument>>,
     /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.

@@ -7,11 +7,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
-    ControllerConfiguration, Permissions, Platform,
+    ControllerConfiguration, Guards, Permissions, Platform,
     fault::{Faults, KeyPath, Place, shown},
     source::Source,
     tree::Node,
@@ -58,6 +59,8 @@ impl<'a> Judge<'a> {
             suspend: manifest.spec.suspend,
             resync_interval,
             default_mode: manifest.spec.default_mode,
+            guards: Guards::default(),
+            limits: Arc::default(),
         })
     }
 
@@ -80,6 +83,7 @@ impl<'a> Judge<'a> {
             roles,
             mode: manifest.spec.mode,
             suspend: manifest.spec.suspend,
+            state: manifest.spec.state,
             policy_name,
             platform: manifest.spec.platform,
             partition,

@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
-    policy::session_manager::Settings,
+    policy::{limits::Limits, session_manager::Settings},
 };
 
 /// What to do about drift.
@@ -62,6 +62,34 @@ impl Mode {
             Self::Enforce => "enforce",
             Self::Observe => "observe",
         }
+    }
+}
+
+/// Whether the policy shall be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is put there, and kept.
+    #[default]
+    Present,
+    /// It is removed, where the whole live document is one that these very settings yield.
+    Absent,
+}
+
+/// How much may change in an account within any hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guards {
+    /// Writes of either kind.
+    pub max_changes_per_hour: u32,
+    /// Policies removed.
+    pub max_deletes_per_hour: u32,
+    /// The share of the managed roles that may be written to, in percent; one role always may. None: no such bound.
+    pub max_change_percent: Option<u8>,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self { max_changes_per_hour: 100, max_deletes_per_hour: 5, max_change_percent: None }
     }
 }
 
@@ -95,6 +123,8 @@ pub struct Permissions {
     pub mode: Option<Mode>,
     /// Whether the roles are to be left alone.
     pub suspend: bool,
+    /// Whether the policy shall be there.
+    pub state: State,
     /// The name of the inline policy.
     pub policy_name: PolicyName,
     /// What kind of node uses the roles.
@@ -116,6 +146,10 @@ pub struct ControllerConfiguration {
     pub resync_interval: Option<Duration>,
     /// The mode of manifests that name none.
     pub default_mode: Mode,
+    /// How much may change within an hour.
+    pub guards: Guards,
+    /// The ceiling over all manifests.
+    pub limits: Arc<Limits>,
 }
 
 /// What one file holds.

@@ -8,11 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{ControllerConfiguration, Fault, Mode, Named, Parsed, Permissions, Place};
+use super::{ControllerConfiguration, Fault, Guards, Mode, Named, Parsed, Permissions, Place, State};
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
         compare::{Drift, compare},
+        limits::Limits,
         session_manager::{NodeRegistration, SessionManagerDocument},
     },
 };
@@ -43,20 +44,18 @@ pub struct DesiredPolicy {
     pub role: RoleName,
     /// The name of the inline policy.
     pub policy: PolicyName,
+    /// Whether it shall be there.
+    pub state: State,
     /// What to do about drift.
     pub mode: Mode,
     /// Whether a manifest asks to leave the role alone. The kill switch of the settings is not in it.
     pub suspended: bool,
     /// Why the policy is held: which other manifest wants something else under this name.
     pub conflict: Option<String>,
-    /// What the manifest says of how the node registers.
-    pub node_registration: NodeRegistration,
     /// The document, shared by all roles of the manifest.
     pub document: Arc<SessionManagerDocument>,
-    /// `metadata.name` of the manifest.
-    pub manifest: Arc<str>,
-    /// Where the manifest stands.
-    pub place: Place,
+    /// The manifest that asks for it.
+    pub manifest: Arc<Permissions>,
 }
 
 impl Desired {
@@ -122,6 +121,18 @@ impl ManifestSet {
         self.configuration.as_ref().map_or(Mode::default(), |configuration| configuration.default_mode)
     }
 
+    /// The ceiling over all manifests.
+    #[must_use]
+    pub fn limits(&self) -> Arc<Limits> {
+        self.configuration.as_ref().map_or_else(Arc::default, |configuration| Arc::clone(&configuration.limits))
+    }
+
+    /// How much may change in an account within an hour.
+    #[must_use]
+    pub fn guards(&self) -> Guards {
+        self.configuration.as_ref().map_or_else(Guards::default, |configuration| configuration.guards)
+    }
+
     /// What is desired in `account`: by the manifests that name it, and by those that name none.
     /// `partition` is that of the account, for manifests whose keys do not tell theirs.
     #[must_use]
@@ -135,7 +146,6 @@ impl ManifestSet {
             }
             let partition = permissions.partition.as_ref().or(partition).cloned().unwrap_or_default();
             let document = Arc::new(permissions.settings.document(account, &partition));
-            let manifest: Arc<str> = permissions.name.as_str().into();
             for role in &permissions.roles {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
@@ -154,13 +164,12 @@ impl ManifestSet {
                     DesiredPolicy {
                         role: role.clone(),
                         policy: permissions.policy_name.clone(),
+                        state: permissions.state,
                         mode: self.mode(permissions),
                         suspended: permissions.suspend,
                         conflict: None,
-                        node_registration: permissions.settings.node_registration,
                         document: Arc::clone(&document),
-                        manifest: Arc::clone(&manifest),
-                        place: permissions.place.clone(),
+                        manifest: Arc::clone(permissions),
                     },
                 );
             }
@@ -212,7 +221,7 @@ impl ManifestSet {
 
     /// Whether two manifests that name the same policy of the same role want the same.
     fn agree(&self, one: &Permissions, other: &Permissions) -> bool {
-        self.mode(one) == self.mode(other) && want_the_same_policy(one, other)
+        self.mode(one) == self.mode(other) && one.state == other.state && want_the_same_policy(one, other)
     }
 
     /// A fault for each manifest that wants a policy differently from another one. A manifest without an account
@@ -293,7 +302,13 @@ fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>)
     if roles.len() > NAMED {
         named.push_str(&format!(" and {} more", roles.len() - NAMED));
     }
-    let what = if want_the_same_policy(one, other) { "in another mode" } else { "with other settings" };
+    let what = if one.state != other.state {
+        "in another state"
+    } else if want_the_same_policy(one, other) {
+        "in another mode"
+    } else {
+        "with other settings"
+    };
     Fault {
         place: one.place.clone(),
         path: "metadata.name".to_owned(),

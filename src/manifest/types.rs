@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, js
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Mode, Platform};
+use super::{Mode, Platform, State};
 
 /// The version of the manifests that this program reads.
 pub(super) const API_VERSION: &str = "ssm-role-controller.dev/v1alpha1";
@@ -71,7 +71,6 @@ pub(super) struct Metadata {
 /// Which roles, and what their policy shall grant.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "`state` has one value so far")]
 pub(super) struct PermissionsSpec {
     /// For people: shown, never sent to IAM.
     pub(super) description: Option<String>,
@@ -186,15 +185,6 @@ pub(super) enum Registration {
     Granted,
     /// Default Host Management: the role must not.
     DefaultHostManagement,
-}
-
-/// Whether the policy shall be there.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum State {
-    /// It is put there, and kept.
-    #[default]
-    Present,
 }
 
 /// Digits that people write with or without quotes: read exactly as they are written.

@@ -16,6 +16,7 @@ use crate::{
     names::{AccountId, PolicyName, RoleName},
     policy::{
         compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable},
+        limits::Limits,
         session_manager::{self, INLINE_POLICY_QUOTA, NodeRegistration, REGISTER},
     },
 };
@@ -109,6 +110,8 @@ pub struct Circumstances {
     pub observe_only: bool,
     /// The kill switch of `ControllerConfiguration`.
     pub suspended: bool,
+    /// The ceiling of `ControllerConfiguration`.
+    pub limits: Arc<Limits>,
 }
 
 /// The roles and policies that the desired state is about.
@@ -147,7 +150,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         reason: None,
         detail: None,
         changes: Vec::new(),
-        manifest: wanted.manifest.to_string(),
+        manifest: wanted.manifest.name.clone(),
         live: None,
     };
     if wanted.suspended {
@@ -240,7 +243,9 @@ fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Ci
     }
     // What only grants less than is wanted loses nothing by a repair, whoever wrote it.
     let takes_something_away = step.drift != Some(Drift::Narrowed);
-    if let Some(reason) = live.and_then(|live| not_ours(wanted.node_registration, live, takes_something_away)) {
+    if let Some(reason) =
+        live.and_then(|live| not_ours(wanted.manifest.settings.node_registration, live, takes_something_away))
+    {
         return Some(reason);
     }
     let others = role.inline_size?.saturating_sub(live.map_or(0, LiveDocument::size));

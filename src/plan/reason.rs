@@ -62,6 +62,7 @@ const ALL: &[Reason] = &[
     Reason::Failed(ErrorClass::Transient),
     Reason::Failed(ErrorClass::Credentials),
     Reason::Failed(ErrorClass::Invalid),
+    Reason::Failed(ErrorClass::NotSent),
 ];
 
 impl Reason {
@@ -122,6 +123,7 @@ impl Reason {
             Self::Failed(ErrorClass::Quota) => "IAM has no room left for inline policies of this role",
             Self::Failed(ErrorClass::Protected) => "IAM refuses changes to this role",
             Self::Failed(ErrorClass::Gone) => "the role is not there any more",
+            Self::Failed(ErrorClass::NotSent) => "the write is outside of what this program may send, and was not sent",
         }
     }
 
@@ -166,6 +168,9 @@ impl Reason {
                 "take the role out of the manifest: service-linked and Identity Center roles are managed by AWS"
             }
             Self::Failed(ErrorClass::Gone) => "it is picked up again when it appears",
+            Self::Failed(ErrorClass::NotSent) => {
+                "compare spec.limits of the ControllerConfiguration with the output of `render`; if they agree, report a bug"
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! IAM policy documents: what Session Manager needs ([`session_manager`]), what a document says
-//! ([`document`]), and how two of them differ ([`compare`]).
+//! ([`document`]), how two of them differ ([`compare`]), and what the operator
+//! lets be written at all ([`limits`]).
 //!
 //! Pure: no clients, no files, no clock. What must stay true: equal inputs give equal bytes.
 
 pub mod compare;
 pub mod document;
+pub mod limits;
 mod pattern;
 pub mod session_manager;

@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::{
-    iam::{Caller, ErrorClass, Iam, IamError, InlinePolicy, RoleDetail, RolesPage},
+    iam::{Caller, ErrorClass, Iam, IamError, InlinePolicy, Put, Removal, RoleDetail, RolesPage},
     names::{AccountId, PolicyName, RoleName},
-    policy::session_manager::SessionManagerDocument,
 };
 
 use super::{
@@ -114,6 +113,7 @@ fn detail(role: &Role, with_policies: bool) -> RoleDetail {
         name: role.name.clone(),
         arn: role.arn.clone(),
         path: role.path.clone(),
+        tags: role.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
         inline_policies: policies
             .map(|(name, document)| InlinePolicy {
                 name: name.clone(),
@@ -158,14 +158,14 @@ impl Iam for InProcess {
         }
     }
 
-    async fn put_role_policy(
-        &self,
-        role: &RoleName,
-        policy: &PolicyName,
-        document: &SessionManagerDocument,
-    ) -> Result<(), IamError> {
-        let (role, policy) = (role.to_string(), policy.to_string());
-        let request = Request::PutRolePolicy { role, policy, document: document.as_str().to_owned() };
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+        let (role, policy) = (put.role().to_string(), put.policy().to_string());
+        let request = Request::PutRolePolicy { role, policy, document: put.document().to_owned() };
         self.ask(request).await.map(|_| ())
+    }
+
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+        let (role, policy) = (removal.role().to_string(), removal.policy().to_string());
+        self.ask(Request::DeleteRolePolicy { role, policy }).await.map(|_| ())
     }
 }

@@ -1,11 +1,12 @@
 //! The sandbox's HTTP side with requests that no client sends, and its two sides compared.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ssm_role_controller::{
-    iam::{ErrorClass, Iam},
+    iam::{ErrorClass, Iam, Writer},
+    inventory::Role,
     names::{AccountId, Partition, PolicyName, RoleName},
-    policy::session_manager::Settings,
+    policy::{limits::Limits, session_manager::Settings},
     sandbox::RoleSeed,
 };
 use tokio::{
@@ -171,7 +172,15 @@ async fn both_sides_give_the_same_answers() {
 
     let account: AccountId = ACCOUNT.parse().unwrap();
     let document = Settings::default().document(&account, &Partition::default());
-    let here = iam.put_role_policy(&role("zebra"), &policy, &document).await;
+    let zebra = Role {
+        name: role("zebra"),
+        path: "/".to_owned(),
+        is_suspended: false,
+        policies: BTreeMap::new(),
+        inline_size: None,
+    };
+    let writer = Writer::new(Arc::new(iam), account.clone());
+    let here = writer.put(&zebra, &policy, &document, &Limits::default()).await;
     let put = clients.iam.put_role_policy().role_name("zebra").policy_name("P").policy_document(document.as_str());
     match (here, put.send().await) {
         (Ok(()), Ok(_)) => {
