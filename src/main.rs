@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Command::Validate => cli::validate::validate(global),
         Command::Render(filter) => cli::render::render(global, filter),
         Command::Plan { output, filter } => cli::block_on(cli::plan::plan(global, *output, filter)),
-        Command::Apply(filter) => cli::block_on(cli::apply::apply(global, filter)),
+        Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
         Command::Run => cli::block_on(cli::run::run(global)),
         Command::Schema => cli::schema::schema(),
         Command::Demo => cli::block_on(cli::demo::demo(global)),

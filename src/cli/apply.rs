@@ -5,25 +5,26 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Ended, FAILED, Filter, Global, OK, plan, print,
+    Ended, FAILED, Filter, Global, OK, complain, plan, print,
     survey::{Survey, survey, tell_failure},
     until_signal,
 };
 use crate::{
     controller::{Controller, Options, Outcome},
     manifest::Mode,
-    plan::Step,
+    plan::{Digest, Step},
 };
 
 /// How long throttling and errors are put up with.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Repairs what has drifted. Exit status 0 where nothing that is to be enforced is out of sync at the end.
+/// Repairs what has drifted, or carries out exactly the plan that was approved. Exit status 0 where nothing that is to be
+/// enforced is out of sync at the end.
 ///
 /// # Errors
 ///
 /// Where the command line asks for what no manifest names, or standard output cannot be written.
-pub async fn apply(global: &Global, filter: &Filter) -> Ended {
+pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -> Ended {
     let deadline = Instant::now() + PATIENCE;
     let shutdown = until_signal()?;
     let surveyed = tokio::select! {
@@ -32,20 +33,42 @@ pub async fn apply(global: &Global, filter: &Filter) -> Ended {
     };
     let Some(Survey { iam, manifests, caller }) = surveyed else { return Ok(FAILED) };
     let manifests = Arc::new(manifests);
-    let Outcome { steps, written } = match caller {
+    let outcome = match caller {
         Ok(caller) => {
-            let options = Options { observe_only: global.observe, seed: fastrand::u64(..), ..Options::default() };
+            let options = Options {
+                observe_only: global.observe,
+                approve: approve.cloned(),
+                seed: fastrand::u64(..),
+                ..Options::default()
+            };
             // Nobody sends newer manifests: a pass is about one state of them.
             let (_sender, newest) = watch::channel(Arc::clone(&manifests));
             Controller::new(iam, newest, options).once(caller, deadline, shutdown).await
         }
         Err(error) => {
             tell_failure(&error);
-            Outcome { steps: plan::unread(&manifests), written: 0 }
+            Outcome { steps: plan::unread(&manifests), ..Outcome::default() }
         }
     };
-    print(&format!("{}{}\n", plan::text(&steps, &manifests), wrote(written)))?;
-    Ok(if steps.iter().any(is_amiss) { FAILED } else { OK })
+    print(&format!("{}{}\n", plan::text(&outcome.steps, &manifests), wrote(outcome.written)))?;
+    match (&outcome.held, &outcome.digest) {
+        (Some(excess), Some(digest)) => complain(&plan::held(excess, digest)),
+        _ if outcome.approval_is_void => complain(&void(outcome.digest.as_ref())),
+        _ => {}
+    }
+    Ok(if outcome.approval_is_void || outcome.steps.iter().any(is_amiss) { FAILED } else { OK })
+}
+
+/// What became of an approval of another plan than the present one.
+fn void(now: Option<&Digest>) -> String {
+    let now = match now {
+        Some(digest) => format!("the digest is {digest} now"),
+        None => "there is nothing to write now".to_owned(),
+    };
+    format!(
+        "error: the approval is void, and nothing was written: the plan is not the one that was approved ({now})\n\n\
+         hint: look at it with `plan`; the roles, their policies or the manifests have changed since"
+    )
 }
 
 /// Whether a step stands in the way of success: what is to be enforced and is not, or what nobody could judge.

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
+    plan::Digest,
     telemetry::LogFormat,
     watch::{self, ScanError},
 };
@@ -78,7 +79,14 @@ pub enum Command {
         filter: Filter,
     },
     /// One pass: repair what has drifted, then end
-    Apply(Filter),
+    Apply {
+        /// Carry out exactly the plan of this digest, whatever the guards say; `plan` and the event guard.held tell it
+        #[arg(long, value_name = "DIGEST", conflicts_with_all = ["role", "account"])]
+        approve: Option<Digest>,
+        /// Which roles
+        #[command(flatten)]
+        filter: Filter,
+    },
     /// The daemon: watch the manifests and IAM, tell drift and repair it, until SIGTERM or SIGINT
     Run,
     /// Print the JSON Schema of the manifests, for editors

@@ -1,6 +1,6 @@
 //! `plan`: reads IAM and shows each drift. Writes nothing, ever: it holds no code that could.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -12,9 +12,9 @@ use super::{
 use crate::{
     iam::{Caller, Manner, Reader, SdkIam},
     inventory::Inventory,
-    manifest::{ManifestSet, Mode},
+    manifest::{ManifestSet, Mode, State},
     names::AccountId,
-    plan::{self, Action, Circumstances, Reason, Step, Summary},
+    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Reason, Step, Summary},
     policy::compare::{Change, Direction, Drift},
     text::{printable, printable_json},
 };
@@ -28,22 +28,40 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
     let Some(Survey { iam, manifests, caller }) = survey(global, filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
-    let steps = match caller {
-        Ok(caller) => steps(iam, &manifests, &caller, global.observe).await,
+    let planned = match caller {
+        Ok(caller) => planned(iam, &manifests, &caller, global.observe).await,
         Err(error) => {
             tell_failure(&error);
-            unread(&manifests)
+            Planned { steps: unread(&manifests), digest: None, held: None }
         }
     };
     print(&match output {
-        Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&steps))?),
-        Output::Text => text(&steps, &manifests),
+        Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&planned))?),
+        Output::Text => text(&planned.steps, &manifests),
     })?;
-    Ok(status(&steps))
+    if let (Output::Text, Some(excess), Some(digest)) = (output, &planned.held, &planned.digest) {
+        print(&held(excess, digest))?;
+    }
+    Ok(status(&planned.steps))
 }
 
-/// Reads the account and judges every managed policy.
-async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_only: bool) -> Vec<Step> {
+/// A plan, and what the guards say of it where nothing was written within the hour.
+struct Planned {
+    steps: Vec<Step>,
+    digest: Option<Digest>,
+    held: Option<Excess>,
+}
+
+/// That a plan is held, and how it is carried out all the same.
+pub(crate) fn held(excess: &Excess, digest: &Digest) -> String {
+    format!(
+        "the plan is beyond the guards, so nothing of it is written: {excess}\n\n\
+         hint: if it is meant, `apply --approve {digest}`, or raise spec.guards of the ControllerConfiguration\n"
+    )
+}
+
+/// Reads the account, judges every managed policy, and has the guards look at it.
+async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_only: bool) -> Planned {
     let circumstances = Circumstances {
         account: Some(caller.account.clone()),
         own_role: caller.role(),
@@ -75,8 +93,21 @@ async fn steps(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_on
         }
     };
     let mut steps = plan::plan(&desired, &inventory, &circumstances);
+    let digest = Digest::of(&caller.account, &steps);
+    let guarded = plan::guard(
+        &caller.account,
+        &mut steps.iter_mut().collect::<Vec<_>>(),
+        &mut Ledger::default(),
+        &manifests.guards(),
+        asked.len(),
+        Duration::ZERO,
+    );
+    let held = match guarded {
+        Guarded::Held(held) => Some(held.excess),
+        Guarded::Within | Guarded::WithoutFormer(_) => None,
+    };
     steps.extend(plan::mismatched(manifests, &caller.account));
-    steps
+    Planned { steps, digest, held }
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
@@ -101,6 +132,8 @@ fn status(steps: &[Step]) -> u8 {
 struct Report<'a> {
     steps: Vec<StepReport<'a>>,
     summary: Summary,
+    digest: Option<String>,
+    held: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +141,7 @@ struct StepReport<'a> {
     account: Option<&'a AccountId>,
     role: &'a str,
     policy: &'a str,
+    state: State,
     mode: Mode,
     action: Action,
     drift: Option<Drift>,
@@ -116,18 +150,24 @@ struct StepReport<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(steps: &'a [Step]) -> Self {
-        let reported = steps.iter().map(|step| StepReport {
+    fn of(planned: &'a Planned) -> Self {
+        let reported = planned.steps.iter().map(|step| StepReport {
             account: step.target.account.as_ref(),
             role: step.target.role.as_str(),
             policy: step.target.policy.as_str(),
+            state: step.state,
             mode: step.mode,
             action: step.action,
             drift: step.drift,
             reason: step.reason,
             diff: &step.changes,
         });
-        Self { steps: reported.collect(), summary: Summary::of(steps) }
+        Self {
+            steps: reported.collect(),
+            summary: Summary::of(&planned.steps),
+            digest: planned.digest.as_ref().map(ToString::to_string),
+            held: planned.held.as_ref().map(ToString::to_string),
+        }
     }
 }
 
@@ -165,6 +205,8 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
         (Some(Drift::Cosmetic), _) => "cosmetic: the same meaning in other words, in sync".to_owned(),
         (Some(drift), Action::Put) if step.reason.is_some() => format!("{drift}, not repaired"),
         (Some(drift), Action::Put) => format!("{drift}, to be repaired"),
+        (Some(_), Action::Delete) => "still there, to be removed".to_owned(),
+        (None, Action::Put | Action::Delete) => "to be removed".to_owned(),
         (Some(drift), Action::None) => format!("{drift}, only told"),
         (Some(drift), Action::Blocked) => format!("{drift}, blocked"),
         (None, Action::Blocked) => "blocked".to_owned(),

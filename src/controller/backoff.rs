@@ -30,7 +30,7 @@ impl Backoff {
 
     /// How long to wait after one more failure: between a half and the whole of a span that doubles.
     pub(super) fn next(&mut self) -> Duration {
-        let whole = self.first.saturating_mul(2_u32.saturating_pow(self.tries.min(16))).min(self.longest);
+        let whole = doubled(self.first, self.tries, self.longest);
         self.tries = self.tries.saturating_add(1);
         whole.mul_f64(0.5 + self.random.f64() / 2.0)
     }
@@ -44,6 +44,11 @@ impl Backoff {
     pub(super) fn reset(&mut self) {
         self.tries = 0;
     }
+}
+
+/// A span that was doubled so many times, and is never longer than the longest.
+pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@
 //! not confirmed by a fresh read of that one policy.
 
 mod account;
+mod approval;
 mod backoff;
+mod canary;
+mod contention;
 mod repair;
 mod report;
 mod slot;
@@ -25,7 +28,7 @@ use crate::{
     iam::{Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
-    plan::Step,
+    plan::{Digest, Excess, Step},
     telemetry::{Event, EventName, emit},
 };
 
@@ -39,6 +42,8 @@ pub struct Options {
     pub observe_only: bool,
     /// In place of the manifests' `resyncInterval` (the demo's is short).
     pub resync_interval: Option<Duration>,
+    /// The digest of the only plan that may be carried out, whatever the guards say. For [`Controller::once`].
+    pub approve: Option<Digest>,
     /// The seed of all jitter: equal seeds give equal waits.
     pub seed: u64,
 }
@@ -52,12 +57,18 @@ pub struct Controller<I> {
 }
 
 /// How one pass over an account ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The last verdict on every managed policy.
     pub steps: Vec<Step>,
-    /// How many policies were written.
+    /// How many policies were written or removed.
     pub written: usize,
+    /// The digest of the plan that the last reading led to; none where nothing was to be written.
+    pub digest: Option<Digest>,
+    /// Which guard the plan goes beyond: then nothing of it was written.
+    pub held: Option<Excess>,
+    /// Whether the plan was not the one that was approved: then nothing was written.
+    pub approval_is_void: bool,
 }
 
 impl<I: Iam> Controller<I> {

@@ -1,19 +1,33 @@
 //! One repair: read the one policy afresh, judge again, write.
 //!
-//! What must stay true: the write follows from the fresh read alone, by the same verdict as in the plan, and none
-//! begins once newer manifests or a stop have overtaken it.
+//! What must stay true: the write follows from the fresh read alone, by the same verdict as in the plan, none begins
+//! without leave, and none once newer manifests or a stop have overtaken it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    iam::{Iam, IamError, Reader, Writer},
+    iam::{ErrorClass, Iam, IamError, Reader, Writer},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
-    plan::{Action, Circumstances, Step, judge},
-    policy::session_manager::SessionManagerDocument,
+    plan::{Action, Circumstances, Reason, Step, judge},
 };
+
+/// How long a write is given to show when it is read back.
+const SHOWS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Whether a repair may end in a write.
+#[derive(Debug, Clone)]
+pub(super) enum Leave {
+    /// It may.
+    Write,
+    /// It may, where the live document is still this one: the plan that was approved says so.
+    WriteInPlaceOf(Option<Arc<LiveDocument>>),
+    /// It may only look, for this reason.
+    Look(Reason, Option<String>),
+}
 
 /// How a repair ended.
 #[derive(Debug)]
@@ -22,11 +36,11 @@ pub(super) enum Repaired {
     NotNeeded(Step),
     /// Newer manifests, or a stop, came before the write: nothing was sent.
     Overtaken,
-    /// The desired document stands in place of `before`.
+    /// What the step says was done in place of `before`.
     Written {
         /// The verdict of the fresh read.
         step: Step,
-        /// What was replaced.
+        /// What was replaced or removed.
         before: Option<Arc<LiveDocument>>,
     },
     /// The read before the write failed: nothing was sent.
@@ -35,38 +49,113 @@ pub(super) enum Repaired {
     WriteFailed {
         /// The verdict of the fresh read.
         step: Step,
-        /// What the write was to replace.
+        /// What the write was to replace or remove.
         before: Option<Arc<LiveDocument>>,
-        /// What was sent.
-        document: Arc<SessionManagerDocument>,
         /// What went wrong.
         error: IamError,
     },
 }
 
-/// Repairs one policy of one role.
-pub(super) async fn repair<I: Iam>(
-    writer: &Writer<I>,
-    reader: &Reader<I>,
-    wanted: &DesiredPolicy,
-    role: &Role,
-    circumstances: &Circumstances,
-    overtaken: &CancellationToken,
-) -> Repaired {
-    let live = match reader.confirm(&role.name, &wanted.policy).await {
-        Ok(live) => live,
-        Err(error) => return Repaired::ReadFailed(error),
-    };
-    let fresh = role.with_fresh(&wanted.policy, live.clone());
-    let step = judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances);
-    if step.action != Action::Put {
-        return Repaired::NotNeeded(step);
+/// What a repair works with.
+#[derive(Debug)]
+pub(super) struct Tools<I> {
+    pub(super) reader: Arc<Reader<I>>,
+    pub(super) writer: Arc<Writer<I>>,
+}
+
+impl<I> Clone for Tools<I> {
+    fn clone(&self) -> Self {
+        Self { reader: Arc::clone(&self.reader), writer: Arc::clone(&self.writer) }
     }
-    if overtaken.is_cancelled() {
-        return Repaired::Overtaken;
+}
+
+impl<I: Iam> Tools<I> {
+    /// Repairs one policy of one role.
+    pub(super) async fn repair(
+        &self,
+        wanted: &DesiredPolicy,
+        role: &Role,
+        circumstances: &Circumstances,
+        leave: Leave,
+        overtaken: &CancellationToken,
+    ) -> Repaired {
+        let (step, live) = match self.judge_afresh(wanted, role, circumstances).await {
+            Ok(judged) => judged,
+            Err(error) => return Repaired::ReadFailed(error),
+        };
+        if !step.is_a_write() {
+            return Repaired::NotNeeded(step);
+        }
+        match leave {
+            Leave::Look(reason, detail) => return Repaired::NotNeeded(step.held_by(reason, detail)),
+            Leave::WriteInPlaceOf(approved) if text(approved.as_deref()) != text(live.as_deref()) => {
+                return Repaired::NotNeeded(step.held_by(Reason::ApprovalVoid, None));
+            }
+            Leave::Write | Leave::WriteInPlaceOf(_) => {}
+        }
+        if overtaken.is_cancelled() {
+            return Repaired::Overtaken;
+        }
+        let (policy, limits) = (&wanted.policy, &circumstances.limits);
+        let written = match step.action {
+            Action::Delete => self.writer.remove(role, policy, limits).await,
+            _ => self.writer.put(role, policy, &wanted.document, limits).await,
+        };
+        match written {
+            Ok(()) => Repaired::Written { step, before: live },
+            Err(error) if error.class == ErrorClass::Gone && step.action == Action::Delete => {
+                // Somebody else was quicker.
+                let fresh = role.with_fresh(policy, None);
+                Repaired::NotNeeded(judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances))
+            }
+            Err(error) => Repaired::WriteFailed { step, before: live, error },
+        }
     }
-    match writer.put(role, &wanted.policy, &wanted.document, &circumstances.limits).await {
-        Ok(()) => Repaired::Written { step, before: live },
-        Err(error) => Repaired::WriteFailed { step, before: live, document: Arc::clone(&wanted.document), error },
+
+    /// The verdict on a policy from a fresh read of it, and what was read.
+    async fn judge_afresh(
+        &self,
+        wanted: &DesiredPolicy,
+        role: &Role,
+        circumstances: &Circumstances,
+    ) -> Result<(Step, Option<Arc<LiveDocument>>), IamError> {
+        let mut fresh = role.clone();
+        if let Some(successor) = &wanted.successor {
+            // Nothing goes before what takes its place was seen to be there.
+            let live = self.reader.confirm(&role.name, &successor.policy).await?;
+            fresh = fresh.with_fresh(&successor.policy, live);
+        }
+        let live = self.reader.confirm(&role.name, &wanted.policy).await?;
+        let fresh = fresh.with_fresh(&wanted.policy, live.clone());
+        Ok((judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances), live))
     }
+
+    /// Reads a policy back after it was written, until it is found right or has had the time to show.
+    pub(super) async fn reads_back(
+        &self,
+        wanted: &DesiredPolicy,
+        role: &Role,
+        circumstances: &Circumstances,
+        overtaken: &CancellationToken,
+    ) -> bool {
+        let deadline = Instant::now() + SHOWS_WITHIN;
+        let mut pause = Duration::from_millis(250);
+        loop {
+            if let Ok((step, _)) = self.judge_afresh(wanted, role, circumstances).await
+                && step.is_in_sync()
+            {
+                return true;
+            }
+            if Instant::now() + pause >= deadline || overtaken.is_cancelled() {
+                return false;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
+
+/// A document's text: the percent-encoding may differ between two kinds of answers.
+fn text(document: Option<&LiveDocument>) -> Option<String> {
+    document.map(LiveDocument::text)
 }

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     iam::IamError,
     inventory::LiveDocument,
+    manifest::State,
     plan::{Action, Reason, Step, Target},
     policy::compare::{Change, Direction, Drift},
     telemetry::{Event, EventName, Severity},
@@ -38,6 +39,9 @@ struct Record {
     not_found: bool,
     unknown: bool,
     suspended: bool,
+    /// Suspended by a tag of the role: drift is told all the same.
+    tagged: bool,
+    contended: bool,
     /// Whether a policy that can be taken for ours would stay behind if no manifest asked for it any more.
     leaves_a_policy: bool,
     last_told: Duration,
@@ -62,6 +66,7 @@ impl Reporter {
                 *record = Record { suspended: true, leaves_a_policy: record.leaves_a_policy, ..Record::default() };
                 events.push(about(EventName::RoleSuspended, step, "is suspended: neither judged nor repaired"));
             }
+            events.extend(record.reminder(step, now, told_before));
             return record.noted(events, now);
         }
         if std::mem::take(&mut record.suspended) {
@@ -88,13 +93,26 @@ impl Reporter {
         if std::mem::take(&mut record.not_found) {
             events.push(about(EventName::RoleFound, step, "exists now"));
         }
+        if record.tagged != (step.reason == Some(Reason::SuspendTag)) {
+            record.tagged = !record.tagged;
+            events.push(if record.tagged {
+                about(EventName::RoleSuspended, step, "is suspended by a tag: drift is told, nothing is written")
+            } else {
+                about(EventName::RoleResumed, step, "is no longer suspended by a tag")
+            });
+        }
+        if step.reason == Some(Reason::Contended) && !std::mem::replace(&mut record.contended, true) {
+            events.push(about(EventName::PolicyContended, step, &contended(&step.target)));
+        }
         record.leaves_a_policy =
             step.live.is_some() && !step.reason.is_some_and(Reason::is_about_somebody_elses_policy);
         events.extend(record.drift_events(step, now));
         if step.action == Action::Blocked {
             if record.blocked != step.reason {
                 record.blocked = step.reason;
-                events.push(blocked(step));
+                if !step.reason.is_some_and(Reason::is_told_elsewhere) {
+                    events.push(blocked(step));
+                }
             }
         } else if record.blocked.take().is_some() && events.is_empty() && step.is_in_sync() {
             events.push(about(EventName::DriftEnded, step, "is in sync, and no longer held"));
@@ -111,13 +129,29 @@ impl Reporter {
         let since = record.drift.take().map_or(now, |drift| drift.since);
         record.write_failed = None;
         record.blocked = None;
-        record.leaves_a_policy = true;
+        record.leaves_a_policy = step.action != Action::Delete;
         let seen_for = now.saturating_sub(since);
-        let did = match before {
-            Some(_) => "repaired: the document was replaced by what the manifest asks for",
-            None => "repaired: the policy was missing and is there again",
+        let after = format!(", {} after it was seen", span(seen_for));
+        let (name, did) = match (step.action, before) {
+            (Action::Delete, _) if step.has_drifted() => {
+                (EventName::PolicyRemoved, format!("has the policy {} no more{after}", step.target.policy))
+            }
+            (Action::Delete, _) => {
+                let policy = &step.target.policy;
+                (
+                    EventName::PolicyRemoved,
+                    format!("has the policy {policy} no more: the one under its new name was seen to be right"),
+                )
+            }
+            (_, Some(_)) => (
+                EventName::DriftRepaired,
+                format!("repaired: the document was replaced by what the manifest asks for{after}"),
+            ),
+            (_, None) => {
+                (EventName::DriftRepaired, format!("repaired: the policy was missing and is there again{after}"))
+            }
         };
-        let mut event = about(EventName::DriftRepaired, step, &format!("{did}, {} after it was seen", span(seen_for)));
+        let mut event = about(name, step, &did);
         event.seen_for_seconds = Some(seen_for.as_secs_f64());
         event.replaced = Some(before.map(LiveDocument::text).unwrap_or_default());
         event.undo = Some(undo(&step.target, before));
@@ -140,8 +174,20 @@ impl Reporter {
         record.noted(vec![blocked(&told)], now)
     }
 
+    /// Says that a policy is no longer fought about.
+    pub(super) fn settled(&mut self, step: &Step) -> Option<Event> {
+        let record = self.records.get_mut(&step.target)?;
+        let said =
+            format!("has kept its policy {} for half an hour: nobody undoes the repairs any more", step.target.policy);
+        std::mem::take(&mut record.contended).then(|| about(EventName::PolicySettled, step, &said))
+    }
+
     /// Whether this very drift was told, and stands.
     pub(super) fn has_told(&self, step: &Step) -> bool {
+        if step.drift.is_none() {
+            // The removal of a policy under its former name: no drift, and nothing to tell beforehand.
+            return true;
+        }
         self.records
             .get(&step.target)
             .and_then(|record| record.drift.as_ref())
@@ -149,7 +195,13 @@ impl Reporter {
     }
 
     /// Forgets the policies that nobody asks for any more, and says so.
-    pub(super) fn release(&mut self, asked_for: &BTreeSet<Target>) -> Vec<Event> {
+    ///
+    /// `remedy` is the manifest that would remove what a target leaves behind.
+    pub(super) fn release(
+        &mut self,
+        asked_for: &BTreeSet<Target>,
+        remedy: impl Fn(&Target) -> Option<String>,
+    ) -> Vec<Event> {
         let gone: Vec<Target> = self.records.keys().filter(|target| !asked_for.contains(target)).cloned().collect();
         let mut events = Vec::new();
         for target in gone {
@@ -169,11 +221,13 @@ impl Reporter {
                     ),
                 );
                 let hint = format!(
-                    "to remove it: aws iam delete-role-policy --role-name {} --policy-name {}",
+                    "to have it removed, add the manifest in `remedy`, or by hand: aws iam delete-role-policy --role-name {} --policy-name {}",
                     shell_word(target.role.as_str()),
                     shell_word(target.policy.as_str())
                 );
-                events.push(Event { hint: Some(hint), ..addressed(EventName::PolicyOrphaned, &target, message) });
+                let remedy = remedy(&target);
+                let event = addressed(EventName::PolicyOrphaned, &target, message);
+                events.push(Event { hint: Some(hint), remedy, ..event });
             }
         }
         events
@@ -183,7 +237,7 @@ impl Reporter {
 impl Record {
     /// Whether something that was told still stands.
     fn stands(&self) -> bool {
-        self.drift.is_some() || self.blocked.is_some() || self.not_found
+        self.drift.is_some() || self.blocked.is_some() || self.not_found || self.suspended || self.tagged
     }
 
     fn noted(&mut self, events: Vec<Event>, now: Duration) -> Vec<Event> {
@@ -228,10 +282,12 @@ impl Record {
         // What keeps failing is not being repaired, whatever the verdict says.
         let step = &Step { reason: step.reason.or(self.write_failed), ..step.clone() };
         Some(match step.reason {
+            Some(Reason::Suspended) => about(EventName::DriftStanding, step, "is still suspended"),
             Some(Reason::RoleNotFound) => {
                 about(EventName::DriftStanding, step, "still does not exist, though a manifest names it")
             }
             _ if step.has_drifted() => about_drift(EventName::DriftStanding, step),
+            Some(Reason::SuspendTag) => about(EventName::DriftStanding, step, "is still suspended by a tag"),
             _ => about(EventName::DriftStanding, step, "is still held"),
         })
     }
@@ -270,6 +326,9 @@ fn about_drift(name: EventName, step: &Step) -> Event {
     let lost = || listed(&step.changes, Direction::Lost).unwrap_or_default();
     let gained = || listed(&step.changes, Direction::Gained).unwrap_or_default();
     let (alarm, what) = match step.drift {
+        _ if step.state == State::Absent => {
+            ("SECURITY", format!("has the policy {policy}, which its manifest wants to be gone: {}", gained()))
+        }
         Some(Drift::Missing) => ("ACCESS", format!("has no policy {policy}: no session can be opened through it")),
         Some(Drift::Narrowed) if lost().is_empty() => {
             ("ACCESS", format!("is denied in {policy} what Session Manager needs: {}", gained()))
@@ -289,8 +348,10 @@ fn about_drift(name: EventName, step: &Step) -> Event {
         _ => "",
     };
     let next = match step.action {
-        Action::Put if step.reason.is_some() => "the repair keeps failing",
+        Action::Put | Action::Delete if step.reason == Some(Reason::Contended) => "its repair waits",
+        Action::Put | Action::Delete if step.reason.is_some() => "the repair keeps failing",
         Action::Put => "it is being repaired",
+        Action::Delete => "it is being removed",
         Action::None if step.reason == Some(Reason::KillSwitch) => {
             "it is only told, not repaired (the kill switch is on)"
         }
@@ -314,6 +375,10 @@ fn with_all_of(step: &Step, event: Event) -> Event {
         manifest: Some(step.manifest.clone()),
         ..event
     }
+}
+
+fn contended(target: &Target) -> String {
+    format!("is written by somebody else too, again and again, in its policy {}", target.policy)
 }
 
 fn blocked(step: &Step) -> Event {

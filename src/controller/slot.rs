@@ -11,13 +11,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
+use super::{backoff::Backoff, contention::Contention};
 use crate::{
     iam::{ErrorClass, IamError},
     inventory::{LiveDocument, Observed},
     manifest::DesiredPolicy,
-    plan::{Reason, Step},
-    policy::session_manager::SessionManagerDocument,
+    plan::{Action, Reason, Step},
+    policy::compare::Drift,
 };
 
 /// How long a write is given to become visible before a fresh read is asked about it.
@@ -36,6 +36,10 @@ pub(super) struct Slot {
     pub(super) is_queued: bool,
     /// When to try again after a failure.
     pub(super) retry: Option<Retry>,
+    /// Until when the next repair waits, since somebody else writes the policy too.
+    pub(super) postponed: Option<Instant>,
+    /// The repairs that were undone.
+    pub(super) contention: Contention,
     /// A write that may have taken effect although no answer came.
     attempt: Option<Attempt>,
     /// What readings may still show although it is so no more.
@@ -57,9 +61,8 @@ pub(super) struct Retry {
 pub(super) struct Attempt {
     /// The verdict that it followed from.
     pub(super) step: Step,
-    /// What it was to replace.
+    /// What it was to replace or remove.
     pub(super) before: Option<Arc<LiveDocument>>,
-    document: Arc<SessionManagerDocument>,
 }
 
 /// What was so before, and how long readings may still say that it is.
@@ -91,7 +94,17 @@ pub(super) enum Worth {
 
 impl Slot {
     pub(super) fn new(wanted: DesiredPolicy) -> Self {
-        Self { wanted, step: None, is_queued: false, retry: None, attempt: None, old: None, in_sync: None }
+        Self {
+            wanted,
+            step: None,
+            is_queued: false,
+            retry: None,
+            postponed: None,
+            contention: Contention::default(),
+            attempt: None,
+            old: None,
+            in_sync: None,
+        }
     }
 
     /// The slot under newer manifests. Where they ask for the same, all that is remembered still holds; else only
@@ -101,8 +114,8 @@ impl Slot {
             Self { wanted, ..self }
         } else {
             // What a write replaced says nothing of a document that is wanted only now.
-            let old = self.old.filter(|_| self.wanted.document == wanted.document);
-            Self { attempt: self.attempt, old, ..Self::new(wanted) }
+            let old = self.old.filter(|_| self.wanted.asks_for_the_same(&wanted));
+            Self { attempt: self.attempt, old, contention: self.contention, ..Self::new(wanted) }
         }
     }
 
@@ -110,9 +123,21 @@ impl Slot {
     pub(super) fn asks_the_same(&self, other: &DesiredPolicy) -> bool {
         let essence = |wanted: &DesiredPolicy| {
             let registration = wanted.manifest.settings.node_registration;
-            (wanted.state, wanted.mode, wanted.suspended, wanted.conflict.clone(), registration)
+            (wanted.mode, wanted.suspended, wanted.conflict.clone(), registration, wanted.successor.clone())
         };
-        essence(&self.wanted) == essence(other) && self.wanted.document == other.document
+        essence(&self.wanted) == essence(other) && self.wanted.asks_for_the_same(other)
+    }
+
+    /// When a repair that waits may begin.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.retry.as_ref().map(|retry| retry.due).or(self.postponed).is_some_and(|due| due <= now)
+    }
+
+    /// Takes in a drift: until when its repair waits because of a fight about the policy, where it has to.
+    pub(super) fn contended_until(&mut self, step: &Step, now: Instant) -> Option<Instant> {
+        let gains = matches!(step.drift, Some(Drift::Widened | Drift::Altered));
+        self.postponed = self.contention.drifted(gains, now);
+        self.postponed
     }
 
     /// Whether a verdict on this would be the last one again: the same document, found in sync.
@@ -124,6 +149,10 @@ impl Slot {
 
     /// Takes in a verdict that was told, or needed no telling.
     pub(super) fn judged(&mut self, mut step: Step, now: Instant) {
+        if step.is_in_sync() {
+            self.contention.in_sync(now);
+            self.postponed = None;
+        }
         self.in_sync = step.live.clone().filter(|_| step.is_in_sync());
         if self.in_sync.is_some()
             && let Some(old) = &mut self.old
@@ -141,6 +170,8 @@ impl Slot {
     /// Our own write replaced `before`.
     pub(super) fn wrote(&mut self, before: Option<Arc<LiveDocument>>, now: Instant) {
         self.retry = None;
+        self.postponed = None;
+        self.contention.repaired(now);
         self.attempt = None;
         self.in_sync = None;
         self.old = Some(Old { world: World::Policy(before), quiet_until: now + QUIET, doubted_until: now + DOUBT });
@@ -189,21 +220,19 @@ impl Slot {
     }
 
     /// Remembers a write for which no answer came. A refusal is certain, and nothing to remember.
-    pub(super) fn unanswered(
-        &mut self,
-        error: &IamError,
-        step: Step,
-        before: Option<Arc<LiveDocument>>,
-        document: Arc<SessionManagerDocument>,
-    ) {
+    pub(super) fn unanswered(&mut self, error: &IamError, step: Step, before: Option<Arc<LiveDocument>>) {
         if error.class == ErrorClass::Transient {
-            self.attempt = Some(Attempt { step, before, document });
+            self.attempt = Some(Attempt { step, before });
         }
     }
 
     /// The unanswered write, if this verdict shows that it took effect.
     pub(super) fn landed(&mut self, step: &Step) -> Option<Attempt> {
-        let live = step.live.as_ref()?.parsed().ok()?;
-        self.attempt.take_if(|attempt| attempt.document.document() == live)
+        let shows = |attempt: &Attempt| match (&attempt.step.document, &step.live) {
+            (Some(document), Some(live)) => live.parsed().is_ok_and(|live| document.document() == live),
+            (None, None) => attempt.step.action == Action::Delete && step.is_in_sync(),
+            _ => false,
+        };
+        self.attempt.take_if(|attempt| shows(attempt))
     }
 }

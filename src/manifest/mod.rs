@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     fault::{Fault, Place},
-    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey},
+    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
     source::{LARGEST_FILE, too_large},
     standing::{Content, Files, Rejected, Standing, Verdict},
     types::schema,
@@ -307,6 +307,11 @@ fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Faults) -> Option<
         }
         None => kind, // the shape tells it
     }
+}
+
+/// Placeholder.
+pub fn absent(_: &Permissions, _: &PolicyName, _: &AccountId, _: &[&RoleName]) -> String {
+    String::new()
 }
 
 #[cfg(test)]

@@ -56,6 +56,26 @@ pub struct DesiredPolicy {
     pub document: Arc<SessionManagerDocument>,
     /// The manifest that asks for it.
     pub manifest: Arc<Permissions>,
+    /// Where the manifest has changed its `policyName`: the policy under the new name, which must be right before this
+    /// one, under the old name, is removed. No manifest says so; the loop knows what was asked for before.
+    pub successor: Option<Successor>,
+}
+
+/// The policy that takes the place of another one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Successor {
+    /// Its name.
+    pub policy: PolicyName,
+    /// What it shall hold.
+    pub document: Arc<SessionManagerDocument>,
+}
+
+impl DesiredPolicy {
+    /// Whether both ask for the same document to be there, or to be gone.
+    #[must_use]
+    pub fn asks_for_the_same(&self, other: &Self) -> bool {
+        self.state == other.state && self.document == other.document
+    }
 }
 
 impl Desired {
@@ -170,6 +190,7 @@ impl ManifestSet {
                         conflict: None,
                         document: Arc::clone(&document),
                         manifest: Arc::clone(permissions),
+                        successor: None,
                     },
                 );
             }

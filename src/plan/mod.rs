@@ -3,21 +3,25 @@
 //! Pure: no clients, no clock, no choices at execution time. What must stay true: a step that writes comes only
 //! from a role that was read, and the same function judges the bulk reading and the confirming read.
 
+mod guard;
 mod reason;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-pub use self::reason::Reason;
+pub use self::{
+    guard::{Digest, Excess, Guarded, Held, Ledger, guard},
+    reason::Reason,
+};
 use crate::{
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
-    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, State, Successor},
     names::{AccountId, PolicyName, RoleName},
     policy::{
-        compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable},
+        compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable, compare_unwanted},
         limits::Limits,
-        session_manager::{self, INLINE_POLICY_QUOTA, NodeRegistration, REGISTER},
+        session_manager::{self, INLINE_POLICY_QUOTA, NodeRegistration, REGISTER, SessionManagerDocument},
     },
 };
 
@@ -38,6 +42,8 @@ pub struct Target {
 pub enum Action {
     /// Writes the desired document.
     Put,
+    /// Removes the policy.
+    Delete,
     /// Leaves the policy as it is.
     None,
     /// A step that must not be taken; its reason says why.
@@ -49,6 +55,8 @@ pub enum Action {
 pub struct Step {
     /// What it is about.
     pub target: Target,
+    /// Whether the policy shall be there.
+    pub state: State,
     /// Whether drift is repaired or only told.
     pub mode: Mode,
     /// What is to be done.
@@ -65,13 +73,41 @@ pub struct Step {
     pub manifest: String,
     /// The live document that was judged.
     pub live: Option<Arc<LiveDocument>>,
+    /// The document that the step writes, where it writes one.
+    pub document: Option<Arc<SessionManagerDocument>>,
 }
 
 impl Step {
-    /// The verdict once the step's document was written: in sync.
+    /// The verdict once the step was carried out: in sync.
     #[must_use]
     pub fn after_write(self) -> Self {
-        Self { action: Action::None, drift: None, reason: None, detail: None, changes: Vec::new(), ..self }
+        Self {
+            action: Action::None,
+            drift: None,
+            reason: None,
+            detail: None,
+            changes: Vec::new(),
+            document: None,
+            ..self
+        }
+    }
+
+    /// The same verdict, held back for this reason.
+    #[must_use]
+    pub fn held_by(self, reason: Reason, detail: Option<String>) -> Self {
+        Self { action: Action::Blocked, reason: Some(reason), detail, document: None, ..self }
+    }
+
+    /// Whether the step changes the account.
+    #[must_use]
+    pub fn is_a_write(&self) -> bool {
+        matches!(self.action, Action::Put | Action::Delete)
+    }
+
+    /// Whether it removes a policy whose manifest has changed its `policyName`.
+    #[must_use]
+    pub fn is_about_a_former_name(&self) -> bool {
+        self.action == Action::Delete && self.drift.is_none()
     }
 
     /// Whether the role is as the manifests want it: nothing to tell, nothing to do.
@@ -92,10 +128,10 @@ impl Step {
         self.action == Action::Blocked && self.drift.is_none()
     }
 
-    /// Whether the manifest or the kill switch has the role left alone for now: it counts neither way.
+    /// Whether the manifest, a tag or the kill switch has the role left alone for now: it counts neither way.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
-        matches!(self.reason, Some(Reason::Suspended | Reason::KillSwitch))
+        matches!(self.reason, Some(Reason::Suspended | Reason::KillSwitch | Reason::SuspendTag))
     }
 }
 
@@ -144,6 +180,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
             role: wanted.role.clone(),
             policy: wanted.policy.clone(),
         },
+        state: wanted.state,
         mode,
         action: Action::None,
         drift: None,
@@ -152,6 +189,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         changes: Vec::new(),
         manifest: wanted.manifest.name.clone(),
         live: None,
+        document: None,
     };
     if wanted.suspended {
         step.reason = Some(Reason::Suspended);
@@ -173,7 +211,15 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     let comparison = compare_with(wanted, step.live.as_deref());
     step.drift = comparison.drift;
     step.changes = comparison.changes;
+    if let Some(successor) = &wanted.successor {
+        return judge_former(wanted, successor, role, step, circumstances);
+    }
+    if let Some(outside) = outside(role, circumstances) {
+        // Not to be asked for at all, whether there is something to do just now or not.
+        return step.held_by(Reason::OutsideLimits, Some(outside));
+    }
     if !step.has_drifted() {
+        step.reason = role.is_suspended.then_some(Reason::SuspendTag);
         return step;
     }
     let blocked = obstacle(wanted, role, &step, circumstances);
@@ -181,9 +227,52 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         (reason, Mode::Observe) => (Action::None, Some(reason.unwrap_or(Reason::ObserveMode))),
         (Some(reason), Mode::Enforce) => (Action::Blocked, Some(reason)),
         (None, Mode::Enforce) if circumstances.suspended => (Action::None, Some(Reason::KillSwitch)),
-        (None, Mode::Enforce) => (Action::Put, None),
+        (None, Mode::Enforce) => (write(wanted.state), None),
     };
+    step.document = (step.action == Action::Put).then(|| Arc::clone(&wanted.document));
     step
+}
+
+/// The verdict on a policy whose manifest gave it another name: it goes once the one under the new name is right. It is
+/// no drift, since nobody but the manifest has changed anything.
+fn judge_former(
+    wanted: &DesiredPolicy,
+    successor: &Successor,
+    role: &Role,
+    step: Step,
+    circumstances: &Circumstances,
+) -> Step {
+    let step = Step { drift: None, changes: Vec::new(), ..step };
+    if step.live.is_none() {
+        return step;
+    }
+    let stands_in = |live: &Arc<LiveDocument>| is_what_is_wanted(&successor.document, live);
+    if !role.policies.get(&successor.policy).is_some_and(stands_in) {
+        return Step { reason: Some(Reason::AwaitsSuccessor), ..step };
+    }
+    if let Some(outside) = outside(role, circumstances) {
+        return step.held_by(Reason::OutsideLimits, Some(outside));
+    }
+    match obstacle(wanted, role, &step, circumstances) {
+        _ if step.mode == Mode::Observe => Step { reason: Some(Reason::ObserveMode), ..step },
+        Some(reason) => step.held_by(reason, None),
+        None if circumstances.suspended => Step { reason: Some(Reason::KillSwitch), ..step },
+        None => Step { action: Action::Delete, ..step },
+    }
+}
+
+fn write(state: State) -> Action {
+    match state {
+        State::Present => Action::Put,
+        State::Absent => Action::Delete,
+    }
+}
+
+/// Why the operator's ceiling forbids writing to this role.
+fn outside(role: &Role, circumstances: &Circumstances) -> Option<String> {
+    let limits = &circumstances.limits;
+    let account = circumstances.account.as_ref().and_then(|account| limits.outside_accounts(account));
+    account.or_else(|| limits.outside_paths(&role.path))
 }
 
 /// Steps for manifests that cannot be judged at all, for one reason: nothing was read for them.
@@ -201,6 +290,7 @@ pub fn unjudged<'a>(
                 Target { account: manifest.account.clone(), role: role.clone(), policy: manifest.policy_name.clone() };
             steps.entry(target.clone()).or_insert_with(|| Step {
                 target,
+                state: manifest.state,
                 mode: manifest.mode.unwrap_or(default_mode),
                 action: if manifest.suspend { Action::None } else { Action::Blocked },
                 drift: None,
@@ -209,6 +299,7 @@ pub fn unjudged<'a>(
                 changes: Vec::new(),
                 manifest: manifest.name.clone(),
                 live: None,
+                document: None,
             });
         }
     }
@@ -225,11 +316,19 @@ pub fn mismatched(manifests: &ManifestSet, account: &AccountId) -> Vec<Step> {
 
 fn compare_with(wanted: &DesiredPolicy, live: Option<&LiveDocument>) -> Comparison {
     let desired = wanted.document.document();
-    match live.map(LiveDocument::parsed) {
-        None => compare_missing(desired),
-        Some(Ok(live)) => compare(desired, live),
-        Some(Err(_)) => compare_unreadable(desired),
+    match (wanted.state, live.map(LiveDocument::parsed)) {
+        (State::Present, None) => compare_missing(desired),
+        (State::Present, Some(Ok(live))) => compare(desired, live),
+        (State::Present, Some(Err(_))) => compare_unreadable(desired),
+        (State::Absent, None) => Comparison { drift: None, changes: Vec::new() },
+        (State::Absent, Some(Ok(live))) => compare_unwanted(live),
+        (State::Absent, Some(Err(_))) => Comparison { drift: Some(Drift::Altered), changes: Vec::new() },
     }
+}
+
+/// Whether the live document means just what these settings yield.
+fn is_what_is_wanted(document: &SessionManagerDocument, live: &Arc<LiveDocument>) -> bool {
+    live.parsed().is_ok_and(|live| matches!(compare(document.document(), live).drift, None | Some(Drift::Cosmetic)))
 }
 
 /// What forbids a write to this role, whatever the manifest says.
@@ -240,6 +339,13 @@ fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Ci
     }
     if circumstances.own_role.as_ref() == Some(&role.name) {
         return Some(Reason::OwnRole);
+    }
+    if role.is_suspended {
+        return Some(Reason::SuspendTag);
+    }
+    if wanted.state == State::Absent {
+        let is_ours = |live: &Arc<LiveDocument>| is_what_is_wanted(&wanted.document, live);
+        return (!step.live.as_ref().is_some_and(is_ours)).then_some(Reason::DocumentDiffers);
     }
     // What only grants less than is wanted loses nothing by a repair, whoever wrote it.
     let takes_something_away = step.drift != Some(Drift::Narrowed);

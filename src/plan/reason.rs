@@ -37,6 +37,22 @@ pub enum Reason {
     OwnRole,
     /// The inline policies of the role would exceed IAM's quota.
     NoRoom,
+    /// What is asked for lies outside of the operator's limits.
+    OutsideLimits,
+    /// The role carries the tag that has it left alone.
+    SuspendTag,
+    /// The policy is to be removed, and holds something else than its settings yield.
+    DocumentDiffers,
+    /// The policy under the manifest's new `policyName` is not right yet.
+    AwaitsSuccessor,
+    /// The whole plan is beyond what may change within an hour.
+    GuardHeld,
+    /// The account is not as it was when the plan was approved.
+    ApprovalVoid,
+    /// The first write of several was not found right when it was read back.
+    CanaryUnproven,
+    /// Somebody else writes this policy again and again.
+    Contended,
     /// A write, or the read before it, failed in this way.
     Failed(ErrorClass),
 }
@@ -57,6 +73,14 @@ const ALL: &[Reason] = &[
     Reason::ProtectedRole,
     Reason::OwnRole,
     Reason::NoRoom,
+    Reason::OutsideLimits,
+    Reason::SuspendTag,
+    Reason::DocumentDiffers,
+    Reason::AwaitsSuccessor,
+    Reason::GuardHeld,
+    Reason::ApprovalVoid,
+    Reason::CanaryUnproven,
+    Reason::Contended,
     Reason::Failed(ErrorClass::Denied),
     Reason::Failed(ErrorClass::Throttled),
     Reason::Failed(ErrorClass::Transient),
@@ -82,6 +106,14 @@ impl Reason {
             Self::ProtectedRole => "ProtectedRole",
             Self::OwnRole => "OwnRole",
             Self::NoRoom => "NoRoom",
+            Self::OutsideLimits => "OutsideLimits",
+            Self::SuspendTag => "SuspendTag",
+            Self::DocumentDiffers => "DocumentDiffers",
+            Self::AwaitsSuccessor => "AwaitsSuccessor",
+            Self::GuardHeld => "GuardHeld",
+            Self::ApprovalVoid => "ApprovalVoid",
+            Self::CanaryUnproven => "CanaryUnproven",
+            Self::Contended => "Contended",
             Self::Failed(class) => class.as_str(),
         }
     }
@@ -89,7 +121,16 @@ impl Reason {
     /// Whether the live policy cannot be taken for one of the controller's.
     #[must_use]
     pub fn is_about_somebody_elses_policy(self) -> bool {
-        matches!(self, Self::DeniesPresent | Self::ForeignPolicy | Self::NodeRegistrationWouldBeLost)
+        matches!(
+            self,
+            Self::DeniesPresent | Self::ForeignPolicy | Self::NodeRegistrationWouldBeLost | Self::DocumentDiffers
+        )
+    }
+
+    /// Whether an event of the account, or of the role as a whole, tells it: not once more for each policy.
+    #[must_use]
+    pub fn is_told_elsewhere(self) -> bool {
+        matches!(self, Self::GuardHeld | Self::CanaryUnproven | Self::SuspendTag)
     }
 
     /// What stands in the way, as the end of a sentence about the role.
@@ -115,6 +156,26 @@ impl Reason {
             Self::ProtectedRole => "AWS protects the role: its policies cannot be changed",
             Self::OwnRole => "it is the role that this controller runs as: it never writes to itself",
             Self::NoRoom => "the role's inline policies would exceed the 10,240 characters that IAM allows",
+            Self::OutsideLimits => "it lies outside of spec.limits of the ControllerConfiguration",
+            Self::SuspendTag => {
+                "the role carries the tag ssm-role-controller.dev/suspend: drift is told, nothing is written"
+            }
+            Self::DocumentDiffers => {
+                "the policy is to be removed, but the live document is not what its settings yield: it is left"
+            }
+            Self::AwaitsSuccessor => {
+                "the manifest has changed its policyName: this one, under the former name, stays until the new one is right"
+            }
+            Self::GuardHeld => {
+                "the whole plan is beyond what spec.guards of the ControllerConfiguration allow within an hour: it is held"
+            }
+            Self::ApprovalVoid => {
+                "it is not part of the plan that was approved: the account, or the manifests, have changed"
+            }
+            Self::CanaryUnproven => {
+                "the first write of several was not found right when it was read back, so the rest wait"
+            }
+            Self::Contended => "somebody else writes this policy again and again, so the next repair waits",
             Self::Failed(ErrorClass::Denied) => "IAM denied the call",
             Self::Failed(ErrorClass::Throttled) => "IAM is throttling",
             Self::Failed(ErrorClass::Transient) => "IAM did not answer as it should",
@@ -152,6 +213,22 @@ impl Reason {
             }
             Self::OwnRole => "take the role out of the manifest",
             Self::NoRoom => "shorten or remove other inline policies of the role, or turn them into managed policies",
+            Self::OutsideLimits => {
+                "take it out of the manifest, or have whoever starts the controller widen spec.limits"
+            }
+            Self::SuspendTag => "remove the tag from the role to have it repaired again",
+            Self::DocumentDiffers => {
+                "compare it with the output of `render`: let the manifest say what the policy holds, or remove it by hand"
+            }
+            Self::AwaitsSuccessor => "see what keeps the policy under the new name from being written",
+            Self::GuardHeld => {
+                "look at it with `plan`; if it is meant, carry it out with `apply --approve` and the plan's digest, or raise spec.guards"
+            }
+            Self::ApprovalVoid => "look at the new plan, and approve its digest if it is meant",
+            Self::CanaryUnproven => "see who else writes that role's policy; another role goes first in a few minutes",
+            Self::Contended => {
+                "find out who writes it (CloudTrail: PutRolePolicy, DeleteRolePolicy), and let one of the two stop"
+            }
             Self::Failed(ErrorClass::Denied) => {
                 "allow the controller's role this call on this role's ARN: see deploy/iam"
             }

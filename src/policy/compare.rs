@@ -104,6 +104,12 @@ pub fn compare_unreadable(desired: &Document) -> Comparison {
     Comparison { drift: Some(Drift::Altered), changes: all_lost(desired) }
 }
 
+/// The comparison with no wish for a policy at all: whatever is there is too much.
+#[must_use]
+pub fn compare_unwanted(live: &Document) -> Comparison {
+    Comparison { drift: Some(Drift::Widened), changes: changes(Direction::Gained, live, &live.folded()) }
+}
+
 fn all_lost(desired: &Document) -> Vec<Change> {
     changes(Direction::Lost, desired, &desired.folded())
 }

@@ -48,9 +48,16 @@ catalogue! {
     RoleNotFound, "role.not_found", Warn, "A manifest names a role that does not exist in the account.";
     RoleFound, "role.found", Info, "A role that was not there exists now.";
     RoleReleased, "role.released", Info, "No manifest names the role any more: it is left as it is.";
-    RoleSuspended, "role.suspended", Warn, "A manifest says to leave the role alone (`suspend: true`).";
+    RoleSuspended, "role.suspended", Warn, "A manifest (`suspend: true`), or the role's tag `ssm-role-controller.dev/suspend`, says to leave the role alone.";
     RoleResumed, "role.resumed", Info, "The role is no longer suspended.";
-    PolicyOrphaned, "policy.orphaned", Warn, "A policy that a manifest used to ask for is still on the role: nothing was removed.";
+    PolicyRemoved, "policy.removed", Info, "The controller removed a policy: its manifest says `state: absent`, or has changed its `policyName`. `replaced` holds the document, `undo` the AWS CLI line that would put it back.";
+    PolicyOrphaned, "policy.orphaned", Warn, "A policy that a manifest used to ask for is still on the role: nothing was removed. `remedy` holds the manifest that would remove it.";
+    PolicyContended, "policy.contended", Warn, "Somebody else undoes the repairs of a policy again and again: the next ones wait longer each time, what grants too much at most five minutes.";
+    PolicySettled, "policy.settled", Info, "A contended policy has stayed in sync for half an hour.";
+    GuardHeld, "guard.held", Warn, "A whole plan is beyond what may change in the account within an hour: nothing of it is written. `digest` is what `apply --approve` asks for.";
+    GuardReleased, "guard.released", Info, "No plan is held any more.";
+    CanaryFailed, "canary.failed", Warn, "The first of several writes was not found right when it was read back: the rest wait.";
+    CanaryProven, "canary.proven", Info, "A first write that had not been found right is: the rest go ahead.";
     ManifestRejected, "manifest.rejected", Warn, "A file has a fault and is not in force; its last good version, where there is one, stays so. One event for each fault.";
     ManifestAccepted, "manifest.accepted", Info, "A new version of a file is in force.";
     ManifestRemoved, "manifest.removed", Info, "A file is gone; the roles that only it names are released.";
@@ -115,6 +122,10 @@ pub struct Event {
     pub replaced: Option<String>,
     /// The AWS CLI line that would put the old state back.
     pub undo: Option<String>,
+    /// The digest of a plan.
+    pub digest: Option<String>,
+    /// The manifest that would bring about what the event says is missing.
+    pub remedy: Option<String>,
     /// The manifest by its `metadata.name`, or the file.
     pub manifest: Option<String>,
     /// The line of a fault.
@@ -144,6 +155,8 @@ impl Event {
             seen_for_seconds: None,
             replaced: None,
             undo: None,
+            digest: None,
+            remedy: None,
             manifest: None,
             line: None,
             column: None,
@@ -170,6 +183,8 @@ pub fn emit(event: &Event) {
                 seen_for_seconds = event.seen_for_seconds,
                 replaced = event.replaced.as_deref(),
                 undo = event.undo.as_deref(),
+                digest = event.digest.as_deref(),
+                remedy = event.remedy.as_deref(),
                 manifest = event.manifest.as_deref(),
                 line = event.line,
                 column = event.column,

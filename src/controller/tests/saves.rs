@@ -33,13 +33,13 @@ async fn a_document_that_disappears_releases_its_roles_and_removes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_changed_policy_name_writes_the_new_one_and_tells_of_the_old_one() {
+async fn a_changed_policy_name_writes_the_new_one_and_then_removes_the_old_one() {
     let life = Life::with(&[("web", None)]).start(&manifest(&["web"], ""));
     minutes(1).await;
     life.save(&manifest(&["web"], "  policyName: Sessions\n"));
     minutes(5).await;
-    assert_eq!(life.told()[2..], ["policy.orphaned", "drift.detected", "drift.repaired"]);
-    assert_eq!(life.sandbox.policies(&life.account, "web"), [POLICY, "Sessions"]);
+    assert_eq!(life.told()[2..], ["drift.detected", "drift.repaired", "policy.removed"]);
+    assert_eq!(life.sandbox.policies(&life.account, "web"), ["Sessions"]);
 }
 
 #[tokio::test(start_paused = true)]

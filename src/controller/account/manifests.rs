@@ -1,0 +1,164 @@
+//! Newer manifests: what is wanted from now on, and what no longer is.
+//!
+//! What must stay true: what is queued, waiting or under way by older manifests goes on only where the newer ones ask
+//! for the same, and nothing begins before the guards have seen a plan of the newer ones.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tokio::time::Instant;
+
+use super::Account;
+use crate::{
+    controller::slot::Slot,
+    iam::Iam,
+    manifest::{self, Desired, DesiredPolicy, Mode, PolicyKey, State, Successor},
+    names::RoleName,
+    plan::{self, Circumstances, Target},
+    telemetry::{Event, EventName, emit},
+};
+
+impl<I: Iam> Account<I> {
+    /// Takes the newest manifests.
+    pub(super) fn take_manifests(&mut self) {
+        let manifests = Arc::clone(&self.manifests.borrow_and_update());
+        let circumstances = Circumstances {
+            account: Some(self.caller.account.clone()),
+            own_role: self.caller.role(),
+            observe_only: self.options.observe_only,
+            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+            limits: manifests.limits(),
+        };
+        let same_circumstances = circumstances == self.circumstances;
+        if circumstances.suspended != self.circumstances.suspended {
+            self.tell_kill_switch(circumstances.suspended);
+        }
+        self.circumstances = circumstances;
+        self.guards = manifests.guards();
+        let mut desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
+        let former = self.former_names(&desired);
+        desired.policies.extend(former);
+        self.asked = Arc::new(plan::asked_for(&desired));
+        self.mismatched = plan::mismatched(&manifests, &self.caller.account);
+
+        for busy in self.busy.values() {
+            let asks_the_same =
+                |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| slot.asks_the_same(new));
+            if !same_circumstances || !self.slots.get(&busy.key).is_some_and(asks_the_same) {
+                busy.overtaken.cancel();
+            }
+        }
+        if let Some(back) = &self.read_back {
+            back.overtaken.cancel();
+        }
+        self.is_planned = false;
+        let mut before = std::mem::take(&mut self.slots);
+        let renewed = desired.policies.into_iter().map(|(key, wanted)| {
+            let slot = match before.remove(&key) {
+                Some(slot) => slot.under(wanted, same_circumstances),
+                None => Slot::new(wanted),
+            };
+            (key, slot)
+        });
+        self.slots = renewed.collect();
+        self.departed.retain(|key, _| !self.slots.contains_key(key));
+        self.departed.extend(before.into_iter().map(|(key, slot)| (key, slot.wanted)));
+        self.contended.retain(|key| self.slots.contains_key(key));
+        self.queue.retain(|key| self.slots.get(key).is_some_and(|slot| slot.is_queued));
+        self.release();
+        self.tell_mismatched();
+        self.next_reading = Instant::now();
+    }
+
+    /// The policies whose manifest has given them another name: each is to go, once the one under the new name is right.
+    fn former_names(&self, desired: &Desired) -> BTreeMap<PolicyKey, DesiredPolicy> {
+        let departed: Vec<&DesiredPolicy> = self
+            .slots
+            .iter()
+            .filter(|(key, _)| !desired.policies.contains_key(key))
+            .map(|(_, slot)| &slot.wanted)
+            .filter(|wanted| wanted.state == State::Present || wanted.successor.is_some())
+            .collect();
+        if departed.is_empty() {
+            return BTreeMap::new();
+        }
+        let named = |wanted: &'_ DesiredPolicy| (wanted.role.clone(), wanted.manifest.name.clone());
+        let successors: BTreeMap<(RoleName, String), &DesiredPolicy> = desired
+            .policies
+            .values()
+            .filter(|wanted| wanted.state == State::Present && wanted.conflict.is_none())
+            .map(|wanted| (named(wanted), wanted))
+            .collect();
+        let former = departed.into_iter().filter_map(|former| {
+            let next = successors.get(&named(former))?;
+            let successor = Successor { policy: next.policy.clone(), document: Arc::clone(&next.document) };
+            let (mode, suspended) = (next.mode, next.suspended);
+            let wanted = DesiredPolicy {
+                state: State::Absent,
+                // What is removed without anybody's asking by name is removed by manifests that repair, too.
+                mode: if former.mode == Mode::Observe { Mode::Observe } else { mode },
+                suspended,
+                successor: Some(successor),
+                ..former.clone()
+            };
+            Some(((former.role.clone(), former.policy.clone()), wanted))
+        });
+        former.collect()
+    }
+
+    /// Gives up policies under former names: they are told as what nobody asks for any more.
+    pub(super) fn give_up(&mut self, keys: &[PolicyKey]) {
+        for key in keys {
+            if let Some(slot) = self.slots.remove(key) {
+                self.departed.insert(key.clone(), slot.wanted);
+            }
+        }
+        self.release();
+    }
+
+    /// Tells of policies that no manifest asks for any more. Those that are being repaired wait for the end of it.
+    pub(super) fn release(&mut self) {
+        let account = &self.circumstances.account;
+        let target = |(role, policy): &PolicyKey| Target {
+            account: account.clone(),
+            role: role.clone(),
+            policy: policy.clone(),
+        };
+        let asked_for: BTreeSet<Target> = self
+            .slots
+            .keys()
+            .chain(self.busy.values().map(|busy| &busy.key))
+            .map(target)
+            .chain(self.mismatched.iter().map(|step| step.target.clone()))
+            .collect();
+        let remedy = |target: &Target| {
+            let departed = self.departed.get(&(target.role.clone(), target.policy.clone()))?;
+            let roles = [&target.role];
+            Some(manifest::absent(&departed.manifest, &target.policy, target.account.as_ref()?, &roles))
+        };
+        self.reporter.release(&asked_for, remedy).iter().for_each(emit);
+        let busy: BTreeSet<&PolicyKey> = self.busy.values().map(|busy| &busy.key).collect();
+        self.departed.retain(|key, _| busy.contains(key));
+    }
+
+    pub(super) fn tell_mismatched(&mut self) {
+        let now = self.elapsed();
+        for step in &self.mismatched {
+            self.reporter.observe(step, now).iter().for_each(emit);
+        }
+    }
+
+    pub(super) fn tell_kill_switch(&mut self, suspended: bool) {
+        self.kill_switch_told = Instant::now();
+        emit(&if suspended {
+            Event {
+                hint: Some("set suspend: false in the ControllerConfiguration to go on".to_owned()),
+                ..Event::new(EventName::ControllerSuspended, "the kill switch is on: nothing is written anywhere")
+            }
+        } else {
+            Event::new(EventName::ControllerResumed, "the kill switch is off: drift is repaired again")
+        });
+    }
+}

@@ -1,0 +1,243 @@
+//! A reading of IAM: verdicts, the guards, what is told and what is queued.
+//!
+//! What must stay true: a reading that failed decides nothing, and the guards see a plan whole before any of it is
+//! queued.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinError, time::Instant};
+
+use super::Account;
+use crate::{
+    controller::{RESYNC_INTERVAL, approval::Approval, read_failed, report::REMINDER, slot::Worth},
+    iam::{ErrorClass, Iam, IamError, Manner},
+    inventory::{Asked, Inventory},
+    manifest::PolicyKey,
+    plan::{self, Digest, Guarded, Held, Reason, Step},
+    telemetry::{Event, EventName, emit},
+};
+
+/// A reading: what it asked for, and what came of it.
+pub(super) type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError>);
+
+impl<I: Iam> Account<I> {
+    pub(super) fn begin_reading(&mut self) {
+        self.next_reading = Instant::now() + self.resync_interval();
+        let asked = Arc::clone(&self.asked);
+        if asked.is_empty() {
+            self.is_planned = true;
+            self.tell_mismatched();
+            return;
+        }
+        let reader = Arc::clone(&self.tools.reader);
+        self.spoiled.clear();
+        self.reading = Some(tokio::spawn(async move {
+            let read = reader.read(&asked).await;
+            (asked, read)
+        }));
+    }
+
+    pub(super) fn conclude_reading(&mut self, read: Result<Reading, JoinError>) {
+        let now = Instant::now();
+        let (asked, read) = read.unwrap_or_else(|ended_early| {
+            let error = IamError::contradiction("reading", format!("it ended early ({ended_early})"));
+            (Arc::default(), Err(error))
+        });
+        if self.circumstances.suspended && now.duration_since(self.kill_switch_told) >= REMINDER {
+            self.tell_kill_switch(true);
+        }
+        match read {
+            Ok((inventory, manner)) => {
+                if self.reading_failed.take().is_some() {
+                    emit(&self.about_account(EventName::ReadRecovered, "can be read again"));
+                }
+                self.tell_manner(&manner);
+                // Manifests that came meanwhile may ask for roles that this reading did not look for.
+                let is_of_newest = asked == self.asked;
+                self.next_reading = if is_of_newest { now + self.resync_interval() } else { now };
+                if inventory.may_be_completed() {
+                    self.next_reading = self.next_reading.min(now + self.reading_backoff.next());
+                } else {
+                    self.reading_backoff.reset();
+                }
+                self.inventory = inventory;
+                self.take_inventory(now);
+                self.is_planned = is_of_newest;
+                self.tell_settled(now);
+                self.tell_mismatched();
+            }
+            Err(error) => {
+                let told_at = match &self.reading_failed {
+                    Some((earlier, at))
+                        if earlier.class.passes_by_itself() == error.class.passes_by_itself()
+                            && now.duration_since(*at) < REMINDER =>
+                    {
+                        *at
+                    }
+                    _ => {
+                        emit(&read_failed(Some(&self.caller.account), &error));
+                        now
+                    }
+                };
+                self.reading_failed = Some((error, told_at));
+                self.next_reading = now + self.reading_backoff.next();
+            }
+        }
+    }
+
+    /// Judges every managed policy by the newest reading, has the guards look at what is to be written, tells what is
+    /// new, and queues the repairs.
+    fn take_inventory(&mut self, now: Instant) {
+        // Almost all roles are as they were, almost always: a document that the same manifests found in sync before
+        // needs no new verdict, so that a pass costs little more than its reading.
+        let verdict = |(key, slot): (&PolicyKey, &crate::controller::slot::Slot)| {
+            let observed = self.inventory.get(&key.0)?;
+            let is_new = !slot.is_known_in_sync(observed);
+            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances)))
+        };
+        let mut verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
+        verdicts.retain(|(key, _)| !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0));
+        verdicts.retain(|(key, step)| self.is_news(key, step, now));
+        self.guard(&mut verdicts);
+        for (key, step) in verdicts {
+            self.take_verdict(key, step, now);
+        }
+    }
+
+    /// Whether a verdict of a bulk reading is to be believed. Where it may be about the old world still, it is looked
+    /// into.
+    fn is_news(&mut self, key: &PolicyKey, step: &Step, now: Instant) -> bool {
+        self.conclude_lost_answer(key, step, now);
+        let Some(slot) = self.slots.get_mut(key) else { return false };
+        match slot.worth(step, now) {
+            Worth::Stale(until) => self.next_reading = self.next_reading.min(until),
+            Worth::Doubtful => {
+                slot.judged(step.clone(), now);
+                if slot.retry.is_none() && slot.postponed.is_none() {
+                    self.enqueue(key);
+                }
+            }
+            Worth::News => return true,
+        }
+        false
+    }
+
+    /// Holds the whole plan where it goes beyond what may change, or is not the one that was approved.
+    fn guard(&mut self, verdicts: &mut [(PolicyKey, Step)]) {
+        let of_manifests = verdicts.iter().map(|(_, step)| step).filter(|step| !step.is_about_a_former_name());
+        self.digest = Digest::of(&self.caller.account, of_manifests);
+        if !matches!(self.approval, Approval::NotAsked) {
+            let plan = verdicts.iter_mut().map(|(key, step)| (&*key, step));
+            self.approval.take_plan(plan, self.digest.as_ref());
+            return;
+        }
+        let former: Vec<PolicyKey> =
+            verdicts.iter().filter(|(_, step)| step.is_about_a_former_name()).map(|(key, _)| key.clone()).collect();
+        let (now, role_count) = (self.elapsed(), self.role_count());
+        let mut steps: Vec<&mut Step> = verdicts.iter_mut().map(|(_, step)| step).collect();
+        match plan::guard(&self.caller.account, &mut steps, &mut self.ledger, &self.guards, role_count, now) {
+            Guarded::Within => self.tell_held(None),
+            Guarded::WithoutFormer(_) => {
+                self.tell_held(None);
+                self.give_up(&former);
+            }
+            Guarded::Held(held) => {
+                self.tell_held(Some(held));
+                // What was queued by an earlier plan is part of this one.
+                for key in std::mem::take(&mut self.queue) {
+                    if let Some(slot) = self.slots.get_mut(&key) {
+                        slot.is_queued = false;
+                    }
+                }
+            }
+        }
+        let writes = verdicts.iter().filter(|(_, step)| step.is_a_write()).count();
+        self.canary.plan(writes);
+    }
+
+    fn tell_held(&mut self, held: Option<Held>) {
+        let told = self.held.take();
+        match &held {
+            Some(new) if told.as_ref().is_none_or(|told| told.digest != new.digest) => emit(&Event {
+                reason: Some(Reason::GuardHeld.as_str()),
+                digest: Some(new.digest.to_string()),
+                hint: Some(format!(
+                    "look at it with `plan`; if it is meant, `apply --approve {}`, or raise spec.guards",
+                    new.digest
+                )),
+                ..self.about_account(
+                    EventName::GuardHeld,
+                    &format!("has a plan beyond its guards, and nothing of it is written: {}", new.excess),
+                )
+            }),
+            None if told.is_some() => {
+                emit(&self.about_account(EventName::GuardReleased, "has no plan that is held any more"));
+            }
+            _ => {}
+        }
+        self.held = held;
+    }
+
+    fn take_verdict(&mut self, key: PolicyKey, mut step: Step, now: Instant) {
+        if step.is_in_sync() && self.canary.proven(&key) {
+            self.tell_canary_proven(&step);
+        }
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let is_known = step.reason != Some(Reason::Unknown);
+        if is_known && (!step.is_a_write() || !self.reporter.has_told(&step)) {
+            // In sync, blocked, or another drift than the one that failed: earlier failures say nothing of it.
+            slot.retry = None;
+        }
+        if step.is_a_write()
+            && slot.retry.is_none()
+            && let Some(due) = slot.contended_until(&step, now)
+        {
+            step.reason = Some(Reason::Contended);
+            step.detail = Some(slot.contention.in_words(due, now));
+            self.waiting.insert((due, key.clone()));
+            self.contended.insert(key.clone());
+        }
+        let repairable = step.is_a_write() && slot.retry.is_none() && slot.postponed.is_none();
+        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        slot.judged(step, now);
+        if repairable {
+            self.enqueue(&key);
+        }
+    }
+
+    /// Tells of fights about a policy that are over.
+    fn tell_settled(&mut self, now: Instant) {
+        let over = |key: &PolicyKey| {
+            let slot = self.slots.get_mut(key)?;
+            slot.contention.is_over(now).then(|| (key.clone(), slot.step.clone()))
+        };
+        let settled: Vec<(PolicyKey, Option<Step>)> = self.contended.iter().filter_map(over).collect();
+        for (key, step) in settled {
+            self.contended.remove(&key);
+            step.and_then(|step| self.reporter.settled(&step)).iter().for_each(emit);
+        }
+    }
+
+    /// The time until the next reading: what the manifests say, give or take a tenth.
+    fn resync_interval(&mut self) -> Duration {
+        let said = self.manifests.borrow().configuration().and_then(|configuration| configuration.resync_interval);
+        let interval = self.options.resync_interval.or(said).unwrap_or(RESYNC_INTERVAL);
+        interval.mul_f64(0.9 + self.random.f64() / 5.0)
+    }
+
+    fn tell_manner(&mut self, manner: &Manner) {
+        let told = std::mem::replace(&mut self.one_by_one_told, matches!(manner, Manner::OneByOne(_)));
+        match manner {
+            Manner::OneByOne(said) if !told => emit(&Event {
+                reason: Some(Reason::Failed(ErrorClass::Denied).as_str()),
+                hint: Some("allow iam:GetAccountAuthorizationDetails on *: see deploy/iam".to_owned()),
+                ..self.about_account(
+                    EventName::ReadDegraded,
+                    &format!("cannot be read in bulk, so its roles are read one by one: {said}"),
+                )
+            }),
+            Manner::InBulk if told => emit(&self.about_account(EventName::ReadRestored, "can be read in bulk again")),
+            _ => {}
+        }
+    }
+}

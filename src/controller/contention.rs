@@ -1,0 +1,118 @@
+//! Who else writes a policy: how often a repair was undone, and how long the next one waits.
+//!
+//! Pure: the time is an argument. What must stay true: what grants more than it should is never left so for longer than
+//! [`LONGEST_WIDENED`] for this reason, and a fight that is over is forgotten.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::doubled;
+use crate::text::span;
+
+/// So many repairs in a row, each undone, are a fight.
+const A_FIGHT: u32 = 3;
+
+/// After so long in sync nobody else writes any more.
+pub(super) const CALM: Duration = Duration::from_secs(30 * 60);
+
+/// The first wait, and the longest ones: for what is missing, and for what grants too much.
+const FIRST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+const LONGEST_WIDENED: Duration = Duration::from_secs(5 * 60);
+
+/// The repairs of one policy that were each undone by somebody else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Contention {
+    repairs: u32,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    /// Since when the policy has been in sync.
+    calm_since: Option<Instant>,
+}
+
+impl Contention {
+    /// A write of ours took effect.
+    pub(super) fn repaired(&mut self, now: Instant) {
+        self.repairs = self.repairs.saturating_add(1);
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        self.calm_since = Some(now);
+    }
+
+    /// The policy was seen to be in sync.
+    pub(super) fn in_sync(&mut self, now: Instant) {
+        self.calm_since.get_or_insert(now);
+    }
+
+    /// Whether the policy has stayed in sync for long enough. Then everything is forgotten.
+    pub(super) fn is_over(&mut self, now: Instant) -> bool {
+        let over = self.calm_since.is_some_and(|since| now.duration_since(since) >= CALM);
+        if over {
+            *self = Self::default();
+        }
+        over
+    }
+
+    /// The policy has drifted: until when a repair waits, where it has to. `gains`: it grants more than it should.
+    pub(super) fn drifted(&mut self, gains: bool, now: Instant) -> Option<Instant> {
+        self.is_over(now);
+        self.calm_since = None;
+        let rounds = self.repairs.checked_sub(A_FIGHT)?;
+        let longest = if gains { LONGEST_WIDENED } else { LONGEST };
+        Some(self.last? + doubled(FIRST, rounds, longest)).filter(|due| *due > now)
+    }
+
+    /// How often, and when the next repair comes.
+    pub(super) fn in_words(&self, due: Instant, now: Instant) -> String {
+        let within = self.first.map(|first| now.duration_since(first)).unwrap_or_default();
+        format!(
+            "repaired {} times in the last {}, and undone each time; the next repair comes in {}",
+            self.repairs,
+            span(within),
+            span(due.saturating_duration_since(now))
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fight(rounds: u32, gains: bool) -> Vec<u64> {
+        let mut contention = Contention::default();
+        let mut now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..rounds {
+            contention.repaired(now);
+            let seen = now + Duration::from_secs(1);
+            let due = contention.drifted(gains, seen).unwrap_or(seen);
+            waits.push(due.duration_since(now).as_secs());
+            now = due;
+        }
+        waits
+    }
+
+    #[tokio::test]
+    async fn repairs_of_what_is_missing_wait_longer_each_time() {
+        assert_eq!(fight(9, false), [1, 1, 60, 120, 240, 480, 960, 1800, 1800]);
+    }
+
+    #[tokio::test]
+    async fn what_grants_too_much_is_repaired_every_five_minutes_at_least() {
+        assert_eq!(fight(8, true), [1, 1, 60, 120, 240, 300, 300, 300]);
+    }
+
+    #[tokio::test]
+    async fn half_an_hour_in_sync_ends_a_fight() {
+        let mut contention = Contention::default();
+        let start = Instant::now();
+        for round in 0..4 {
+            contention.repaired(start + FIRST * round);
+        }
+        assert_eq!(contention.repairs, 4);
+        assert!(!contention.is_over(start + FIRST * 3 + CALM - Duration::from_secs(1)));
+        assert!(contention.is_over(start + FIRST * 3 + CALM));
+        assert_eq!(contention.repairs, 0);
+    }
+}
