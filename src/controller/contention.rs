@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::doubled;
-use crate::text::span;
+use crate::{policy::compare::Drift, text::span};
 
 /// So many repairs in a row, each undone, are a fight.
 const A_FIGHT: u32 = 3;
@@ -40,26 +40,31 @@ impl Contention {
         self.calm_since = Some(now);
     }
 
-    /// The policy was seen to be in sync.
-    pub(super) fn in_sync(&mut self, now: Instant) {
-        self.calm_since.get_or_insert(now);
+    /// The policy was seen to be in sync, or to have drifted.
+    pub(super) fn seen(&mut self, in_sync: bool, now: Instant) {
+        self.forget(now);
+        if in_sync {
+            self.calm_since.get_or_insert(now);
+        } else {
+            self.calm_since = None;
+        }
     }
 
-    /// Whether the policy has stayed in sync for long enough. Then everything is forgotten.
-    pub(super) fn is_over(&mut self, now: Instant) -> bool {
-        let over = self.calm_since.is_some_and(|since| now.duration_since(since) >= CALM);
-        if over {
+    /// Forgets a fight that is over. Says whether there is none.
+    pub(super) fn forget(&mut self, now: Instant) -> bool {
+        if self.calm_since.is_some_and(|since| now.duration_since(since) >= CALM) {
             *self = Self::default();
         }
-        over
+        self.repairs == 0
     }
 
-    /// The policy has drifted: until when a repair waits, where it has to. `gains`: it grants more than it should.
-    pub(super) fn drifted(&mut self, gains: bool, now: Instant) -> Option<Instant> {
-        self.is_over(now);
-        self.calm_since = None;
+    /// Until when the repair of this drift waits, where it has to.
+    pub(super) fn holds(&self, drift: Option<Drift>, now: Instant) -> Option<Instant> {
         let rounds = self.repairs.checked_sub(A_FIGHT)?;
-        let longest = if gains { LONGEST_WIDENED } else { LONGEST };
+        let longest = match drift {
+            Some(Drift::Widened | Drift::Altered) => LONGEST_WIDENED,
+            _ => LONGEST,
+        };
         Some(self.last? + doubled(FIRST, rounds, longest)).filter(|due| *due > now)
     }
 
@@ -79,14 +84,15 @@ impl Contention {
 mod tests {
     use super::*;
 
-    fn fight(rounds: u32, gains: bool) -> Vec<u64> {
+    fn fight(rounds: u32, drift: Drift) -> Vec<u64> {
         let mut contention = Contention::default();
         let mut now = Instant::now();
         let mut waits = Vec::new();
         for _ in 0..rounds {
             contention.repaired(now);
             let seen = now + Duration::from_secs(1);
-            let due = contention.drifted(gains, seen).unwrap_or(seen);
+            contention.seen(false, seen);
+            let due = contention.holds(Some(drift), seen).unwrap_or(seen);
             waits.push(due.duration_since(now).as_secs());
             now = due;
         }
@@ -95,12 +101,12 @@ mod tests {
 
     #[tokio::test]
     async fn repairs_of_what_is_missing_wait_longer_each_time() {
-        assert_eq!(fight(9, false), [1, 1, 60, 120, 240, 480, 960, 1800, 1800]);
+        assert_eq!(fight(9, Drift::Missing), [1, 1, 60, 120, 240, 480, 960, 1800, 1800]);
     }
 
     #[tokio::test]
     async fn what_grants_too_much_is_repaired_every_five_minutes_at_least() {
-        assert_eq!(fight(8, true), [1, 1, 60, 120, 240, 300, 300, 300]);
+        assert_eq!(fight(8, Drift::Widened), [1, 1, 60, 120, 240, 300, 300, 300]);
     }
 
     #[tokio::test]
@@ -110,9 +116,7 @@ mod tests {
         for round in 0..4 {
             contention.repaired(start + FIRST * round);
         }
-        assert_eq!(contention.repairs, 4);
-        assert!(!contention.is_over(start + FIRST * 3 + CALM - Duration::from_secs(1)));
-        assert!(contention.is_over(start + FIRST * 3 + CALM));
-        assert_eq!(contention.repairs, 0);
+        assert!(!contention.forget(start + FIRST * 3 + CALM - Duration::from_secs(1)));
+        assert!(contention.forget(start + FIRST * 3 + CALM));
     }
 }

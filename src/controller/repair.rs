@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::contention::Contention;
 use crate::{
     iam::{ErrorClass, Iam, IamError, Reader, Writer},
     inventory::{LiveDocument, Observed, Role},
@@ -77,6 +78,7 @@ impl<I: Iam> Tools<I> {
         role: &Role,
         circumstances: &Circumstances,
         leave: Leave,
+        contention: &Contention,
         overtaken: &CancellationToken,
     ) -> Repaired {
         let (step, live) = match self.judge_afresh(wanted, role, circumstances).await {
@@ -92,6 +94,11 @@ impl<I: Iam> Tools<I> {
                 return Repaired::NotNeeded(step.held_by(Reason::ApprovalVoid, None));
             }
             Leave::Write | Leave::WriteInPlaceOf(_) => {}
+        }
+        let now = Instant::now();
+        if let Some(due) = contention.holds(step.drift, now) {
+            let how_often = contention.in_words(due, now);
+            return Repaired::NotNeeded(step.held_by(Reason::Contended, Some(how_often)));
         }
         if overtaken.is_cancelled() {
             return Repaired::Overtaken;

@@ -348,7 +348,6 @@ fn about_drift(name: EventName, step: &Step) -> Event {
         _ => "",
     };
     let next = match step.action {
-        Action::Put | Action::Delete if step.reason == Some(Reason::Contended) => "its repair waits",
         Action::Put | Action::Delete if step.reason.is_some() => "the repair keeps failing",
         Action::Put => "it is being repaired",
         Action::Delete => "it is being removed",
@@ -356,6 +355,7 @@ fn about_drift(name: EventName, step: &Step) -> Event {
             "it is only told, not repaired (the kill switch is on)"
         }
         Action::None => "it is only told, not repaired (mode observe)",
+        Action::Blocked if step.reason == Some(Reason::Contended) => "its repair waits",
         Action::Blocked => "it is not repaired",
     };
     let message = format!("{alarm}: {}; {next}", sentence(&step.target, &format!("{news}{what}")));

@@ -17,7 +17,6 @@ use crate::{
     inventory::{LiveDocument, Observed},
     manifest::DesiredPolicy,
     plan::{Action, Reason, Step},
-    policy::compare::Drift,
 };
 
 /// How long a write is given to become visible before a fresh read is asked about it.
@@ -133,13 +132,6 @@ impl Slot {
         self.retry.as_ref().map(|retry| retry.due).or(self.postponed).is_some_and(|due| due <= now)
     }
 
-    /// Takes in a drift: until when its repair waits because of a fight about the policy, where it has to.
-    pub(super) fn contended_until(&mut self, step: &Step, now: Instant) -> Option<Instant> {
-        let gains = matches!(step.drift, Some(Drift::Widened | Drift::Altered));
-        self.postponed = self.contention.drifted(gains, now);
-        self.postponed
-    }
-
     /// Whether a verdict on this would be the last one again: the same document, found in sync.
     pub(super) fn is_known_in_sync(&self, observed: &Observed) -> bool {
         let Observed::Found(role) = observed else { return false };
@@ -149,10 +141,11 @@ impl Slot {
 
     /// Takes in a verdict that was told, or needed no telling.
     pub(super) fn judged(&mut self, mut step: Step, now: Instant) {
-        if step.is_in_sync() {
-            self.contention.in_sync(now);
-            self.postponed = None;
+        if step.is_in_sync() || step.has_drifted() {
+            self.contention.seen(step.is_in_sync(), now);
         }
+        let waits = step.reason == Some(Reason::Contended);
+        self.postponed = self.contention.holds(step.drift, now).filter(|_| waits);
         self.in_sync = step.live.clone().filter(|_| step.is_in_sync());
         if self.in_sync.is_some()
             && let Some(old) = &mut self.old

@@ -130,7 +130,7 @@ impl Reason {
     /// Whether an event of the account, or of the role as a whole, tells it: not once more for each policy.
     #[must_use]
     pub fn is_told_elsewhere(self) -> bool {
-        matches!(self, Self::GuardHeld | Self::CanaryUnproven | Self::SuspendTag)
+        matches!(self, Self::GuardHeld | Self::CanaryUnproven | Self::SuspendTag | Self::Contended)
     }
 
     /// What stands in the way, as the end of a sentence about the role.

@@ -26,6 +26,7 @@ impl<I: Iam> Account<I> {
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
             self.is_planned = true;
+            self.tell_held(None);
             self.tell_mismatched();
             return;
         }
@@ -61,9 +62,9 @@ impl<I: Iam> Account<I> {
                     self.reading_backoff.reset();
                 }
                 self.inventory = inventory;
+                self.tell_settled(now);
                 self.take_inventory(now);
                 self.is_planned = is_of_newest;
-                self.tell_settled(now);
                 self.tell_mismatched();
             }
             Err(error) => {
@@ -113,7 +114,7 @@ impl<I: Iam> Account<I> {
             Worth::Stale(until) => self.next_reading = self.next_reading.min(until),
             Worth::Doubtful => {
                 slot.judged(step.clone(), now);
-                if slot.retry.is_none() && slot.postponed.is_none() {
+                if slot.retry.is_none() {
                     self.enqueue(key);
                 }
             }
@@ -126,13 +127,18 @@ impl<I: Iam> Account<I> {
     fn guard(&mut self, verdicts: &mut [(PolicyKey, Step)]) {
         let of_manifests = verdicts.iter().map(|(_, step)| step).filter(|step| !step.is_about_a_former_name());
         self.digest = Digest::of(&self.caller.account, of_manifests);
-        if !matches!(self.approval, Approval::NotAsked) {
+        if matches!(self.approval, Approval::NotAsked) {
+            self.hold_beyond_guards(verdicts);
+        } else {
             let plan = verdicts.iter_mut().map(|(key, step)| (&*key, step));
             self.approval.take_plan(plan, self.digest.as_ref());
-            return;
         }
-        let former: Vec<PolicyKey> =
-            verdicts.iter().filter(|(_, step)| step.is_about_a_former_name()).map(|(key, _)| key.clone()).collect();
+        self.canary.plan(verdicts.iter().filter(|(_, step)| step.is_a_write()).count());
+    }
+
+    fn hold_beyond_guards(&mut self, verdicts: &mut [(PolicyKey, Step)]) {
+        let is_former = |(_, step): &&(PolicyKey, Step)| step.is_about_a_former_name();
+        let former: Vec<PolicyKey> = verdicts.iter().filter(is_former).map(|(key, _)| key.clone()).collect();
         let (now, role_count) = (self.elapsed(), self.role_count());
         let mut steps: Vec<&mut Step> = verdicts.iter_mut().map(|(_, step)| step).collect();
         match plan::guard(&self.caller.account, &mut steps, &mut self.ledger, &self.guards, role_count, now) {
@@ -151,8 +157,6 @@ impl<I: Iam> Account<I> {
                 }
             }
         }
-        let writes = verdicts.iter().filter(|(_, step)| step.is_a_write()).count();
-        self.canary.plan(writes);
     }
 
     fn tell_held(&mut self, held: Option<Held>) {
@@ -189,19 +193,25 @@ impl<I: Iam> Account<I> {
             slot.retry = None;
         }
         if step.is_a_write()
-            && slot.retry.is_none()
-            && let Some(due) = slot.contended_until(&step, now)
+            && let Some(due) = slot.contention.holds(step.drift, now)
         {
-            step.reason = Some(Reason::Contended);
-            step.detail = Some(slot.contention.in_words(due, now));
-            self.waiting.insert((due, key.clone()));
-            self.contended.insert(key.clone());
+            let how_often = slot.contention.in_words(due, now);
+            step = step.held_by(Reason::Contended, Some(how_often));
         }
-        let repairable = step.is_a_write() && slot.retry.is_none() && slot.postponed.is_none();
+        let repairable = step.is_a_write() && slot.retry.is_none();
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.judged(step, now);
+        self.postpone(&key);
         if repairable {
             self.enqueue(&key);
+        }
+    }
+
+    /// Has a policy that somebody else writes too looked at again when its repair may begin.
+    pub(in crate::controller) fn postpone(&mut self, key: &PolicyKey) {
+        if let Some(due) = self.slots.get(key).and_then(|slot| slot.postponed) {
+            self.waiting.insert((due, key.clone()));
+            self.contended.insert(key.clone());
         }
     }
 
@@ -209,7 +219,7 @@ impl<I: Iam> Account<I> {
     fn tell_settled(&mut self, now: Instant) {
         let over = |key: &PolicyKey| {
             let slot = self.slots.get_mut(key)?;
-            slot.contention.is_over(now).then(|| (key.clone(), slot.step.clone()))
+            slot.contention.forget(now).then(|| (key.clone(), slot.step.clone()))
         };
         let settled: Vec<(PolicyKey, Option<Step>)> = self.contended.iter().filter_map(over).collect();
         for (key, step) in settled {

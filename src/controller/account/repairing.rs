@@ -60,6 +60,7 @@ impl<I: Iam> Account<I> {
         };
         let (tools, wanted, role) = (self.tools.clone(), slot.wanted.clone(), Arc::clone(role));
         let circumstances = self.circumstances.clone();
+        let contention = slot.contention.clone();
         let leave = self.leave(&key, wanted.state == State::Absent);
         if !matches!(leave, Leave::Look(..)) {
             self.ledger.begins(&key.0, wanted.state == State::Absent);
@@ -67,7 +68,9 @@ impl<I: Iam> Account<I> {
         self.canary.begins(&key);
         let overtaken = CancellationToken::new();
         let token = overtaken.clone();
-        let task = self.repairs.spawn(async move { tools.repair(&wanted, &role, &circumstances, leave, &token).await });
+        let task = self
+            .repairs
+            .spawn(async move { tools.repair(&wanted, &role, &circumstances, leave, &contention, &token).await });
         self.busy.insert(key.0.clone(), Busy { task: task.id(), key, overtaken });
     }
 
@@ -156,6 +159,10 @@ impl<I: Iam> Account<I> {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.wrote(before, now);
         }
+        if step.is_about_a_former_name() {
+            // No manifest names it: whoever makes it again shall keep it.
+            self.give_up(std::slice::from_ref(key));
+        }
     }
 
     /// Where a policy is as an unanswered write would have it, that write was ours.
@@ -178,6 +185,7 @@ impl<I: Iam> Account<I> {
         slot.retry = None;
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.judged(step, now);
+        self.postpone(key);
     }
 
     fn repair_failed(&mut self, key: &PolicyKey, error: &IamError, now: Instant) {

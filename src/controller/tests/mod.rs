@@ -4,6 +4,7 @@ mod alerts;
 mod readings;
 mod repairs;
 mod saves;
+mod trust;
 
 use std::{
     io::Write,

@@ -1,0 +1,327 @@
+//! What keeps the controller from doing harm: guards, approval, the canary, deletion, fights.
+
+use super::*;
+use crate::{iam::Iam, plan::Digest};
+
+fn guarded(roles: &[&str], guards: &str) -> String {
+    manifest(roles, "") + SETTINGS + "  guards: {" + guards + "}\n"
+}
+
+const FOUR: [&str; 4] = ["a", "b", "c", "d"];
+
+fn missing(roles: &[&'static str]) -> Vec<(&'static str, Option<&'static str>)> {
+    roles.iter().map(|role| (*role, None)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_beyond_the_guards_is_held_whole_and_told_with_its_digest() {
+    let life = Life::with(&missing(&FOUR)).start(&guarded(&FOUR, "maxChangesPerHour: 3"));
+    minutes(180).await;
+    assert_eq!(life.writes(), 0);
+    let told = life.told();
+    assert_eq!(told[0], "guard.held GuardHeld");
+    assert_eq!(told[1..], ["drift.detected GuardHeld"; 4]);
+    let held = &life.events()[1];
+    assert_eq!(held["digest"].as_str().unwrap().len(), 64);
+    assert!(held["hint"].as_str().unwrap().contains(held["digest"].as_str().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_within_the_guards_is_carried_out_and_the_next_one_waits_until_the_hour_has_rolled_on() {
+    let life = Life::with(&missing(&FOUR)).start(&guarded(&FOUR, "maxChangesPerHour: 5"));
+    minutes(5).await;
+    assert_eq!(life.writes(), 4);
+    for role in ["a", "b"] {
+        life.sandbox.remove_policy(&life.account, role, POLICY);
+    }
+    minutes(50).await;
+    assert_eq!(life.writes(), 4, "one more was allowed, and the plan is of two");
+    minutes(20).await;
+    assert_eq!(life.writes(), 6);
+    let told = life.told();
+    assert!(told.contains(&"guard.held GuardHeld".to_owned()) && told.contains(&"guard.released".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_manifest_is_planned_and_guarded_anew() {
+    let life = Life::with(&missing(&FOUR)).start(&guarded(&FOUR, "maxChangesPerHour: 3"));
+    minutes(5).await;
+    life.save(&guarded(&["a", "b", "c"], "maxChangesPerHour: 3"));
+    minutes(5).await;
+    assert_eq!(life.writes(), 3);
+    assert!(life.told().contains(&"guard.released".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_are_guarded_by_a_bound_of_their_own() {
+    let right = right();
+    let roles: Vec<_> = FOUR.iter().map(|role| (*role, Some(right.as_str()))).collect();
+    let text = manifest(&FOUR, "  state: absent\n") + SETTINGS + "  guards: {maxDeletesPerHour: 3}\n";
+    let life = Life::with(&roles).start(&text);
+    minutes(180).await;
+    assert_eq!(life.calls("DeleteRolePolicy"), 0);
+    life.save(&text.replace("maxDeletesPerHour: 3", "maxDeletesPerHour: 4"));
+    minutes(5).await;
+    assert_eq!(life.calls("DeleteRolePolicy"), 4);
+}
+
+async fn once(life: &Life, text: &str, approve: Option<Digest>) -> super::super::Outcome {
+    let (_sender, manifests) = watch::channel(set(text));
+    let iam = life.sandbox.iam(&life.account);
+    let caller = iam.caller().await.unwrap();
+    let options = Options { approve, ..Options::default() };
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    Controller::new(iam, manifests, options).once(caller, deadline, CancellationToken::new()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approved_plan_is_carried_out_once_and_beyond_the_guards() {
+    let text = guarded(&FOUR, "maxChangesPerHour: 1");
+    let life = Life::with(&missing(&FOUR)).start(&text);
+    minutes(5).await;
+    let told = life.events()[1]["digest"].as_str().unwrap().to_owned();
+    let held = once(&life, &text, None).await;
+    assert_eq!((held.written, held.digest.clone().unwrap().to_string()), (0, told), "the daemon tells the same digest");
+    assert!(held.held.is_some());
+
+    let carried_out = once(&life, &text, held.digest.clone()).await;
+    assert_eq!((carried_out.written, carried_out.approval_is_void), (4, false));
+    assert!(carried_out.steps.iter().all(crate::plan::Step::is_in_sync));
+
+    let again = once(&life, &text, held.digest).await;
+    assert_eq!((again.written, again.approval_is_void), (0, true));
+    minutes(5).await;
+    assert_eq!(life.told().iter().filter(|told| *told == "guard.released").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn anything_else_in_the_account_makes_an_approval_void() {
+    let text = guarded(&FOUR, "maxChangesPerHour: 1");
+    let life = Life::with(&missing(&FOUR));
+    let digest = once(&life, &text, None).await.digest;
+    life.write("b", &document(&[CHANNELS]));
+    let void = once(&life, &text, digest.clone()).await;
+    assert_eq!((void.written, void.approval_is_void), (0, true));
+    assert_ne!(void.digest, digest);
+    life.sandbox.remove_policy(&life.account, "b", POLICY);
+    assert_eq!(once(&life, &text, digest).await.written, 4, "it is that very plan again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_writes_the_first_is_made_alone_and_read_back() {
+    let life = Life::with(&missing(&FOUR)).start(&manifest(&FOUR, ""));
+    minutes(1).await;
+    let calls: Vec<(&str, String)> =
+        life.sandbox.calls().into_iter().filter_map(|call| Some((call.operation, call.role?))).take(3).collect();
+    let of = |operation| (operation, "a".to_owned());
+    assert_eq!(calls, [of("GetRolePolicy"), of("PutRolePolicy"), of("GetRolePolicy")]);
+    assert_eq!((life.writes(), life.calls("GetRolePolicy")), (4, 5), "the others need no second read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_first_write_is_not_found_right_the_rest_wait_and_that_is_told() {
+    let life = Life::with(&missing(&FOUR));
+    // Nobody sees the write for two minutes.
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(120), single: Duration::from_secs(120) });
+    let life = life.start(&manifest(&FOUR, ""));
+    minutes(1).await;
+    assert_eq!(life.writes(), 1);
+    assert!(life.told().contains(&"canary.failed CanaryUnproven".to_owned()), "{:?}", life.told());
+    minutes(4).await;
+    let repaired = FOUR.iter().filter(|role| life.live(role) == Some(right())).count();
+    assert_eq!(repaired, 4, "it was found right, and the rest went ahead");
+    assert!(life.told().contains(&"canary.proven".to_owned()), "{:?}", life.told());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_whose_writes_never_hold_keeps_the_others_waiting_for_five_minutes_only() {
+    let life = Life::with(&missing(&["a", "b", "c"])).start(&manifest(&["a", "b", "c"], ""));
+    // Somebody undoes what is written to `a`, at once and for ever.
+    for _ in 0..8 * 60 * 20 {
+        life.sandbox.remove_policy(&life.account, "a", POLICY);
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(life.live("b").is_some() && life.live("c").is_some(), "{:?}", life.told());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_of_the_role_stops_every_write_and_that_is_told_while_it_stands() {
+    let account: AccountId = "111122223333".parse().unwrap();
+    let life = Life::with(&[]);
+    life.sandbox.plant(&account, RoleSeed::new("web").tag("ssm-role-controller.dev/suspend", "incident 42"));
+    let life = life.start(&manifest(&["web"], ""));
+    minutes(26 * 60).await;
+    assert_eq!(life.writes(), 0);
+    assert_eq!(
+        life.told(),
+        ["role.suspended SuspendTag", "drift.detected SuspendTag", "drift.standing SuspendTag"],
+        "reminded of once a day"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stays_suspended_is_told_again_every_day() {
+    let life = Life::with(&missing(&["web"]))
+        .start(&(manifest(&["web"], "  suspend: true\n") + SETTINGS + "  suspend: true\n"));
+    minutes(25 * 60).await;
+    assert_eq!(
+        life.told(),
+        ["controller.suspended", "role.suspended Suspended", "controller.suspended", "drift.standing Suspended"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_policy_is_removed_where_the_whole_document_is_what_its_settings_yield() {
+    let (right, reworded) = (right(), document(&[S3, CHANNELS]));
+    let more = document(&[CHANNELS, S3, r#"{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}"#]);
+    let less = document(&[CHANNELS]);
+    let life = Life::with(&[
+        ("gone", None),
+        ("less", Some(&less)),
+        ("more", Some(&more)),
+        ("reworded", Some(&reworded)),
+        ("right", Some(&right)),
+    ])
+    .start(&manifest(&["gone", "less", "more", "reworded", "right"], "  state: absent\n"));
+    minutes(30).await;
+    let left: Vec<bool> = ["less", "more", "reworded", "right"].map(|role| life.live(role).is_some()).to_vec();
+    assert_eq!(left, [true, true, false, false]);
+    let told = life.told();
+    assert_eq!(told.iter().filter(|told| *told == "drift.blocked DocumentDiffers").count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| *told == "policy.removed").count(), 2, "{told:?}");
+    assert_eq!(life.calls("DeleteRolePolicy"), 2);
+    let removed = life.events().into_iter().find(|event| event["event"] == "policy.removed").unwrap();
+    assert!(removed["undo"].as_str().unwrap().starts_with("aws iam put-role-policy --role-name re"), "{removed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_without_an_answer_is_told_as_ours_once_it_is_seen() {
+    let right = right();
+    let life = Life::with(&[("web", Some(&right))]);
+    life.sandbox.fault(Fault::new(Effect::Hang).on("DeleteRolePolicy").done().times(1));
+    let life = life.start(&manifest(&["web"], "  state: absent\n"));
+    minutes(5).await;
+    assert_eq!(life.told(), ["drift.detected", "policy.removed"]);
+    assert_eq!(life.calls("DeleteRolePolicy"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_a_new_name_the_old_policy_stays_until_the_new_one_was_read_back() {
+    let life = Life::with(&[("web", None)]).start(&manifest(&["web"], ""));
+    minutes(1).await;
+    life.sandbox.fault(Fault::new(Effect::Deny).on("PutRolePolicy"));
+    life.save(&manifest(&["web"], "  policyName: Sessions\n"));
+    minutes(30).await;
+    assert_eq!(life.sandbox.policies(&life.account, "web"), [POLICY], "it cannot be written, so the old one stays");
+    life.sandbox.clear_faults();
+    minutes(30).await;
+    assert_eq!(life.sandbox.policies(&life.account, "web"), ["Sessions"]);
+    let order: Vec<&str> = life
+        .sandbox
+        .calls()
+        .iter()
+        .map(|call| call.operation)
+        .filter(|operation| operation.contains("RolePolicy"))
+        .collect();
+    assert_eq!(order[order.len() - 3..], ["GetRolePolicy", "GetRolePolicy", "DeleteRolePolicy"], "both are read first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_a_new_name_an_old_policy_that_holds_something_else_is_left_and_told() {
+    let life = Life::with(&[("web", None)]).start(&manifest(&["web"], ""));
+    minutes(1).await;
+    let more = document(&[CHANNELS, S3, r#"{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}"#]);
+    life.write("web", &more);
+    life.save(&manifest(&["web"], "  policyName: Sessions\n"));
+    minutes(30).await;
+    assert_eq!(life.sandbox.policies(&life.account, "web"), [POLICY, "Sessions"]);
+    assert!(life.told().contains(&"drift.blocked DocumentDiffers".to_owned()), "{:?}", life.told());
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_names_beyond_the_guards_are_told_as_orphans_with_the_manifest_that_removes_them() {
+    let settings = format!("{SETTINGS}  guards: {{maxDeletesPerHour: 1}}\n");
+    let life = Life::with(&missing(&["a", "b"])).start(&(manifest(&["a", "b"], "") + &settings));
+    minutes(1).await;
+    life.save(&(manifest(&["a", "b"], "  policyName: Sessions\n") + &settings));
+    minutes(5).await;
+    assert_eq!(life.calls("DeleteRolePolicy"), 0);
+    let orphans: Vec<Value> = life.events().into_iter().filter(|event| event["event"] == "policy.orphaned").collect();
+    assert_eq!(orphans.len(), 2);
+    let remedy = orphans[0]["remedy"].as_str().unwrap();
+    let renamed = manifest(&["a", "b"], "  policyName: Sessions\n");
+    life.save(&(renamed + "---\n" + remedy + "\n" + &settings));
+    minutes(5).await;
+    assert_eq!(life.sandbox.policies(&life.account, "a"), ["Sessions"]);
+    assert_eq!(life.sandbox.policies(&life.account, "b"), [POLICY, "Sessions"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orphan_is_told_with_the_manifest_that_removes_it() {
+    let life = Life::with(&missing(&["a", "b"])).start(&manifest(&["a", "b"], ""));
+    minutes(1).await;
+    life.save(&manifest(&["a"], ""));
+    minutes(1).await;
+    let orphan = life.events().into_iter().find(|event| event["event"] == "policy.orphaned").unwrap();
+    life.save(&(manifest(&["a"], "") + "---\n" + orphan["remedy"].as_str().unwrap()));
+    minutes(5).await;
+    assert_eq!((life.live("a"), life.live("b")), (Some(right()), None));
+}
+
+/// Undoes every repair within a second, for so many minutes.
+async fn fight(life: &Life, with: Option<&str>, lasting_minutes: u64) {
+    for _ in 0..lasting_minutes * 60 {
+        sleep(Duration::from_secs(1)).await;
+        if life.live("web").as_deref() == Some(&right()) {
+            match with {
+                Some(document) => life.write("web", document),
+                None => drop(life.sandbox.remove_policy(&life.account, "web", POLICY)),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_removes_a_policy_again_and_again_makes_the_repairs_back_off_and_is_told() {
+    let life = Life::with(&missing(&["web"])).start(&manifest(&["web"], ""));
+    fight(&life, None, 60).await;
+    let in_the_first_hour = life.writes();
+    fight(&life, None, 180).await;
+    let later = life.writes() - in_the_first_hour;
+    assert!(in_the_first_hour <= 10 && later <= 8, "{in_the_first_hour} and {later} in three hours");
+    assert_eq!(life.told().iter().filter(|told| *told == "policy.contended Contended").count(), 1);
+    minutes(90).await;
+    assert_eq!(life.live("web").unwrap(), right(), "it comes back by itself");
+    assert_eq!(life.told().last().unwrap(), "policy.settled");
+    life.sandbox.remove_policy(&life.account, "web", POLICY);
+    minutes(2).await;
+    assert_eq!(life.live("web").unwrap(), right(), "and the fight is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_widened_again_and_again_is_repaired_every_five_minutes_at_least() {
+    let wide = document(&[CHANNELS, S3, r#"{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}"#]);
+    let life = Life::with(&missing(&["web"])).start(&manifest(&["web"], ""));
+    let mut before = 0;
+    fight(&life, Some(&wide), 30).await;
+    for _ in 0..12 {
+        fight(&life, Some(&wide), 6).await;
+        assert!(life.writes() > before, "another repair in each six minutes");
+        before = life.writes();
+    }
+    assert!(life.told().contains(&"policy.contended Contended".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_outside_the_limits_is_told_and_never_written() {
+    let life = Life::with(&[]);
+    for (name, path) in [("inside", "/fleet/"), ("outside", "/")] {
+        life.sandbox.plant(&life.account, RoleSeed::new(name).path(path));
+    }
+    let text = manifest(&["inside", "outside"], "") + SETTINGS + "  limits: {rolePathPrefixes: [/fleet/]}\n";
+    let life = life.start(&text);
+    minutes(30).await;
+    assert_eq!((life.live("inside"), life.live("outside")), (Some(right()), None));
+    assert_eq!(life.writes(), 1);
+    assert!(life.told().contains(&"drift.blocked OutsideLimits".to_owned()), "{:?}", life.told());
+}
