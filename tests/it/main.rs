@@ -15,4 +15,5 @@ mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;
 mod support;
+mod trust;
 mod watch;
