@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Plan { output, filter } => cli::block_on(cli::plan::plan(global, *output, filter)),
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
         Command::Run => cli::block_on(cli::run::run(global)),
+        Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
         Command::Demo => cli::block_on(cli::demo::demo(global)),
         Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(*listen)),

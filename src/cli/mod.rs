@@ -4,6 +4,7 @@
 //! says what the table in the README says.
 
 pub mod apply;
+pub mod controller_policy;
 pub mod demo;
 pub mod plan;
 pub mod render;
@@ -89,6 +90,8 @@ pub enum Command {
     },
     /// The daemon: watch the manifests and IAM, tell drift and repair it, until SIGTERM or SIGINT
     Run,
+    /// Print the least IAM policy that the controller itself needs for the manifests, offline
+    ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors
     Schema,
     /// Show it all without an AWS account: an IAM endpoint in the process, roles that drift, repairs

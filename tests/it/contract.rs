@@ -3,13 +3,23 @@
 //!
 //! Where moto departs from AWS, the assertion is stated for each of the two, with the reason.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_iam::{
     config::Credentials,
     types::{EntityType, RoleDetail, Tag},
 };
 use percent_encoding::percent_decode_str;
+use ssm_role_controller::{
+    iam::{ErrorClass, Iam, IamError, SdkIam, Writer},
+    inventory::{Role, SUSPEND_TAG},
+    names::{AccountId, Partition, PolicyName, RoleName},
+    policy::{
+        limits::Limits,
+        session_manager::{LogBucket, SessionManagerDocument, Settings},
+    },
+    sandbox::RoleSeed,
+};
 
 use crate::support::{Clients, code, moto::Moto, refusal, serving::Serving};
 
@@ -69,6 +79,22 @@ impl Backend {
     async fn document(&self, role: &str, policy: &str) -> String {
         let call = self.clients.iam.get_role_policy().role_name(role).policy_name(policy);
         call.send().await.unwrap_or_else(|error| panic!("{:?}: {error:?}", self.kind)).policy_document
+    }
+
+    /// The names of a role's inline policies.
+    async fn policies(&self, role: &str) -> Vec<String> {
+        let mut names = self.clients.iam.list_role_policies().role_name(role).send().await.unwrap().policy_names;
+        names.sort();
+        names
+    }
+
+    /// The program's own side of the edge.
+    fn edge(&self) -> SdkIam {
+        SdkIam::for_endpoint(&self.endpoint)
+    }
+
+    fn writer(&self) -> Writer<SdkIam> {
+        Writer::new(Arc::new(self.edge()), account())
     }
 
     /// Every role of a bulk read whose name begins so.
@@ -397,7 +423,7 @@ async fn an_assumed_roles_calls_go_to_the_roles_account() {
     for backend in Backend::both().await {
         if let Some(serving) = &backend.serving {
             // moto lets a role be assumed that is not there; IAM does not.
-            let role = ssm_role_controller::sandbox::RoleSeed::new("visitor");
+            let role = RoleSeed::new("visitor");
             serving.sandbox.plant(&OTHER.parse().unwrap(), role);
         }
         let arn = format!("arn:aws:iam::{OTHER}:role/visitor");
@@ -415,5 +441,187 @@ async fn an_assumed_roles_calls_go_to_the_roles_account() {
         let abroad = there.iam.get_role().role_name("abroad").send().await.unwrap().role.unwrap();
         assert_eq!(abroad.arn, format!("arn:aws:iam::{OTHER}:role/abroad"));
         there.iam.delete_role().role_name("abroad").send().await.unwrap();
+    }
+}
+
+fn account() -> AccountId {
+    ACCOUNT.parse().unwrap()
+}
+
+fn named(name: &str) -> RoleName {
+    name.parse().unwrap()
+}
+
+/// A role as an inventory holds it.
+fn known(name: &str, path: &str) -> Role {
+    let (name, path) = (named(name), path.to_owned());
+    Role { name, path, is_suspended: false, policies: BTreeMap::new(), inline_size: None }
+}
+
+fn document(settings: &Settings) -> SessionManagerDocument {
+    settings.document(&account(), &Partition::default())
+}
+
+fn class(result: Result<(), IamError>) -> ErrorClass {
+    result.expect_err("it was accepted").class
+}
+
+#[tokio::test]
+async fn the_programs_own_writer_puts_a_policy_and_removes_that_one_alone() {
+    let (ours, limits) = (PolicyName::customary(), Limits::default());
+    for backend in Backend::both().await {
+        let (edge, writer, role) = (backend.edge(), backend.writer(), known("written", "/"));
+        backend.role("written").await;
+        backend.put("written", "Other", PLAIN).await;
+        let wanted = document(&Settings::default());
+        writer.put(&role, &ours, &wanted, &limits).await.unwrap();
+        let encoded = edge.role_policy(&role.name, &ours).await.unwrap();
+        assert_eq!(percent_decode_str(&encoded).decode_utf8().unwrap(), wanted.as_str(), "{:?}", backend.kind);
+        // IAM finds a role in any case of its name.
+        let in_capitals = known("WRITTEN", "/");
+        match backend.kind {
+            Kind::Sandbox => writer.remove(&in_capitals, &ours, &limits).await.unwrap(),
+            // moto does not.
+            Kind::Moto => {
+                assert_eq!(class(writer.remove(&in_capitals, &ours, &limits).await), ErrorClass::Gone);
+                writer.remove(&role, &ours, &limits).await.unwrap();
+            }
+        }
+        assert_eq!(backend.policies("written").await, ["Other"], "{:?}", backend.kind);
+        assert_eq!(edge.role_policy(&role.name, &ours).await.unwrap_err().class, ErrorClass::Gone);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_to_be_removed_is_told_as_gone() {
+    let (ours, limits) = (PolicyName::customary(), Limits::default());
+    for backend in Backend::both().await {
+        backend.role("nothing-to-remove").await;
+        for role in ["nothing-to-remove", "no-such-role"] {
+            let error = backend.writer().remove(&known(role, "/"), &ours, &limits).await.unwrap_err();
+            assert_eq!((error.class, error.operation), (ErrorClass::Gone, "DeleteRolePolicy"), "{:?}", backend.kind);
+            assert_eq!(error.code.as_deref(), Some("NoSuchEntity"), "{:?} {role}", backend.kind);
+        }
+        let wanted = document(&Settings::default());
+        let put = backend.writer().put(&known("no-such-role", "/"), &ours, &wanted, &limits).await;
+        assert_eq!(class(put), ErrorClass::Gone, "{:?}", backend.kind);
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_turns_out_to_be_protected_is_told_as_such() {
+    let (ours, limits) = (PolicyName::customary(), Limits::default());
+    for backend in Backend::both().await {
+        let path = "/aws-service-role/ssm.amazonaws.com/";
+        match &backend.serving {
+            Some(serving) => serving.sandbox.plant(&account(), RoleSeed::new("guarded").path(path)),
+            None => {
+                let call = backend.clients.iam.create_role().role_name("guarded").path(path);
+                call.assume_role_policy_document(TRUST).send().await.unwrap();
+            }
+        }
+        // As an inventory of a moment ago might have it: by a path that is not protected, so that it is sent.
+        let (writer, role, wanted) = (backend.writer(), known("guarded", "/"), document(&Settings::default()));
+        let put = writer.put(&role, &ours, &wanted, &limits).await;
+        let removed = writer.remove(&role, &ours, &limits).await;
+        match backend.kind {
+            Kind::Sandbox => {
+                assert_eq!((class(put), class(removed)), (ErrorClass::Protected, ErrorClass::Protected));
+                assert!(backend.policies("guarded").await.is_empty());
+            }
+            // moto protects no role.
+            Kind::Moto => assert!(put.is_ok() && removed.is_ok()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn tags_are_read_alike_in_bulk_and_one_by_one() {
+    let tags = [(SUSPEND_TAG, "until the audit"), ("Team/Web.2:a=b+c-d@e_f", "ü & <data>"), ("empty", "")];
+    for backend in Backend::both().await {
+        backend.role("tagged-edge").await;
+        for (key, value) in tags {
+            let tag = Tag::builder().key(key).value(value).build().unwrap();
+            let call = backend.clients.iam.tag_role().role_name("tagged-edge").tags(tag);
+            call.send().await.unwrap_or_else(|error| panic!("{:?} {key}: {error:?}", backend.kind));
+        }
+        let edge = backend.edge();
+        let one = edge.role(&named("tagged-edge")).await.unwrap();
+        let page = edge.roles_page(None).await.unwrap();
+        let in_bulk = page.roles.iter().find(|role| role.name == "tagged-edge").unwrap();
+        let expected = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        assert_eq!(one.tags, expected, "{:?}", backend.kind);
+        assert_eq!(in_bulk.tags, expected, "{:?}", backend.kind);
+
+        backend.clients.iam.untag_role().role_name("tagged-edge").tag_keys(SUSPEND_TAG).send().await.unwrap();
+        assert!(!edge.role(&named("tagged-edge")).await.unwrap().tags.contains_key(SUSPEND_TAG), "{:?}", backend.kind);
+    }
+}
+
+#[tokio::test]
+async fn what_lies_outside_of_the_limits_is_refused_by_the_writer_and_nothing_is_sent() {
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let ours = PolicyName::customary();
+    let nowhere = Limits { account_ids: Some(["111122223333".parse().unwrap()].into()), ..Limits::default() };
+    let fleet = Limits { role_path_prefixes: Some(vec!["/fleet/".to_owned()]), ..Limits::default() };
+    let plain = document(&Settings::default());
+    let roles = [
+        (known("limited", "/"), &nowhere, "account 123456789012 is not among `accountIds`"),
+        (known("limited", "/"), &fleet, "begins with none of `rolePathPrefixes`"),
+        (known("limited", "/fleets/"), &fleet, "begins with none of `rolePathPrefixes`"),
+        (known("limited", "/aws-service-role/x/"), &Limits::default(), "belongs to AWS"),
+        (known("limited", "/AWS-reserved/sso/"), &Limits::default(), "belongs to AWS"),
+        (known("AWSServiceRoleForSSM", "/"), &Limits::default(), "belongs to AWS"),
+    ];
+    let only = |name: &str| Some([name].into_iter().collect());
+    let bucket = LogBucket { name: "audit".to_owned(), prefix: None, owner: None };
+    let documents = [
+        (
+            Settings { session_keys: vec![KEY.parse().unwrap()], ..Settings::default() },
+            Limits { kms_key_arns: only("arn:aws:kms:*:111122223333:key/*"), ..Limits::default() },
+            "`kmsKeyArns`",
+        ),
+        (
+            Settings { log_bucket: Some(bucket), ..Settings::default() },
+            Limits { s3_bucket_names: only("audit-?"), ..Limits::default() },
+            "`s3BucketNames`",
+        ),
+        (
+            Settings { log_group: Some("/app/sessions".to_owned()), ..Settings::default() },
+            Limits { cloud_watch_log_group_names: only("/ssm/*"), ..Limits::default() },
+            "`cloudWatchLogGroupNames`",
+        ),
+    ];
+    for backend in Backend::both().await {
+        backend.role("limited").await;
+        backend.put("limited", ours.as_str(), PLAIN).await;
+        let before = backend.document("limited", ours.as_str()).await;
+        if let Some(serving) = &backend.serving {
+            serving.sandbox.clear_calls();
+        }
+        let writer = backend.writer();
+        let refused = |result: Result<(), IamError>, why: &str| {
+            let error = result.expect_err(why);
+            assert_eq!((error.class, &error.code), (ErrorClass::NotSent, &None), "{error}");
+            assert!(error.message.contains(why), "{error}");
+        };
+        for (role, limits, why) in &roles {
+            refused(writer.put(role, &ours, &plain, limits).await, why);
+            refused(writer.remove(role, &ours, limits).await, why);
+        }
+        for (settings, limits, why) in &documents {
+            refused(writer.put(&known("limited", "/"), &ours, &document(settings), limits).await, why);
+        }
+        if let Some(serving) = &backend.serving {
+            assert_eq!(serving.sandbox.counts(), BTreeMap::new());
+        }
+        assert_eq!(backend.document("limited", ours.as_str()).await, before, "{:?}", backend.kind);
+
+        // And what lies within them is sent.
+        let (within, role) =
+            (Limits { account_ids: Some([account()].into()), ..fleet.clone() }, known("limited", "/fleet/web/"));
+        writer.put(&role, &ours, &plain, &within).await.unwrap();
+        writer.remove(&role, &ours, &within).await.unwrap();
+        assert!(backend.policies("limited").await.is_empty(), "{:?}", backend.kind);
     }
 }

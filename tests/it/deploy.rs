@@ -108,6 +108,16 @@ async fn systemd_is_told_when_the_daemon_is_ready_and_when_it_stops() {
     assert_eq!(running.end().await.code(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_controllers_policy_is_what_the_command_prints_for_the_demos_manifests() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut command = bare(&["controller-policy", "--config"]);
+    command.arg(config);
+    let printed = finish(command).await;
+    let anew = "`cargo run -- controller-policy > deploy/iam/controller-policy.json` writes it anew";
+    assert_eq!(printed.out, deployed("iam/controller-policy.json"), "{anew}");
+}
+
 /// The actions that statements with this effect name.
 fn actions(policy: &Value, effect: &str) -> BTreeSet<String> {
     let statements = policy["Statement"].as_array().unwrap().iter().filter(|statement| statement["Effect"] == effect);
@@ -163,11 +173,11 @@ async fn the_daemon_works_with_exactly_this_policy_and_is_denied_writes_without_
     let account = clients.sts.get_caller_identity().send().await.unwrap().account.unwrap();
     let whole = deployed("iam/controller-policy.json").replace("111122223333", &account);
     let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-    clients.iam.create_role().role_name("web").assume_role_policy_document(trust).send().await.unwrap();
+    clients.iam.create_role().role_name("web-server").assume_role_policy_document(trust).send().await.unwrap();
     clients.iam.create_user().user_name("controller").send().await.unwrap();
     let key = clients.iam.create_access_key().user_name("controller").send().await.unwrap().access_key.unwrap();
     let config = tempfile::tempdir().unwrap();
-    std::fs::write(config.path().join("fleet.yaml"), MANIFEST).unwrap();
+    std::fs::write(config.path().join("fleet.yaml"), MANIFEST.replace("[web]", "[web-server]")).unwrap();
 
     let without: Value = {
         let mut policy: Value = serde_json::from_str(&whole).unwrap();
@@ -185,12 +195,13 @@ async fn the_daemon_works_with_exactly_this_policy_and_is_denied_writes_without_
         command.env("AWS_ACCESS_KEY_ID", key.access_key_id()).env("AWS_SECRET_ACCESS_KEY", key.secret_access_key());
         let mut running = Running::start(command);
         let told = running.event(event, 1).await;
-        assert_eq!((told["role"].as_str(), told["reason"].as_str()), (Some("web"), reason));
+        assert_eq!((told["role"].as_str(), told["reason"].as_str()), (Some("web-server"), reason));
         let ended = running.stop().await;
         assert!(!ended.err.contains("read."), "all reads are allowed: {}", ended.err);
     }
     moto.enforce(false);
-    let read = clients.iam.get_role_policy().role_name("web").policy_name("SessionManagerPermissions").send().await;
+    let read = clients.iam.get_role_policy().role_name("web-server").policy_name("SessionManagerPermissions");
+    let read = read.send().await;
     assert!(read.unwrap().policy_document.contains("ssmmessages"));
 }
 
@@ -202,6 +213,8 @@ async fn every_other_command_makes_no_call_at_all() {
     for command in ["validate", "render", "schema"] {
         assert_eq!(finish(program(&serving.endpoint(), config.path(), &[command])).await.code(), 0);
     }
+    let offline = ["controller-policy", "--account", "111122223333"];
+    assert_eq!(finish(program(&serving.endpoint(), config.path(), &offline)).await.code(), 0);
     assert_eq!(finish(bare(&["--version"])).await.code(), 0);
     assert_eq!(serving.sandbox.counts().len(), 0);
 }

@@ -5,6 +5,7 @@
 mod apply;
 mod bad_input;
 mod contract;
+mod controller_policy;
 mod demo;
 mod deploy;
 mod manifests;

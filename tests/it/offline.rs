@@ -13,12 +13,14 @@ use crate::support::{
     world::{KEY, documented, manifest, meets_schema, settings, tool, with_key},
 };
 
-const COMMANDS: [&str; 8] = ["validate", "render", "plan", "apply", "run", "schema", "demo", "sandbox"];
+const COMMANDS: [&str; 9] =
+    ["validate", "render", "plan", "apply", "run", "controller-policy", "schema", "demo", "sandbox"];
 
-struct Tree(TempDir);
+/// A directory of a test's own, with an empty `config` in it.
+pub(crate) struct Tree(TempDir);
 
 impl Tree {
-    fn of(files: &[(&str, String)]) -> Self {
+    pub(crate) fn of(files: &[(&str, String)]) -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
         fs::create_dir(tree.0.path().join("config")).unwrap();
         for (name, text) in files {
@@ -27,12 +29,12 @@ impl Tree {
         tree
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Finished {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         Finished::of(program().current_dir(self.0.path()).args(arguments))
     }
 }
@@ -81,6 +83,10 @@ fn a_wrong_command_line_exits_1_and_help_and_version_exit_0() {
         &["--log-format", "xml", "validate"],
         &["validate", "extra"],
         &["sandbox", "--listen", "nowhere"],
+        &["controller-policy", "--path-prefix", "fleet"],
+        &["controller-policy", "--tag", "team=*"],
+        &["controller-policy", "--permissions-boundary", "ceiling"],
+        &["controller-policy", "--own-role", "not a role"],
     ] {
         let finished = tree.run(wrong).exits(1);
         assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{wrong:?}: {finished:?}");
