@@ -78,6 +78,9 @@ impl<I: Iam> Account<I> {
     fn leave(&mut self, key: &PolicyKey, is_delete: bool) -> Leave {
         match self.approval.leave(key) {
             Leave::Write => {
+                if let Some(held) = &self.held {
+                    return Leave::Look(Reason::GuardHeld, Some(held.excess.to_string()));
+                }
                 let (now, role_count) = (self.elapsed(), self.role_count());
                 match self.ledger.excess(&self.guards, role_count, [(&key.0, is_delete)], now) {
                     None => Leave::Write,
