@@ -39,6 +39,13 @@ impl Canary {
         }
     }
 
+    /// Newer manifests may well mend what kept the first write from showing: another one goes first at once.
+    pub(super) fn plan_anew(&mut self) {
+        if let Self::Unproven { key, .. } = self {
+            *self = Self::Due(Some(key.clone()));
+        }
+    }
+
     /// How many writes may be under way at once, of at most `most`.
     pub(super) fn at_once(&mut self, most: usize, now: Instant) -> usize {
         if let Self::Unproven { key, until } = self

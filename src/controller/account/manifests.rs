@@ -53,6 +53,7 @@ impl<I: Iam> Account<I> {
         if let Some(back) = &self.read_back {
             back.overtaken.cancel();
         }
+        self.canary.plan_anew();
         self.is_planned = false;
         let mut before = std::mem::take(&mut self.slots);
         let renewed = desired.policies.into_iter().map(|(key, wanted)| {
