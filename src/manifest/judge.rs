@@ -3,6 +3,8 @@
 //! Knows what IAM, S3 and CloudWatch Logs accept as names. What must stay true: whatever leaves this room as part of
 //! [`Settings`] opens no wildcard and no policy variable, and was checked against the rules of the service that it names.
 
+mod operator;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
@@ -12,7 +14,7 @@ use std::{
 };
 
 use super::{
-    ControllerConfiguration, Guards, Permissions, Platform,
+    ControllerConfiguration, Permissions, Platform,
     fault::{Faults, KeyPath, Place, shown},
     source::Source,
     tree::Node,
@@ -54,13 +56,15 @@ impl<'a> Judge<'a> {
             }
             read
         });
+        let guards = self.guards(&manifest.spec.guards);
+        let limits = Arc::new(self.limits(&manifest.spec.limits));
         self.good.then_some(ControllerConfiguration {
             place,
             suspend: manifest.spec.suspend,
             resync_interval,
             default_mode: manifest.spec.default_mode,
-            guards: Guards::default(),
-            limits: Arc::default(),
+            guards,
+            limits,
         })
     }
 
@@ -291,18 +295,10 @@ impl<'a> Judge<'a> {
 
     fn log_group(&mut self, text: &str, path: &KeyPath) -> Option<String> {
         let text = self.literal(text, path)?;
-        let well_formed = (1..=512).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte));
-        let hint = if text.starts_with("arn:") {
-            "write the log group's name alone, without `arn:…:log-group:` and without `:*`"
-        } else if text.starts_with("aws/") {
-            "names that begin with `aws/` are AWS's own; `/aws/…` is fine"
-        } else if well_formed {
-            return Some(text.to_owned());
-        } else {
-            "1 to 512 letters, digits or any of .-_/#"
-        };
-        self.refuse(text, "the name of a log group", hint, path)
+        match log_group_name_fault(text) {
+            None => Some(text.to_owned()),
+            Some(hint) => self.refuse(text, "the name of a log group", hint, path),
+        }
     }
 
     fn refuse<T>(&mut self, text: &str, what: impl Display, hint: &str, path: &KeyPath) -> Option<T> {
@@ -357,6 +353,19 @@ fn bucket_name_fault(name: &str) -> Option<&'static str> {
     let reserved =
         prefixes.iter().any(|prefix| name.starts_with(prefix)) || suffixes.iter().any(|suffix| name.ends_with(suffix));
     reserved.then_some("S3 reserves this beginning or ending for access points and other kinds of buckets")
+}
+
+/// What CloudWatch Logs has against a name, if it has something.
+fn log_group_name_fault(name: &str) -> Option<&'static str> {
+    let signs = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte);
+    if name.starts_with("arn:") {
+        return Some("write the log group's name alone, without `arn:…:log-group:` and without `:*`");
+    }
+    if name.starts_with("aws/") {
+        return Some("names that begin with `aws/` are AWS's own; `/aws/…` is fine");
+    }
+    let well_formed = (1..=512).contains(&name.len()) && name.bytes().all(signs);
+    (!well_formed).then_some("1 to 512 letters, digits or any of .-_/#")
 }
 
 /// `90s`, `5m`, `1h30m`: hours, minutes and seconds, in this order, each at most once.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ssm_role_controller::{
-    manifest::{Fault, Files, ManifestSet, Mode, Parsed, Standing, Verdict, parse, schema},
+    manifest::{Fault, Files, ManifestSet, Mode, Parsed, Standing, State, Verdict, parse, schema},
     names::{AccountId, PolicyName, RoleName},
     watch::load,
 };
@@ -234,6 +234,29 @@ fn manifests_that_yield_the_same_policy_agree_however_they_are_written() {
     assert!(!same(&keys(a, b), &keys(a, a)));
     assert!(!same("roles: [web]", "roles: [web], nodeRegistration: granted"));
     assert!(!same("roles: [web]", "roles: [web], nodeRegistration: defaultHostManagement"));
+}
+
+#[test]
+fn manifests_that_want_a_policy_present_and_absent_are_in_conflict_whatever_else_they_say() {
+    for other in ["", "mode: observe, ", "suspend: true, "] {
+        let (set, faults) = set(&[
+            ("a.yaml", manifest("a", &format!("{other}roles: [web]"))),
+            ("b.yaml", manifest("b", "roles: [WEB], state: absent")),
+        ]);
+        assert_eq!(faults.len(), 2, "{}", told(&faults));
+        assert!(faults.iter().all(|fault| fault.message.contains("in another state: it is held")));
+        let wanted = &set.desired(&account("111122223333"), None).policies[&key("web")];
+        assert!(wanted.conflict.is_some());
+        assert_eq!(wanted.suspended, other.starts_with("suspend"));
+    }
+    let (set, faults) = set(&[
+        ("a.yaml", manifest("a", "roles: [web], state: absent, suspend: true")),
+        ("b.yaml", manifest("b", "roles: [web, x], state: absent")),
+    ]);
+    assert!(faults.is_empty(), "{}", told(&faults));
+    let desired = set.desired(&account("111122223333"), None);
+    let states = |role| (desired.policies[&key(role)].state, desired.policies[&key(role)].suspended);
+    assert_eq!((states("web"), states("x")), ((State::Absent, true), (State::Absent, false)));
 }
 
 /// What one save after the other leads to.
