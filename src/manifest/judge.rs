@@ -14,14 +14,15 @@ use std::{
 };
 
 use super::{
-    ControllerConfiguration, Permissions, Platform,
+    ControllerConfiguration, Permissions, Platform, State,
+    ceiling::{Bounded, Subject},
     fault::{Faults, KeyPath, Place, shown},
     source::Source,
     tree::Node,
     types::{ConfigurationManifest, Metadata, PermissionsManifest, Registration, SessionPreferences},
 };
 use crate::{
-    names::{KeyArn, NameError, Partition, PolicyName, RoleName},
+    names::{AccountId, KeyArn, NameError, Partition, PolicyName, RoleName},
     policy::session_manager::{LogBucket, NodeRegistration, Settings},
 };
 
@@ -33,6 +34,8 @@ pub(super) struct Judge<'a> {
     told_already: &'a BTreeSet<String>,
     faults: &'a mut Faults,
     good: bool,
+    /// What a limit can concern. Its places are found last, and only if all is good.
+    bounded: Vec<(Subject, KeyPath)>,
 }
 
 impl<'a> Judge<'a> {
@@ -42,7 +45,7 @@ impl<'a> Judge<'a> {
         told_already: &'a BTreeSet<String>,
         faults: &'a mut Faults,
     ) -> Self {
-        Self { source, document, told_already, faults, good: true }
+        Self { source, document, told_already, faults, good: true, bounded: Vec::new() }
     }
 
     pub(super) fn configuration(&mut self, manifest: &ConfigurationManifest) -> Option<ControllerConfiguration> {
@@ -71,7 +74,9 @@ impl<'a> Judge<'a> {
     pub(super) fn permissions(&mut self, manifest: PermissionsManifest) -> Option<Permissions> {
         let place = self.name(&manifest.metadata);
         let spec = KeyPath::default().key("spec");
-        let account = manifest.spec.account_id.as_ref().and_then(|id| self.checked(&id.0, &spec.key("accountId")));
+        let at_account = spec.key("accountId");
+        let account: Option<AccountId> =
+            manifest.spec.account_id.as_ref().and_then(|id| self.checked(&id.0, &at_account));
         let roles = self.roles(&manifest.spec.roles, &spec.key("roles"));
         let policy_name = match &manifest.spec.policy_name {
             Some(text) => self.policy_name(text, &spec.key("policyName")),
@@ -79,6 +84,13 @@ impl<'a> Judge<'a> {
         };
         let (settings, partition) = self.settings(&manifest, &spec);
         let policy_name = policy_name.filter(|_| self.good)?;
+        if manifest.spec.state == State::Absent {
+            // It grants nothing: what a ceiling no longer admits must not keep anybody from removing it.
+            self.bounded.clear();
+        }
+        if let Some(account) = &account {
+            self.bounded.push((Subject::Account(account.clone()), at_account));
+        }
         Some(Permissions {
             name: manifest.metadata.name,
             place,
@@ -92,7 +104,16 @@ impl<'a> Judge<'a> {
             platform: manifest.spec.platform,
             partition,
             settings,
+            bounded: self.bounded(),
         })
+    }
+
+    fn bounded(&mut self) -> Box<[Bounded]> {
+        let place = |path: &KeyPath| self.source.place(self.document.mark_at(path));
+        let bounded = std::mem::take(&mut self.bounded).into_iter();
+        bounded
+            .map(|(what, path)| Bounded { what, place: place(&path), path: path.to_string().into_boxed_str() })
+            .collect()
     }
 
     fn tell(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
@@ -162,10 +183,11 @@ impl<'a> Judge<'a> {
 
         let mut partition = None;
         let given_key = given(preferences.kms_key_id.as_ref()).map(|text| (text, at.key("kmsKeyId")));
-        let further = listed(&manifest.spec.kms_key_arns, spec.key("kmsKeyArns"));
+        let further = self.listed(&manifest.spec.kms_key_arns, spec.key("kmsKeyArns"));
         let session_keys = self.keys(given_key.into_iter().chain(further), &mut partition);
         let at_delivery = spec.key("logDelivery");
-        let bucket_keys = self.keys(listed(&delivery.s3_kms_key_arns, at_delivery.key("s3KmsKeyArns")), &mut partition);
+        let of_bucket = self.listed(&delivery.s3_kms_key_arns, at_delivery.key("s3KmsKeyArns"));
+        let bucket_keys = self.keys(of_bucket, &mut partition);
 
         let prefix = given(preferences.s3_key_prefix.as_ref())
             .and_then(|text| self.prefix(text, &at.key("s3KeyPrefix")))
@@ -173,12 +195,13 @@ impl<'a> Judge<'a> {
         let at_owner = at_delivery.key("s3BucketOwner");
         let owner = delivery.s3_bucket_owner.as_ref().and_then(|id| self.checked(&id.0, &at_owner));
         let bucket = given(preferences.s3_bucket_name.as_ref());
-        let log_bucket = bucket.and_then(|text| self.bucket(text, &at.key("s3BucketName"))).map(|name| LogBucket {
-            name,
-            prefix,
-            owner,
-        });
-        let unknown = [at.clone(), at.key("s3BucketName")];
+        let at_bucket = at.key("s3BucketName");
+        let log_bucket =
+            bucket.and_then(|text| self.bucket(text, &at_bucket)).map(|name| LogBucket { name, prefix, owner });
+        if let Some(bucket) = &log_bucket {
+            self.bounded.push((Subject::Bucket(bucket.name.as_str().into()), at_bucket.clone()));
+        }
+        let unknown = [at.clone(), at_bucket];
         if bucket.is_none() && !unknown.iter().any(|path| self.told_already.contains(&path.to_string())) {
             let without = "has no effect without a bucket";
             let hint = "name the bucket in `spec.sessionPreferences.s3BucketName`, or leave this out";
@@ -189,8 +212,12 @@ impl<'a> Judge<'a> {
                 self.tell(&at_delivery.key("s3KmsKeyArns"), format!("`s3KmsKeyArns` {without}"), hint);
             }
         }
-        let log_group = given(preferences.cloud_watch_log_group_name.as_ref())
-            .and_then(|text| self.log_group(text, &at.key("cloudWatchLogGroupName")));
+        let at_group = at.key("cloudWatchLogGroupName");
+        let log_group =
+            given(preferences.cloud_watch_log_group_name.as_ref()).and_then(|text| self.log_group(text, &at_group));
+        if let Some(group) = &log_group {
+            self.bounded.push((Subject::LogGroup(group.as_str().into()), at_group));
+        }
         let settings = Settings {
             node_registration: match manifest.spec.node_registration {
                 Registration::Assumed => NodeRegistration::Assumed,
@@ -223,6 +250,20 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The keys of a list, each with its path, unless they are more than can ever be written.
+    fn listed<'t>(
+        &mut self,
+        written: &'t [String],
+        path: KeyPath,
+    ) -> impl Iterator<Item = (&'t str, KeyPath)> + use<'t> {
+        if written.len() > MOST_KEYS {
+            let message = format!("{} keys are more than the inline policies of a role have room for", written.len());
+            self.tell(&path, message, "name those that the sessions of these roles really use, 128 at most");
+        }
+        let written = if written.len() > MOST_KEYS { &[] } else { written };
+        written.iter().enumerate().map(move |(index, text)| (text.as_str(), path.index(index)))
+    }
+
     /// Keys in the order in which they were written, without repetitions; all in one partition.
     fn keys<'t>(
         &mut self,
@@ -246,6 +287,7 @@ impl<'a> Judge<'a> {
                 }
                 _ => *partition = Some(key.partition().clone()),
             }
+            self.bounded.push((Subject::Key(key.clone()), path));
             if seen.insert(text) {
                 keys.push(key);
             }
@@ -307,6 +349,9 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The longest name of a manifest.
+pub(super) const LONGEST_NAME: usize = 253;
+
 /// Whether a manifest may have this name: what Kubernetes takes for one.
 pub(super) fn is_name(text: &str) -> bool {
     let part = |part: &str| {
@@ -316,7 +361,7 @@ pub(super) fn is_name(text: &str) -> bool {
             && !part.starts_with('-')
             && !part.ends_with('-')
     };
-    text.len() <= 253 && text.split('.').all(part)
+    text.len() <= LONGEST_NAME && text.split('.').all(part)
 }
 
 /// Pasted preferences hold empty text for what is not given.
@@ -324,9 +369,8 @@ fn given(written: Option<&String>) -> Option<&str> {
     written.map(String::as_str).filter(|text| !text.is_empty())
 }
 
-fn listed(written: &[String], path: KeyPath) -> impl Iterator<Item = (&str, KeyPath)> {
-    written.iter().enumerate().map(move |(index, text)| (text.as_str(), path.index(index)))
-}
+/// So many keys fill the inline policies of a role: a key's ARN has 75 characters at least.
+const MOST_KEYS: usize = 128;
 
 /// What S3 has against a name, if it has something ("General purpose bucket naming rules").
 fn bucket_name_fault(name: &str) -> Option<&'static str> {

@@ -9,6 +9,7 @@
 //! Pure: no files, no clock, no logging, and nothing of AWS but its names. What must stay true: every fault of a file
 //! is found in one go and carries its place, and a file with any fault yields nothing that could be put in force.
 
+mod ceiling;
 mod fault;
 mod judge;
 mod set;
@@ -23,20 +24,21 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    fault::{Fault, Place},
-    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey},
-    source::{LARGEST_FILE, too_large},
-    standing::{Content, Files, Rejected, Standing, Verdict},
-    types::schema,
-};
 use self::{
+    ceiling::Bounded,
     fault::{Faults, KeyPath},
     judge::Judge,
     shape::{Shape, nearest},
     source::Source,
     tree::{Node, Value},
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
+};
+pub use self::{
+    fault::{Fault, Place},
+    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey},
+    source::{LARGEST_FILE, too_large},
+    standing::{Content, Files, Rejected, Standing, Verdict},
+    types::schema,
 };
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
@@ -133,6 +135,8 @@ pub struct Permissions {
     pub partition: Option<Partition>,
     /// What the policy shall grant.
     pub settings: Settings,
+    /// What in it a limit can concern.
+    bounded: Box<[Bounded]>,
 }
 
 /// The `kind: ControllerConfiguration`, checked.

@@ -449,6 +449,14 @@ fn a_limit_that_can_admit_nothing_is_told_with_what_to_write() {
 }
 
 #[test]
+fn more_keys_than_a_policy_has_room_for_are_a_fault() {
+    let keys = |count: usize| vec![KEY; count].join(", ");
+    good(&format!("roles: [web]\nkmsKeyArns: [{}]", keys(128)));
+    let found = messages(&format!("roles: [web]\nkmsKeyArns: [{}]", keys(129)));
+    assert_eq!(found, ["spec.kmsKeyArns: 129 keys are more than the inline policies of a role have room for"]);
+}
+
+#[test]
 fn a_whole_preferences_document_is_recognised() {
     let pasted = "schemaVersion: \"1.0\"\nsessionType: Standard_Stream\ninputs: {kmsKeyId: \"\"}";
     insta::assert_snapshot!(told(&manifest(&preferences(pasted))), @r#"
