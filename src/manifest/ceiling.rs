@@ -74,3 +74,65 @@ impl ControllerConfiguration {
         Some(format!("{why} (spec.limits in {})", self.place))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        manifest::{
+            State, parse,
+            write::tests::{any_settings, wanting},
+        },
+        names::Partition,
+    };
+
+    fn configuration(limits: &str) -> ControllerConfiguration {
+        let text = format!(
+            "{{apiVersion: ssm-role-controller.dev/v1alpha1, kind: ControllerConfiguration, metadata: {{name: c}}, \
+             spec: {{limits: {limits}}}}}"
+        );
+        let parsed = parse("c.yaml", text.as_bytes());
+        assert!(parsed.faults.is_empty(), "{:?}", parsed.faults);
+        parsed.configurations[0].clone()
+    }
+
+    fn any_limits() -> impl Strategy<Value = String> {
+        let limit = |key: &'static str, patterns: [&'static str; 3]| {
+            prop::sample::select(vec![
+                String::new(),
+                format!("{key}: [], "),
+                format!("{key}: [\"{}\"], ", patterns[0]),
+                format!("{key}: [\"{}\", \"{}\"], ", patterns[1], patterns[2]),
+            ])
+        };
+        (
+            limit("kmsKeyArns", ["arn:*:kms:*:*:key/*", "arn:aws-cn:kms:*:*:key/*", "arn:aws:kms:*:*:key/1*"]),
+            limit("s3BucketNames", ["*", "a*", "*-?*"]),
+            limit("cloudWatchLogGroupNames", ["*", "/*", "A*"]),
+        )
+            .prop_map(|(keys, buckets, groups)| format!("{{{keys}{buckets}{groups}}}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_told_of_a_manifest_is_what_the_writer_would_refuse_of_its_document(
+            settings in any_settings(),
+            limits in any_limits(),
+        ) {
+            let configuration = configuration(&limits);
+            let account: AccountId = "111122223333".parse().unwrap();
+            let document = settings.document(&account, &Partition::default());
+            let is_refused = configuration.limits.outside_resources(document.as_str()).is_some();
+            for (state, is_outside) in [(State::Present, is_refused), (State::Absent, false)] {
+                let parsed = parse("x.yaml", wanting(&settings, state).as_bytes());
+                let permissions = &parsed.permissions[0];
+                prop_assert_eq!(configuration.outside(permissions).count() > 0, is_outside);
+                prop_assert_eq!(configuration.outside_in(&account, permissions).is_some(), is_outside);
+            }
+        }
+    }
+}

@@ -18,6 +18,7 @@ mod source;
 mod standing;
 mod tree;
 mod types;
+pub mod write;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
