@@ -58,6 +58,25 @@ fn the_demos_manifests_have_no_fault() {
 }
 
 #[test]
+fn the_settings_that_the_examples_show_can_be_used_as_they_stand() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let shown = shown.filter(|text| text.contains("kind: ControllerConfiguration")).map(str::to_owned);
+    let commented = std::fs::read_to_string(root.join("config/controller.yaml")).unwrap();
+    let uncommented =
+        commented.replace("  # limits:", "  limits:").replace("  # guards:", "  guards:").replace("  #  ", "   ");
+    let mut count = 0;
+    for text in shown.chain([uncommented]) {
+        let parsed = parse("example.yaml", text.as_bytes());
+        assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
+        assert!(parsed.configurations[0].limits.kms_key_arns.is_some(), "{text}");
+        count += 1;
+    }
+    assert_eq!(count, 2);
+}
+
+#[test]
 fn the_schema_describes_both_kinds_for_editors() {
     let schema = schema();
     let kinds: Vec<&str> = schema["oneOf"]
