@@ -120,11 +120,12 @@ impl Slot {
 
     /// Whether both lead to the same verdicts and the same write.
     pub(super) fn asks_the_same(&self, other: &DesiredPolicy) -> bool {
-        let essence = |wanted: &DesiredPolicy| {
-            let registration = wanted.manifest.settings.node_registration;
-            (wanted.mode, wanted.suspended, wanted.conflict.clone(), registration, wanted.successor.clone())
-        };
-        essence(&self.wanted) == essence(other) && self.wanted.asks_for_the_same(other)
+        let wanted = &self.wanted;
+        wanted.asks_for_the_same(other)
+            && (wanted.mode, wanted.suspended) == (other.mode, other.suspended)
+            && (&wanted.conflict, &wanted.outside) == (&other.conflict, &other.outside)
+            && wanted.successor == other.successor
+            && wanted.manifest.settings.node_registration == other.manifest.settings.node_registration
     }
 
     /// When a repair that waits may begin.

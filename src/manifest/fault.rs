@@ -22,7 +22,7 @@ pub struct Place {
 /// The part of a line that is shown, already escaped, and what is underlined in it.
 #[derive(Debug, PartialEq, Eq)]
 struct Excerpt {
-    text: String,
+    text: Box<str>,
     before: usize,
     width: usize,
 }
@@ -76,7 +76,7 @@ impl Place {
         if rest.next().is_some() {
             shown.push('…');
         }
-        let excerpt = Excerpt { text: shown, before, width: underlined.max(1) };
+        let excerpt = Excerpt { text: shown.into_boxed_str(), before, width: underlined.max(1) };
         Self { file, line, column, excerpt: Some(Arc::new(excerpt)) }
     }
 }

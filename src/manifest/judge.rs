@@ -3,6 +3,8 @@
 //! Knows what IAM, S3 and CloudWatch Logs accept as names. What must stay true: whatever leaves this room as part of
 //! [`Settings`] opens no wildcard and no policy variable, and was checked against the rules of the service that it names.
 
+mod operator;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
@@ -12,14 +14,15 @@ use std::{
 };
 
 use super::{
-    ControllerConfiguration, Guards, Permissions, Platform,
+    ControllerConfiguration, Permissions, Platform, State,
+    ceiling::{Bounded, Subject},
     fault::{Faults, KeyPath, Place, shown},
     source::Source,
     tree::Node,
     types::{ConfigurationManifest, Metadata, PermissionsManifest, Registration, SessionPreferences},
 };
 use crate::{
-    names::{KeyArn, NameError, Partition, PolicyName, RoleName},
+    names::{AccountId, KeyArn, NameError, Partition, PolicyName, RoleName},
     policy::session_manager::{LogBucket, NodeRegistration, Settings},
 };
 
@@ -31,6 +34,8 @@ pub(super) struct Judge<'a> {
     told_already: &'a BTreeSet<String>,
     faults: &'a mut Faults,
     good: bool,
+    /// What a limit can concern. Its places are found last, and only if all is good.
+    bounded: Vec<(Subject, KeyPath)>,
 }
 
 impl<'a> Judge<'a> {
@@ -40,7 +45,7 @@ impl<'a> Judge<'a> {
         told_already: &'a BTreeSet<String>,
         faults: &'a mut Faults,
     ) -> Self {
-        Self { source, document, told_already, faults, good: true }
+        Self { source, document, told_already, faults, good: true, bounded: Vec::new() }
     }
 
     pub(super) fn configuration(&mut self, manifest: &ConfigurationManifest) -> Option<ControllerConfiguration> {
@@ -54,20 +59,24 @@ impl<'a> Judge<'a> {
             }
             read
         });
+        let guards = self.guards(&manifest.spec.guards);
+        let limits = Arc::new(self.limits(&manifest.spec.limits));
         self.good.then_some(ControllerConfiguration {
             place,
             suspend: manifest.spec.suspend,
             resync_interval,
             default_mode: manifest.spec.default_mode,
-            guards: Guards::default(),
-            limits: Arc::default(),
+            guards,
+            limits,
         })
     }
 
     pub(super) fn permissions(&mut self, manifest: PermissionsManifest) -> Option<Permissions> {
         let place = self.name(&manifest.metadata);
         let spec = KeyPath::default().key("spec");
-        let account = manifest.spec.account_id.as_ref().and_then(|id| self.checked(&id.0, &spec.key("accountId")));
+        let at_account = spec.key("accountId");
+        let account: Option<AccountId> =
+            manifest.spec.account_id.as_ref().and_then(|id| self.checked(&id.0, &at_account));
         let roles = self.roles(&manifest.spec.roles, &spec.key("roles"));
         let policy_name = match &manifest.spec.policy_name {
             Some(text) => self.policy_name(text, &spec.key("policyName")),
@@ -75,6 +84,13 @@ impl<'a> Judge<'a> {
         };
         let (settings, partition) = self.settings(&manifest, &spec);
         let policy_name = policy_name.filter(|_| self.good)?;
+        if manifest.spec.state == State::Absent {
+            // It grants nothing: what a ceiling no longer admits must not keep anybody from removing it.
+            self.bounded.clear();
+        }
+        if let Some(account) = &account {
+            self.bounded.push((Subject::Account(account.clone()), at_account));
+        }
         Some(Permissions {
             name: manifest.metadata.name,
             place,
@@ -88,7 +104,16 @@ impl<'a> Judge<'a> {
             platform: manifest.spec.platform,
             partition,
             settings,
+            bounded: self.bounded(),
         })
+    }
+
+    fn bounded(&mut self) -> Box<[Bounded]> {
+        let place = |path: &KeyPath| self.source.place(self.document.mark_at(path));
+        let bounded = std::mem::take(&mut self.bounded).into_iter();
+        bounded
+            .map(|(what, path)| Bounded { what, place: place(&path), path: path.to_string().into_boxed_str() })
+            .collect()
     }
 
     fn tell(&mut self, path: &KeyPath, message: impl Into<String>, hint: impl Into<String>) {
@@ -158,10 +183,11 @@ impl<'a> Judge<'a> {
 
         let mut partition = None;
         let given_key = given(preferences.kms_key_id.as_ref()).map(|text| (text, at.key("kmsKeyId")));
-        let further = listed(&manifest.spec.kms_key_arns, spec.key("kmsKeyArns"));
+        let further = self.listed(&manifest.spec.kms_key_arns, spec.key("kmsKeyArns"));
         let session_keys = self.keys(given_key.into_iter().chain(further), &mut partition);
         let at_delivery = spec.key("logDelivery");
-        let bucket_keys = self.keys(listed(&delivery.s3_kms_key_arns, at_delivery.key("s3KmsKeyArns")), &mut partition);
+        let of_bucket = self.listed(&delivery.s3_kms_key_arns, at_delivery.key("s3KmsKeyArns"));
+        let bucket_keys = self.keys(of_bucket, &mut partition);
 
         let prefix = given(preferences.s3_key_prefix.as_ref())
             .and_then(|text| self.prefix(text, &at.key("s3KeyPrefix")))
@@ -169,12 +195,13 @@ impl<'a> Judge<'a> {
         let at_owner = at_delivery.key("s3BucketOwner");
         let owner = delivery.s3_bucket_owner.as_ref().and_then(|id| self.checked(&id.0, &at_owner));
         let bucket = given(preferences.s3_bucket_name.as_ref());
-        let log_bucket = bucket.and_then(|text| self.bucket(text, &at.key("s3BucketName"))).map(|name| LogBucket {
-            name,
-            prefix,
-            owner,
-        });
-        let unknown = [at.clone(), at.key("s3BucketName")];
+        let at_bucket = at.key("s3BucketName");
+        let log_bucket =
+            bucket.and_then(|text| self.bucket(text, &at_bucket)).map(|name| LogBucket { name, prefix, owner });
+        if let Some(bucket) = &log_bucket {
+            self.bounded.push((Subject::Bucket(bucket.name.as_str().into()), at_bucket.clone()));
+        }
+        let unknown = [at.clone(), at_bucket];
         if bucket.is_none() && !unknown.iter().any(|path| self.told_already.contains(&path.to_string())) {
             let without = "has no effect without a bucket";
             let hint = "name the bucket in `spec.sessionPreferences.s3BucketName`, or leave this out";
@@ -185,8 +212,12 @@ impl<'a> Judge<'a> {
                 self.tell(&at_delivery.key("s3KmsKeyArns"), format!("`s3KmsKeyArns` {without}"), hint);
             }
         }
-        let log_group = given(preferences.cloud_watch_log_group_name.as_ref())
-            .and_then(|text| self.log_group(text, &at.key("cloudWatchLogGroupName")));
+        let at_group = at.key("cloudWatchLogGroupName");
+        let log_group =
+            given(preferences.cloud_watch_log_group_name.as_ref()).and_then(|text| self.log_group(text, &at_group));
+        if let Some(group) = &log_group {
+            self.bounded.push((Subject::LogGroup(group.as_str().into()), at_group));
+        }
         let settings = Settings {
             node_registration: match manifest.spec.node_registration {
                 Registration::Assumed => NodeRegistration::Assumed,
@@ -219,6 +250,20 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The keys of a list, each with its path, unless they are more than can ever be written.
+    fn listed<'t>(
+        &mut self,
+        written: &'t [String],
+        path: KeyPath,
+    ) -> impl Iterator<Item = (&'t str, KeyPath)> + use<'t> {
+        if written.len() > MOST_KEYS {
+            let message = format!("{} keys are more than the inline policies of a role have room for", written.len());
+            self.tell(&path, message, "name those that the sessions of these roles really use, 128 at most");
+        }
+        let written = if written.len() > MOST_KEYS { &[] } else { written };
+        written.iter().enumerate().map(move |(index, text)| (text.as_str(), path.index(index)))
+    }
+
     /// Keys in the order in which they were written, without repetitions; all in one partition.
     fn keys<'t>(
         &mut self,
@@ -242,6 +287,7 @@ impl<'a> Judge<'a> {
                 }
                 _ => *partition = Some(key.partition().clone()),
             }
+            self.bounded.push((Subject::Key(key.clone()), path));
             if seen.insert(text) {
                 keys.push(key);
             }
@@ -291,18 +337,10 @@ impl<'a> Judge<'a> {
 
     fn log_group(&mut self, text: &str, path: &KeyPath) -> Option<String> {
         let text = self.literal(text, path)?;
-        let well_formed = (1..=512).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte));
-        let hint = if text.starts_with("arn:") {
-            "write the log group's name alone, without `arn:…:log-group:` and without `:*`"
-        } else if text.starts_with("aws/") {
-            "names that begin with `aws/` are AWS's own; `/aws/…` is fine"
-        } else if well_formed {
-            return Some(text.to_owned());
-        } else {
-            "1 to 512 letters, digits or any of .-_/#"
-        };
-        self.refuse(text, "the name of a log group", hint, path)
+        match log_group_name_fault(text) {
+            None => Some(text.to_owned()),
+            Some(hint) => self.refuse(text, "the name of a log group", hint, path),
+        }
     }
 
     fn refuse<T>(&mut self, text: &str, what: impl Display, hint: &str, path: &KeyPath) -> Option<T> {
@@ -310,6 +348,9 @@ impl<'a> Judge<'a> {
         None
     }
 }
+
+/// The longest name of a manifest.
+pub(super) const LONGEST_NAME: usize = 253;
 
 /// Whether a manifest may have this name: what Kubernetes takes for one.
 pub(super) fn is_name(text: &str) -> bool {
@@ -320,7 +361,7 @@ pub(super) fn is_name(text: &str) -> bool {
             && !part.starts_with('-')
             && !part.ends_with('-')
     };
-    text.len() <= 253 && text.split('.').all(part)
+    text.len() <= LONGEST_NAME && text.split('.').all(part)
 }
 
 /// Pasted preferences hold empty text for what is not given.
@@ -328,9 +369,8 @@ fn given(written: Option<&String>) -> Option<&str> {
     written.map(String::as_str).filter(|text| !text.is_empty())
 }
 
-fn listed(written: &[String], path: KeyPath) -> impl Iterator<Item = (&str, KeyPath)> {
-    written.iter().enumerate().map(move |(index, text)| (text.as_str(), path.index(index)))
-}
+/// So many keys fill the inline policies of a role: a key's ARN has 75 characters at least.
+const MOST_KEYS: usize = 128;
 
 /// What S3 has against a name, if it has something ("General purpose bucket naming rules").
 fn bucket_name_fault(name: &str) -> Option<&'static str> {
@@ -357,6 +397,19 @@ fn bucket_name_fault(name: &str) -> Option<&'static str> {
     let reserved =
         prefixes.iter().any(|prefix| name.starts_with(prefix)) || suffixes.iter().any(|suffix| name.ends_with(suffix));
     reserved.then_some("S3 reserves this beginning or ending for access points and other kinds of buckets")
+}
+
+/// What CloudWatch Logs has against a name, if it has something.
+fn log_group_name_fault(name: &str) -> Option<&'static str> {
+    let signs = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte);
+    if name.starts_with("arn:") {
+        return Some("write the log group's name alone, without `arn:…:log-group:` and without `:*`");
+    }
+    if name.starts_with("aws/") {
+        return Some("names that begin with `aws/` are AWS's own; `/aws/…` is fine");
+    }
+    let well_formed = (1..=512).contains(&name.len()) && name.bytes().all(signs);
+    (!well_formed).then_some("1 to 512 letters, digits or any of .-_/#")
 }
 
 /// `90s`, `5m`, `1h30m`: hours, minutes and seconds, in this order, each at most once.

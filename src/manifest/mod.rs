@@ -9,6 +9,7 @@
 //! Pure: no files, no clock, no logging, and nothing of AWS but its names. What must stay true: every fault of a file
 //! is found in one go and carries its place, and a file with any fault yields nothing that could be put in force.
 
+mod ceiling;
 mod fault;
 mod judge;
 mod set;
@@ -17,26 +18,28 @@ mod source;
 mod standing;
 mod tree;
 mod types;
+pub mod write;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    fault::{Fault, Place},
-    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
-    source::{LARGEST_FILE, too_large},
-    standing::{Content, Files, Rejected, Standing, Verdict},
-    types::schema,
-};
 use self::{
+    ceiling::Bounded,
     fault::{Faults, KeyPath},
     judge::Judge,
     shape::{Shape, nearest},
     source::Source,
     tree::{Node, Value},
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
+};
+pub use self::{
+    fault::{Fault, Place},
+    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
+    source::{LARGEST_FILE, too_large},
+    standing::{Content, Files, Rejected, Standing, Verdict},
+    types::schema,
 };
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
@@ -133,6 +136,8 @@ pub struct Permissions {
     pub partition: Option<Partition>,
     /// What the policy shall grant.
     pub settings: Settings,
+    /// What in it a limit can concern.
+    bounded: Box<[Bounded]>,
 }
 
 /// The `kind: ControllerConfiguration`, checked.
@@ -307,11 +312,6 @@ fn kind_of(source: &Source<'_>, document: &Node, faults: &mut Faults) -> Option<
         }
         None => kind, // the shape tells it
     }
-}
-
-/// Placeholder.
-pub fn absent(_: &Permissions, _: &PolicyName, _: &AccountId, _: &[&RoleName]) -> String {
-    String::new()
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub struct DesiredPolicy {
     pub suspended: bool,
     /// Why the policy is held: which other manifest wants something else under this name.
     pub conflict: Option<String>,
+    /// Why the policy is held: which limit of the controller's settings does not admit it.
+    pub outside: Option<String>,
     /// The document, shared by all roles of the manifest.
     pub document: Arc<SessionManagerDocument>,
     /// The manifest that asks for it.
@@ -99,7 +101,7 @@ impl ManifestSet {
         let mut faults: Vec<Fault> =
             tree.iter().copied().chain(controller_config).flat_map(|parsed| parsed.faults.iter().cloned()).collect();
         faults.extend(between_files(&tree, controller_config.is_some()).into_iter().map(|(_, fault)| fault));
-        faults.extend(set.conflicts());
+        faults.extend(set.faults());
         faults.sort();
         (set, faults)
     }
@@ -108,12 +110,9 @@ impl ManifestSet {
         tree: impl IntoIterator<Item = &'a Parsed>,
         controller_config: Option<&'a Parsed>,
     ) -> Self {
-        let mut permissions = Vec::new();
-        let mut configuration = controller_config.and_then(|parsed| parsed.configurations.first());
-        for parsed in tree {
-            permissions.extend(parsed.permissions.iter().cloned());
-            configuration = configuration.or(parsed.configurations.first());
-        }
+        let tree: Vec<&Parsed> = tree.into_iter().collect();
+        let configuration = configuration(tree.iter().copied(), controller_config);
+        let mut permissions: Vec<_> = tree.iter().flat_map(|parsed| parsed.permissions.iter().cloned()).collect();
         permissions.sort_by(|one: &Arc<Permissions>, other| (&one.name, &one.place).cmp(&(&other.name, &other.place)));
         Self { permissions, configuration: configuration.cloned() }
     }
@@ -166,6 +165,7 @@ impl ManifestSet {
             }
             let partition = permissions.partition.as_ref().or(partition).cloned().unwrap_or_default();
             let document = Arc::new(permissions.settings.document(account, &partition));
+            let outside = self.configuration.as_ref().and_then(|settings| settings.outside_in(account, permissions));
             for role in &permissions.roles {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
@@ -188,6 +188,7 @@ impl ManifestSet {
                         mode: self.mode(permissions),
                         suspended: permissions.suspend,
                         conflict: None,
+                        outside: outside.clone(),
                         document: Arc::clone(&document),
                         manifest: Arc::clone(permissions),
                         successor: None,
@@ -245,9 +246,18 @@ impl ManifestSet {
         self.mode(one) == self.mode(other) && one.state == other.state && want_the_same_policy(one, other)
     }
 
+    /// What the set has to be told of as a whole: manifests that disagree, and what is outside of the limits.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.conflicts();
+        if let Some(settings) = &self.configuration {
+            faults.extend(self.permissions.iter().flat_map(|permissions| settings.outside(permissions)));
+        }
+        faults
+    }
+
     /// A fault for each manifest that wants a policy differently from another one. A manifest without an account
     /// may turn out to be for the same account as any other.
-    pub(super) fn conflicts(&self) -> Vec<Fault> {
+    fn conflicts(&self) -> Vec<Fault> {
         type Group<'a> = BTreeMap<Option<&'a AccountId>, TwoOpinions<'a>>;
         let mut groups: BTreeMap<(&RoleName, &PolicyName), Group<'_>> = BTreeMap::new();
         for permissions in &self.permissions {
@@ -340,6 +350,14 @@ fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>)
         hint: Some("name the role in one of the two only, let them agree, or give one another `policyName`".to_owned()),
         stands_for: 1,
     }
+}
+
+/// The controller's settings among these files: those that are given apart come first.
+pub(super) fn configuration<'a>(
+    tree: impl IntoIterator<Item = &'a Parsed>,
+    controller_config: Option<&'a Parsed>,
+) -> Option<&'a ControllerConfiguration> {
+    controller_config.into_iter().chain(tree).find_map(|parsed| parsed.configurations.first())
 }
 
 /// What a fault between files is about.

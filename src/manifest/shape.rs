@@ -20,8 +20,6 @@ const LATER: &[(&str, &str)] = &[
     ("spec.selector", "name the roles under `spec.roles`"),
     ("spec.accountIds", "write one manifest for each account, with `spec.accountId`"),
     ("spec.accounts", "run one controller for each account"),
-    ("spec.guards", "leave it out; `mode: observe` and `suspend: true` write nothing"),
-    ("spec.limits", "leave it out, and review who may change manifests"),
 ];
 
 pub(super) struct Shape<'a> {
@@ -149,11 +147,6 @@ impl Shape<'_> {
     }
 
     fn wrong_word(&mut self, mark: Mark, word: &str, words: &[&str], path: &KeyPath) {
-        if path.to_string() == "spec.state" && word == "absent" {
-            let hint =
-                "`state: present` is; to be rid of the policy, remove the manifest and delete the policy by hand";
-            return self.tell(mark, path, "`state: absent` is not supported by this version yet", hint);
-        }
         let hint = match nearest(word, words) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("write one of {}", words.join(", ")),
@@ -176,6 +169,7 @@ impl Shape<'_> {
             Some("string") if admitted.len() > 1 => ("digits", format!("write `{key}: \"…\"` with digits only")),
             Some("string") if scalar => ("text", "put it in quotes".to_owned()),
             Some("string") => ("text", "write a single value in quotes".to_owned()),
+            Some("integer") => ("a whole number", "write it in digits, without quotes".to_owned()),
             Some("boolean") => ("true or false", "write true or false, without quotes".to_owned()),
             Some("array") if scalar => ("a list", format!("write it as a list: `{key}: [a, b]`")),
             Some("array") => ("a list", "begin each item with `- `".to_owned()),

@@ -1,15 +1,18 @@
 //! The last good version of each file: what stays in force while somebody saves something broken.
 //!
 //! Knows contents, not where they come from or when. What must stay true: a file counts whole or not at all, what is
-//! in force never contradicts itself, what could not be read is not what was removed, and a `ControllerConfiguration`
-//! gives way to another one only.
+//! in force never contradicts itself, what could not be read is not what was removed, a `ControllerConfiguration`
+//! gives way to another one only, and no manifest keeps its limits from being lowered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Fault, ManifestSet, Parsed, parse, parse_controller_configuration, set::between_files};
+use super::{
+    Fault, ManifestSet, Parsed, parse, parse_controller_configuration,
+    set::{between_files, configuration},
+};
 
 /// What is wrong, by file.
 type Told = BTreeMap<String, Vec<Fault>>;
@@ -82,8 +85,8 @@ pub struct Standing {
     set: Arc<ManifestSet>,
     /// Whether the configuration in force stands in no file any more.
     orphaned: bool,
-    /// What is told of the set while it is in force.
-    conflicts: Vec<Fault>,
+    /// What is told of the set while it is in force: the manifests that are held.
+    held: Vec<Fault>,
 }
 
 #[derive(Debug)]
@@ -166,11 +169,13 @@ impl Standing {
             verdict.configuration_kept = orphaned && !self.orphaned;
             self.orphaned = orphaned;
             self.set = Arc::new(set);
-            self.conflicts = self.set.conflicts();
+            self.held = self.set.faults();
             verdict.set = Arc::clone(&self.set);
         }
-        verdict.faults.extend(self.conflicts.iter().cloned());
+        verdict.faults.extend(self.held.iter().cloned());
         verdict.faults.sort();
+        // A version that is held and its refused successor may be told of the same line.
+        verdict.faults.dedup();
         verdict
     }
 
@@ -208,8 +213,8 @@ impl Standing {
     ///
     /// What contradicts itself between files falls back to the last good version, until nothing does: first the
     /// newcomers, whose good version does not hold what is contradicted, so that a file that was never accepted keeps
-    /// nobody from changing one that was. This ends: every round has fewer new versions, and the good versions alone
-    /// agree, as they were in force together.
+    /// nobody from changing one that was. Once nothing is contradicted, so does what is outside of the limits. This
+    /// ends: every round has fewer new versions, and the good versions alone agree, as they were in force together.
     fn choose(&self) -> (BTreeSet<String>, Told) {
         let (mut counting, mut refused) = (BTreeSet::new(), Told::new());
         for (name, file) in &self.files {
@@ -237,12 +242,34 @@ impl Standing {
                 let side = if held { &mut incumbents } else { &mut newcomers };
                 side.entry(name).or_default().push(fault);
             }
-            let fallen = if newcomers.is_empty() { incumbents } else { newcomers };
+            let mut fallen = if newcomers.is_empty() { incumbents } else { newcomers };
+            if fallen.is_empty() {
+                fallen = self.outside(&counting, &tree);
+            }
             counting.retain(|name| !fallen.contains_key(name));
             if fallen.is_empty() {
                 return (counting, refused);
             }
             refused.extend(fallen);
         }
+    }
+
+    /// The new versions with a manifest outside of the limits, if `tree` is to be in force. Not among them are files
+    /// with settings of their own: what is outside in them is held, as it is in good versions, lest a manifest keep
+    /// its ceiling from being lowered, or the kill switch from being used.
+    fn outside(&self, counting: &BTreeSet<String>, tree: &[&Parsed]) -> Told {
+        let apart = self.files.iter().find(|(_, file)| file.is_controller_config);
+        let apart = apart.and_then(|(name, file)| file.version(counting.contains(name)));
+        let Some(settings) = configuration(tree.iter().copied(), apart).or(self.set.configuration()) else {
+            return Told::new();
+        };
+        let new = self.files.iter().filter(|(name, file)| counting.contains(*name) && file.is_new());
+        new.filter(|(_, file)| file.newest.configurations.is_empty())
+            .map(|(name, file)| {
+                let faults = file.newest.permissions.iter().flat_map(|permissions| settings.outside(permissions));
+                (name.clone(), faults.collect::<Vec<_>>())
+            })
+            .filter(|(_, faults)| !faults.is_empty())
+            .collect()
     }
 }

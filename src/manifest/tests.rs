@@ -251,16 +251,209 @@ fn unknown_kinds_and_versions_are_told_with_what_to_write() {
 #[test]
 fn what_is_not_there_yet_is_told_by_name() {
     assert_eq!(
-        messages("roles: [web]\nselector: {pathPrefix: /a/}\naccountIds: []\nstate: absent"),
+        messages("roles: [web]\nselector: {pathPrefix: /a/}\naccountIds: []"),
         [
             "spec.selector: `spec.selector` is not supported by this version yet",
             "spec.accountIds: `spec.accountIds` is not supported by this version yet",
-            "spec.state: `state: absent` is not supported by this version yet",
         ]
     );
-    let text = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {name: c}\n\
-                spec: {accounts: [], guards: {}, limits: {}}\n";
-    assert_eq!(told(text).matches("is not supported by this version yet").count(), 3);
+    assert!(told(&controller("accounts: []")).contains("is not supported by this version yet"));
+}
+
+#[test]
+fn a_policy_is_present_unless_it_is_said_to_be_absent() {
+    assert_eq!(good("roles: [web]").state, State::Present);
+    assert_eq!(good("roles: [web]\nstate: present").state, State::Present);
+    let absent = good("roles: [web]\nstate: absent\nmode: observe\nsuspend: true");
+    assert_eq!((absent.state, absent.mode, absent.suspend), (State::Absent, Some(Mode::Observe), true));
+    insta::assert_snapshot!(told(&manifest("roles: [web]\nstate: Absent")), @r"
+    web.yaml:6:10: `Absent` is not one of present, absent
+       at spec.state
+       |
+     6 |   state: Absent
+       |          ^^^^^^
+    hint: did you mean `absent`?
+    ");
+    let words: Vec<&serde_json::Value> =
+        schema_of(PERMISSIONS).unwrap()["properties"]["spec"]["properties"]["state"]["oneOf"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|state| &state["const"])
+            .collect();
+    assert_eq!(words, ["present", "absent"]);
+}
+
+/// A `ControllerConfiguration` with this `spec`, given as lines without their indentation.
+fn controller(spec: &str) -> String {
+    let text = manifest(spec).replace(PERMISSIONS, CONFIGURATION);
+    text.replace("name: web", "name: controller")
+}
+
+fn operator(spec: &str) -> ControllerConfiguration {
+    let parsed = parse("c.yaml", controller(spec).as_bytes());
+    assert!(parsed.faults.is_empty(), "{}", all(&parsed));
+    parsed.configurations[0].clone()
+}
+
+#[test]
+fn guards_are_whole_numbers_with_defaults() {
+    assert_eq!(operator("suspend: false").guards, Guards::default());
+    assert_eq!(operator("guards: {}").guards, Guards::default());
+    let given = operator("guards: {maxChangesPerHour: 0, maxDeletesPerHour: 1000000, maxChangePercent: 100}").guards;
+    assert_eq!(
+        given,
+        Guards { max_changes_per_hour: 0, max_deletes_per_hour: 1_000_000, max_change_percent: Some(100) }
+    );
+    insta::assert_snapshot!(
+        told(&controller(
+            "guards:\n  maxChangesPerHour: -1\n  maxDeletesPerHour: \"5\"\n  maxChangePercent: 0\n  maxDeletePerHour: 5"
+        )),
+        @r#"
+        web.yaml:6:24: `-1` is not a whole number from 0 to 1000000
+           at spec.guards.maxChangesPerHour
+           |
+         6 |     maxChangesPerHour: -1
+           |                        ^^
+        hint: write it in digits alone, or leave it out
+
+        web.yaml:7:24: expected a whole number, found text
+           at spec.guards.maxDeletesPerHour
+           |
+         7 |     maxDeletesPerHour: "5"
+           |                        ^^^
+        hint: write it in digits, without quotes
+
+        web.yaml:8:23: `0` is not a whole number from 1 to 100
+           at spec.guards.maxChangePercent
+           |
+         8 |     maxChangePercent: 0
+           |                       ^
+        hint: write it in digits alone, or leave it out
+
+        web.yaml:9:5: unknown key `maxDeletePerHour`
+           at spec.guards.maxDeletePerHour
+           |
+         9 |     maxDeletePerHour: 5
+           |     ^^^^^^^^^^^^^^^^
+        hint: did you mean `maxDeletesPerHour`?
+        "#
+    );
+    for bad in ["1000001", "+5", "0x10", "99999999999999999999"] {
+        let told = told(&controller(&format!("guards: {{maxChangesPerHour: {bad}}}")));
+        assert!(told.contains("is not a whole number from 0 to 1000000"), "{told}");
+    }
+    assert!(told(&controller("guards: {maxChangePercent: 101}")).contains("from 1 to 100"));
+    assert!(told(&controller("guards: {maxChangePercent: 1.5}")).contains("expected a whole number"));
+}
+
+#[test]
+fn the_schema_shows_guards_as_integers_with_their_bounds_and_what_an_empty_limit_means() {
+    let schema = schema_of(CONFIGURATION).unwrap();
+    let spec = &schema["properties"]["spec"]["properties"];
+    let changes = &spec["guards"]["properties"]["maxChangesPerHour"];
+    assert_eq!(
+        (&changes["type"], &changes["minimum"], &changes["maximum"], &changes["default"]),
+        (&"integer".into(), &0.into(), &1_000_000.into(), &100.into())
+    );
+    let limits = spec["limits"]["properties"].as_object().unwrap();
+    assert_eq!(limits.len(), 5);
+    for (key, limit) in limits {
+        assert_eq!(limit["type"], "array", "{key}");
+        assert!(limit["description"].as_str().unwrap().ends_with("Left out: any. Empty: none."), "{key}");
+    }
+}
+
+#[test]
+fn limits_that_are_left_out_bound_nothing_and_empty_ones_admit_nothing() {
+    assert_eq!(*operator("suspend: false").limits, Limits::default());
+    assert_eq!(*operator("limits: {}").limits, Limits::default());
+    let limits = operator(&format!(
+        "limits:\n  accountIds: [012345678901, \"111122223333\", 111122223333]\n  rolePathPrefixes: [/fleet/]\n\
+         \x20 kmsKeyArns: [\"arn:aws:kms:*:111122223333:key/*\", {KEY}]\n  s3BucketNames: [audit-sessions, \"logs-*\"]\n\
+         \x20 cloudWatchLogGroupNames: []"
+    ))
+    .limits;
+    assert_eq!(limits.outside_accounts(&"012345678901".parse().unwrap()), None);
+    assert_eq!(limits.outside_paths("/fleet/web/"), None);
+    assert_eq!(limits.outside_keys(KEY_2), None);
+    assert_eq!(limits.outside_buckets("logs-1"), None);
+    assert!(limits.outside_log_groups("/ssm/sessions").is_some());
+}
+
+#[test]
+fn a_limit_that_can_admit_nothing_is_told_with_what_to_write() {
+    insta::assert_snapshot!(
+        told(&controller(
+            "limits:\n  accountIds: [12345]\n  rolePathPrefixes: [/fleet, \"/web/*\"]\n  kmsKeyArns: [alias/x, \"arn:aws:kms:*\"]\n\
+             \x20 s3BucketNames: [\"Audit-*\", 5]\n  cloudWatchLogGroupNames: [\"/ssm/${x}\"]"
+        )),
+        @r#"
+        web.yaml:6:18: `12345` is not an AWS account id
+           at spec.limits.accountIds[0]
+           |
+         6 |     accountIds: [12345]
+           |                  ^^^^^
+        hint: an account id has exactly 12 digits; write it in quotes: "111122223333"
+
+        web.yaml:7:24: `/fleet` is not the beginning of a role's path
+           at spec.limits.rolePathPrefixes[0]
+           |
+         7 |     rolePathPrefixes: [/fleet, "/web/*"]
+           |                        ^^^^^^
+        hint: begin and end it with `/`, as in `/fleet/`; `/` alone admits every path
+
+        web.yaml:7:32: `/web/*` is not the beginning of a role's path
+           at spec.limits.rolePathPrefixes[1]
+           |
+         7 |     rolePathPrefixes: [/fleet, "/web/*"]
+           |                                ^^^^^^^^
+        hint: it is a beginning, without wildcards and variables: `/fleet/` admits that path and all below it
+
+        web.yaml:8:18: `alias/x` is the name of an alias: a policy needs the key's ARN
+           at spec.limits.kmsKeyArns[0]
+           |
+         8 |     kmsKeyArns: [alias/x, "arn:aws:kms:*"]
+           |                  ^^^^^^^
+        hint: `aws kms describe-key --key-id alias/NAME --query KeyMetadata.Arn` prints it
+
+        web.yaml:8:27: `arn:aws:kms:*` is not a pattern that the ARN of a key can fit
+           at spec.limits.kmsKeyArns[1]
+           |
+         8 |     kmsKeyArns: [alias/x, "arn:aws:kms:*"]
+           |                           ^^^^^^^^^^^^^^^
+        hint: a pattern has all parts of a key's ARN: arn:aws:kms:*:111122223333:key/*
+
+        web.yaml:9:21: `Audit-*` is not a pattern that the name of a bucket can fit
+           at spec.limits.s3BucketNames[0]
+           |
+         9 |     s3BucketNames: ["Audit-*", 5]
+           |                     ^^^^^^^^^
+        hint: bucket names have 3 to 63 small letters, digits, `.` or `-`
+
+        web.yaml:9:32: expected text, found a number
+           at spec.limits.s3BucketNames[1]
+           |
+         9 |     s3BucketNames: ["Audit-*", 5]
+           |                                ^
+        hint: put it in quotes
+
+        web.yaml:10:31: `/ssm/${x}` is not a pattern that the name of a log group can fit
+            at spec.limits.cloudWatchLogGroupNames[0]
+            |
+         10 |     cloudWatchLogGroupNames: ["/ssm/${x}"]
+            |                               ^^^^^^^^^^^
+        hint: a limit holds no variables: write names, with `*` for any characters and `?` for one
+        "#
+    );
+}
+
+#[test]
+fn more_keys_than_a_policy_has_room_for_are_a_fault() {
+    let keys = |count: usize| vec![KEY; count].join(", ");
+    good(&format!("roles: [web]\nkmsKeyArns: [{}]", keys(128)));
+    let found = messages(&format!("roles: [web]\nkmsKeyArns: [{}]", keys(129)));
+    assert_eq!(found, ["spec.kmsKeyArns: 129 keys are more than the inline policies of a role have room for"]);
 }
 
 #[test]

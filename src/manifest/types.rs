@@ -172,6 +172,48 @@ pub(super) struct ConfigurationSpec {
     /// The mode of manifests that name none. Left out: `enforce`.
     #[serde(default)]
     pub(super) default_mode: Mode,
+    /// How much may change in an account within any hour: what goes beyond waits.
+    #[serde(default)]
+    pub(super) guards: GuardsSpec,
+    /// A ceiling over all manifests: what is outside is a fault, and the writer refuses it as well. A limit that is
+    /// left out bounds nothing; one that is an empty list admits nothing.
+    #[serde(default)]
+    pub(super) limits: LimitsSpec,
+}
+
+/// How much may change in an account within any hour: what goes beyond waits.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct GuardsSpec {
+    /// Writes of either kind. 0: nothing is written.
+    #[schemars(extend("default" = 100, "minimum" = 0, "maximum" = MOST_AN_HOUR))]
+    pub(super) max_changes_per_hour: Option<Count>,
+    /// Policies removed (`state: absent`). 0: none is removed.
+    #[schemars(extend("default" = 5, "minimum" = 0, "maximum" = MOST_AN_HOUR))]
+    pub(super) max_deletes_per_hour: Option<Count>,
+    /// The share of the managed roles that may be written to, in percent; one role always may. Left out: no such bound.
+    #[schemars(extend("minimum" = 1, "maximum" = 100))]
+    pub(super) max_change_percent: Option<Count>,
+}
+
+/// More writes an hour than IAM would take.
+pub(super) const MOST_AN_HOUR: u32 = 1_000_000;
+
+/// A ceiling over all manifests: what is outside is a fault, and the writer refuses it as well. A limit that is left
+/// out bounds nothing; one that is an empty list admits nothing.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct LimitsSpec {
+    /// The accounts that may be written to. Left out: any. Empty: none.
+    pub(super) account_ids: Option<Vec<Digits>>,
+    /// The beginnings of the paths of the roles that may be written to, such as `/fleet/`. Left out: any. Empty: none.
+    pub(super) role_path_prefixes: Option<Vec<String>>,
+    /// The KMS keys that manifests may name, with `*` and `?`. Left out: any. Empty: none.
+    pub(super) kms_key_arns: Option<Vec<String>>,
+    /// The buckets that manifests may name, with `*` and `?`. Left out: any. Empty: none.
+    pub(super) s3_bucket_names: Option<Vec<String>>,
+    /// The log groups that manifests may name, with `*` and `?`. Left out: any. Empty: none.
+    pub(super) cloud_watch_log_group_names: Option<Vec<String>>,
 }
 
 /// Who grants `ssm:UpdateInstanceInformation`.
@@ -199,6 +241,21 @@ impl JsonSchema for Digits {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "integer"] })
+    }
+}
+
+/// A number, read as it is written: whether it is one that makes sense is judged where its fault can say so.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Count(pub(super) String);
+
+impl JsonSchema for Count {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer" })
     }
 }
 

@@ -214,7 +214,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     if let Some(successor) = &wanted.successor {
         return judge_former(wanted, successor, role, step, circumstances);
     }
-    if let Some(outside) = outside(role, circumstances) {
+    if let Some(outside) = outside(wanted, role, circumstances) {
         // Not to be asked for at all, whether there is something to do just now or not.
         return step.held_by(Reason::OutsideLimits, Some(outside));
     }
@@ -250,7 +250,7 @@ fn judge_former(
     if !role.policies.get(&successor.policy).is_some_and(stands_in) {
         return Step { reason: Some(Reason::AwaitsSuccessor), ..step };
     }
-    if let Some(outside) = outside(role, circumstances) {
+    if let Some(outside) = outside(wanted, role, circumstances) {
         return step.held_by(Reason::OutsideLimits, Some(outside));
     }
     match obstacle(wanted, role, &step, circumstances) {
@@ -269,10 +269,10 @@ fn write(state: State) -> Action {
 }
 
 /// Why the operator's ceiling forbids writing to this role.
-fn outside(role: &Role, circumstances: &Circumstances) -> Option<String> {
+fn outside(wanted: &DesiredPolicy, role: &Role, circumstances: &Circumstances) -> Option<String> {
     let limits = &circumstances.limits;
-    let account = circumstances.account.as_ref().and_then(|account| limits.outside_accounts(account));
-    account.or_else(|| limits.outside_paths(&role.path))
+    let of_account = || limits.outside_accounts(circumstances.account.as_ref()?);
+    wanted.outside.clone().or_else(of_account).or_else(|| limits.outside_paths(&role.path))
 }
 
 /// Steps for manifests that cannot be judged at all, for one reason: nothing was read for them.

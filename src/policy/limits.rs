@@ -3,6 +3,9 @@
 //! Pure. What must stay true: what is not given is not bounded, what is given and empty admits nothing, and the check
 //! of a document relies on nothing but the text that is to be sent.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use super::{
@@ -34,14 +37,19 @@ impl Wildcards {
     /// Whether one of them fits the whole of `name`.
     #[must_use]
     pub fn admit(&self, name: &str) -> bool {
-        let name = Pattern::resource(name, false);
+        // What a document names may be a pattern itself, or hold a variable: all that it stands for must fit.
+        let name = Pattern::resource(name, true);
         self.0.iter().any(|(_, pattern)| pattern.covers(&name))
     }
 
-    /// The wildcards as they were written, for a message.
+    /// Whether any text fits both, where either may hold `*` and `?`.
     #[must_use]
-    pub fn in_words(&self) -> String {
-        listed(self.0.iter().map(|(text, _)| text.as_str()))
+    pub fn overlap(one: &str, other: &str) -> bool {
+        Pattern::resource(one, false).intersects(&Pattern::resource(other, false))
+    }
+
+    fn written(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(text, _)| text.as_str())
     }
 }
 
@@ -62,7 +70,7 @@ impl Limits {
     pub fn outside_accounts(&self, account: &AccountId) -> Option<String> {
         let admitted = self.account_ids.as_ref().filter(|admitted| !admitted.contains(account))?;
         let admitted = listed(admitted.iter().map(AccountId::as_str));
-        Some(format!("account {account} is not among `accountIds`: {admitted}"))
+        Some(format!("account {account} is not among `accountIds`{admitted}"))
     }
 
     /// Why no role of this path may be written to; none where it may.
@@ -72,7 +80,7 @@ impl Limits {
         let is_outside = !prefixes.iter().any(|prefix| path.starts_with(prefix.as_str()));
         is_outside.then(|| {
             let prefixes = listed(prefixes.iter().map(String::as_str));
-            format!("the role's path {path} begins with none of `rolePathPrefixes`: {prefixes}")
+            format!("the role's path {path} begins with none of `rolePathPrefixes`{prefixes}")
         })
     }
 
@@ -114,10 +122,10 @@ impl Limits {
             // On `*` there are only questions that give nothing away.
             let asks_only = actions.iter().all(|action| ASKS_ONLY.iter().any(|asks| action.eq_ignore_ascii_case(asks)));
             resources.iter().filter(|resource| !(asks_only && &***resource == "*")).find_map(|resource| {
-                keys.then(|| self.outside_keys(resource))
-                    .or_else(|| buckets.then(|| self.outside_buckets(bucket_of(resource))))
-                    .or_else(|| groups.then(|| self.outside_log_groups(log_group_of(resource))))
-                    .flatten()
+                let key = || self.outside_keys(resource).filter(|_| keys);
+                let bucket = || self.outside_buckets(bucket_of(resource)).filter(|_| buckets);
+                let group = || self.outside_log_groups(log_group_of(resource)).filter(|_| groups);
+                key().or_else(bucket).or_else(group)
             })
         })
     }
@@ -126,23 +134,46 @@ impl Limits {
 /// What a document may ask of every resource.
 const ASKS_ONLY: &[&str] = &["s3:GetEncryptionConfiguration", "logs:DescribeLogGroups"];
 
-/// The bucket of `arn:P:s3:::BUCKET` or `arn:P:s3:::BUCKET/…`; any other text as it is.
+/// The bucket of `arn:P:s3:::BUCKET` or `arn:P:s3:::BUCKET/…`. Any other text might mean all of them.
 fn bucket_of(resource: &str) -> &str {
-    let name = resource.splitn(6, ':').nth(5).unwrap_or(resource);
-    name.split('/').next().unwrap_or(name)
+    let parts: Vec<&str> = resource.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, "s3", "", "", name] if !is_open(partition) => name.split('/').next().unwrap_or(name),
+        _ => "*",
+    }
 }
 
-/// The log group of `arn:P:logs:R:A:log-group:NAME` with or without `:*`; any other text as it is.
+/// The log group of `arn:P:logs:R:A:log-group:NAME` with or without `:*`. Any other text might mean all of them.
 fn log_group_of(resource: &str) -> &str {
-    resource.splitn(8, ':').nth(6).unwrap_or(resource)
+    let parts: Vec<&str> = resource.splitn(8, ':').collect();
+    match parts[..] {
+        ["arn", partition, "logs", _, account, "log-group", name]
+        | ["arn", partition, "logs", _, account, "log-group", name, "*"]
+            if !is_open(partition) && !is_open(account) =>
+        {
+            name
+        }
+        _ => "*",
+    }
+}
+
+/// Whether a part of an ARN may stand for more than itself, colons included.
+fn is_open(part: &str) -> bool {
+    part.contains(['*', '?', '$'])
 }
 
 fn outside(admitted: Option<&Wildcards>, name: &str, what: &str, key: &str) -> Option<String> {
     let admitted = admitted.filter(|admitted| !admitted.admit(name))?;
-    Some(format!("{what} {name} is not among `{key}`: {}", admitted.in_words()))
+    Some(format!("{what} {name} is not among `{key}`{}", listed(admitted.written())))
 }
 
+/// What is admitted, to go on after the limit's name: the first few, as nobody reads a hundred.
 fn listed<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    const NAMED: usize = 5;
     let items: Vec<&str> = items.collect();
-    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+    match items.len() {
+        0 => ", which admits none".to_owned(),
+        count if count > NAMED => format!(": {} and {} more", items[..NAMED].join(", "), count - NAMED),
+        _ => format!(": {}", items.join(", ")),
+    }
 }

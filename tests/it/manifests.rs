@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use ssm_role_controller::{
-    manifest::{Fault, Files, ManifestSet, Mode, Parsed, Standing, Verdict, parse, schema},
+    manifest::{
+        Fault, Files, ManifestSet, Mode, Parsed, Standing, State, Verdict, parse, parse_controller_configuration,
+        schema,
+    },
     names::{AccountId, PolicyName, RoleName},
     watch::load,
 };
@@ -52,6 +55,25 @@ fn the_demos_manifests_have_no_fault() {
     assert_eq!(roles, ["bastion", "batch-worker", "build-agent", "legacy-app", "web-canary", "web-server"]);
     assert_eq!(desired.policies[&key("legacy-app")].mode, Mode::Observe);
     assert!(loaded.set.configuration().is_some());
+}
+
+#[test]
+fn the_settings_that_the_examples_show_can_be_used_as_they_stand() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let shown = shown.filter(|text| text.contains("kind: ControllerConfiguration")).map(str::to_owned);
+    let commented = std::fs::read_to_string(root.join("config/controller.yaml")).unwrap();
+    let uncommented =
+        commented.replace("  # limits:", "  limits:").replace("  # guards:", "  guards:").replace("  #  ", "   ");
+    let mut count = 0;
+    for text in shown.chain([uncommented]) {
+        let parsed = parse("example.yaml", text.as_bytes());
+        assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
+        assert!(parsed.configurations[0].limits.kms_key_arns.is_some(), "{text}");
+        count += 1;
+    }
+    assert_eq!(count, 2);
 }
 
 #[test]
@@ -234,6 +256,122 @@ fn manifests_that_yield_the_same_policy_agree_however_they_are_written() {
     assert!(!same(&keys(a, b), &keys(a, a)));
     assert!(!same("roles: [web]", "roles: [web], nodeRegistration: granted"));
     assert!(!same("roles: [web]", "roles: [web], nodeRegistration: defaultHostManagement"));
+}
+
+#[test]
+fn manifests_that_want_a_policy_present_and_absent_are_in_conflict_whatever_else_they_say() {
+    for other in ["", "mode: observe, ", "suspend: true, "] {
+        let (set, faults) = set(&[
+            ("a.yaml", manifest("a", &format!("{other}roles: [web]"))),
+            ("b.yaml", manifest("b", "roles: [WEB], state: absent")),
+        ]);
+        assert_eq!(faults.len(), 2, "{}", told(&faults));
+        assert!(faults.iter().all(|fault| fault.message.contains("in another state: it is held")));
+        let wanted = &set.desired(&account("111122223333"), None).policies[&key("web")];
+        assert!(wanted.conflict.is_some());
+        assert_eq!(wanted.suspended, other.starts_with("suspend"));
+    }
+    let (set, faults) = set(&[
+        ("a.yaml", manifest("a", "roles: [web], state: absent, suspend: true")),
+        ("b.yaml", manifest("b", "roles: [web, x], state: absent")),
+    ]);
+    assert!(faults.is_empty(), "{}", told(&faults));
+    let desired = set.desired(&account("111122223333"), None);
+    let states = |role| (desired.policies[&key(role)].state, desired.policies[&key(role)].suspended);
+    assert_eq!((states("web"), states("x")), ((State::Absent, true), (State::Absent, false)));
+}
+
+/// Limits that admit one of each.
+const LIMITS: &str = "limits: {accountIds: [\"111122223333\"], kmsKeyArns: [\"arn:aws:kms:*:111122223333:key/*\"], \
+                      s3BucketNames: [audit-sessions], cloudWatchLogGroupNames: [/ssm/*]}";
+const FOREIGN_KEY: &str = "arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000";
+
+#[test]
+fn everything_that_is_outside_of_the_limits_is_told_where_it_stands() {
+    let text = format!(
+        "apiVersion: ssm-role-controller.dev/v1alpha1
+kind: SessionManagerPermissions
+metadata: {{name: a}}
+spec:
+  accountId: 444455556666
+  roles: [a]
+  sessionPreferences:
+    kmsKeyId: {FOREIGN_KEY}
+    s3BucketName: other
+    cloudWatchLogGroupName: /other
+  kmsKeyArns: [{FOREIGN_KEY}, {KEY}0000000a-0000-0000-0000-000000000000]
+  logDelivery: {{s3KmsKeyArns: [{FOREIGN_KEY}]}}
+"
+    );
+    let files = [("a.yaml", text.clone()), ("b.yaml", manifest("b", "roles: [b]")), ("c.yaml", settings(LIMITS))];
+    let (_, faults) = set(&files);
+    insta::assert_snapshot!(told(&faults), @r"
+    a.yaml:5:14: outside of the limits: account 444455556666 is not among `accountIds`: 111122223333
+       at spec.accountId
+       |
+     5 |   accountId: 444455556666
+       |              ^^^^^^^^^^^^
+    hint: `spec.limits.accountIds` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+
+    a.yaml:8:15: outside of the limits: the key arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000 is not among `kmsKeyArns`: arn:aws:kms:*:111122223333:key/*
+       at spec.sessionPreferences.kmsKeyId
+       |
+     8 |     kmsKeyId: arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000
+       |               ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: `spec.limits.kmsKeyArns` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+
+    a.yaml:9:19: outside of the limits: the bucket other is not among `s3BucketNames`: audit-sessions
+       at spec.sessionPreferences.s3BucketName
+       |
+     9 |     s3BucketName: other
+       |                   ^^^^^
+    hint: `spec.limits.s3BucketNames` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+
+    a.yaml:10:29: outside of the limits: the log group /other is not among `cloudWatchLogGroupNames`: /ssm/*
+        at spec.sessionPreferences.cloudWatchLogGroupName
+        |
+     10 |     cloudWatchLogGroupName: /other
+        |                             ^^^^^^
+    hint: `spec.limits.cloudWatchLogGroupNames` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+
+    a.yaml:11:16: outside of the limits: the key arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000 is not among `kmsKeyArns`: arn:aws:kms:*:111122223333:key/*
+        at spec.kmsKeyArns[0]
+        |
+     11 |   kmsKeyArns: [arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000, arn:aws:kms:us-east-1:111122…
+        |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: `spec.limits.kmsKeyArns` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+
+    a.yaml:12:32: outside of the limits: the key arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000 is not among `kmsKeyArns`: arn:aws:kms:*:111122223333:key/*
+        at spec.logDelivery.s3KmsKeyArns[0]
+        |
+     12 |   logDelivery: {s3KmsKeyArns: [arn:aws:kms:us-east-1:444455556666:key/0000000a-0000-0000-0000-000000000000]}
+        |                                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    hint: `spec.limits.kmsKeyArns` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+    ");
+    // It makes no difference where the ceiling is given.
+    let parsed = parse("a.yaml", text.as_bytes());
+    let apart = parse_controller_configuration("/etc/c.yaml", settings(LIMITS).as_bytes());
+    let (_, from_outside) = ManifestSet::of([&parsed], Some(&apart));
+    assert_eq!(from_outside.len(), faults.len());
+    assert!(from_outside[0].hint.as_ref().unwrap().contains("/etc/c.yaml:4"));
+}
+
+#[test]
+fn a_policy_may_be_removed_whatever_it_names_but_not_in_any_account() {
+    let spec =
+        |account: &str| format!("roles: [a], state: absent, accountId: \"{account}\", kmsKeyArns: [\"{FOREIGN_KEY}\"]");
+    let faults = |account| set(&[("a.yaml", manifest("a", &spec(account))), ("c.yaml", settings(LIMITS))]).1;
+    assert!(faults("111122223333").is_empty());
+    assert_eq!(faults("444455556666").len(), 1);
+}
+
+#[test]
+fn an_account_that_is_known_only_at_run_time_is_held_against_the_limits_then() {
+    let (set, faults) = set(&[("a.yaml", manifest("a", "roles: [a]")), ("c.yaml", settings(LIMITS))]);
+    assert!(faults.is_empty(), "{}", told(&faults));
+    let outside = |id| set.desired(&account(id), None).policies[&key("a")].outside.clone();
+    assert_eq!(outside("111122223333"), None);
+    insta::assert_snapshot!(outside("444455556666").unwrap(), @"account 444455556666 is not among `accountIds`: 111122223333 (spec.limits in c.yaml:4)");
 }
 
 /// What one save after the other leads to.
@@ -439,4 +577,120 @@ fn five_thousand_roles_resolve_however_they_are_spread() {
     assert_eq!(spread(50, 100, false), (5000, 0));
     assert_eq!(spread(5000, 1, false), (5000, 0));
     assert_eq!(spread(5000, 1, true), (1, 5000));
+}
+
+/// The manifests in force that are held by the limits.
+fn held(verdict: &Verdict) -> Vec<String> {
+    let desired = verdict.set.desired(&account("111122223333"), None);
+    let held = desired.policies.values().filter(|wanted| wanted.outside.is_some());
+    held.map(|wanted| wanted.manifest.name.clone()).collect()
+}
+
+fn with_bucket(name: &str, bucket: &str) -> String {
+    manifest(name, &format!("roles: [{name}], sessionPreferences: {{s3BucketName: {bucket}}}"))
+}
+
+fn buckets(admitted: &str) -> String {
+    settings(&format!("limits: {{s3BucketNames: [{admitted}]}}"))
+}
+
+fn bucket_of(verdict: &Verdict, name: &str) -> String {
+    let manifest = verdict.set.permissions().iter().find(|permissions| permissions.name == name).unwrap();
+    manifest.settings.log_bucket.as_ref().unwrap().name.clone()
+}
+
+#[test]
+fn a_version_outside_of_the_limits_is_refused_and_the_last_good_one_stays() {
+    let mut saves = Saves::default();
+    saves.save(&[("c.yaml", Some(&buckets("audit"))), ("a.yaml", Some(&with_bucket("a", "audit")))]);
+    let verdict =
+        saves.save(&[("a.yaml", Some(&with_bucket("a", "other"))), ("b.yaml", Some(&with_bucket("b", "other")))]);
+    let refused: Vec<_> = verdict.rejected.iter().map(|file| (file.file.as_str(), file.in_force)).collect();
+    assert_eq!(refused, [("a.yaml", true), ("b.yaml", false)]);
+    assert_eq!((names(&verdict), bucket_of(&verdict, "a"), held(&verdict)), (vec!["a"], "audit".to_owned(), vec![]));
+    insta::assert_snapshot!(verdict.rejected[0].faults[0], @r"
+    a.yaml:5:55: outside of the limits: the bucket other is not among `s3BucketNames`: audit
+       at spec.sessionPreferences.s3BucketName
+       |
+     5 | spec: {roles: [a], sessionPreferences: {s3BucketName: other}}
+       |                                                       ^^^^^
+    hint: `spec.limits.s3BucketNames` of the ControllerConfiguration (c.yaml:4) is a ceiling over all manifests: write what it admits, or have it raised
+    ");
+    let verdict = saves.save(&[]);
+    assert!(!verdict.is_news(), "it is told once");
+    assert_eq!(verdict.faults.len(), 2);
+    // The ceiling is raised: what was refused counts, without another save.
+    let verdict = saves.save(&[("c.yaml", Some(&buckets("audit, other")))]);
+    assert_eq!(verdict.accepted, ["a.yaml", "b.yaml", "c.yaml"]);
+    assert_eq!((names(&verdict), bucket_of(&verdict, "a")), (vec!["a", "b"], "other".to_owned()));
+    assert!(verdict.faults.is_empty());
+}
+
+#[test]
+fn limits_are_lowered_whatever_stands_and_what_is_outside_then_is_held_until_they_are_raised() {
+    let mut saves = Saves::default();
+    saves.save(&[
+        ("c.yaml", Some(&buckets("audit, other"))),
+        ("a.yaml", Some(&with_bucket("a", "audit"))),
+        ("b.yaml", Some(&with_bucket("b", "other"))),
+    ]);
+    let verdict = saves.save(&[("c.yaml", Some(&buckets("audit")))]);
+    assert_eq!((verdict.accepted.clone(), verdict.rejected.len()), (vec!["c.yaml".to_owned()], 0));
+    assert_eq!((names(&verdict), held(&verdict)), (vec!["a", "b"], vec!["b".to_owned()]));
+    assert_eq!(verdict.faults.len(), 1);
+    assert_eq!(&*verdict.faults[0].place.file, "b.yaml");
+    // A version that is outside as well is refused, and what is held stays so.
+    let more = with_bucket("b", "other") + &with_bucket("b2", "audit");
+    let verdict = saves.save(&[("b.yaml", Some(&more))]);
+    assert_eq!((names(&verdict), held(&verdict), verdict.rejected.len()), (vec!["a", "b"], vec!["b".to_owned()], 1));
+    // Everything returns by itself.
+    let verdict = saves.save(&[("c.yaml", Some(&settings("")))]);
+    assert_eq!((names(&verdict), held(&verdict)), (vec!["a", "b", "b2"], vec![]));
+    assert!(verdict.faults.is_empty());
+}
+
+#[test]
+fn limits_that_are_lowered_in_the_same_look_as_a_manifest_is_changed_bind_it_at_once() {
+    let mut saves = Saves::default();
+    saves.save(&[("c.yaml", Some(&buckets("audit, other"))), ("a.yaml", Some(&with_bucket("a", "audit")))]);
+    let verdict = saves.save(&[("c.yaml", Some(&buckets("audit"))), ("a.yaml", Some(&with_bucket("a", "other")))]);
+    assert_eq!((verdict.accepted.clone(), bucket_of(&verdict, "a")), (vec!["c.yaml".to_owned()], "audit".to_owned()));
+    // And a broken ceiling does not lift the one before.
+    let verdict = saves.save(&[("c.yaml", Some("kind: ControllerConfiguration"))]);
+    assert_eq!(bucket_of(&verdict, "a"), "audit");
+    // Nor does one that is gone.
+    let verdict = saves.save(&[("c.yaml", None)]);
+    assert_eq!((verdict.configuration_kept, bucket_of(&verdict, "a")), (true, "audit".to_owned()));
+    assert!(saves.save(&[("b.yaml", Some(&with_bucket("b", "other")))]).accepted.is_empty());
+}
+
+#[test]
+fn a_file_with_settings_counts_also_where_its_own_manifests_are_outside() {
+    let mut saves = Saves::default();
+    let both = |admitted: &str, suspend: bool| {
+        with_bucket("a", "audit") + &settings(&format!("suspend: {suspend}, limits: {{s3BucketNames: [{admitted}]}}"))
+    };
+    saves.save(&[("all.yaml", Some(&both("audit", false)))]);
+    let verdict = saves.save(&[("all.yaml", Some(&both("", true)))]);
+    assert!(verdict.set.configuration().unwrap().suspend);
+    assert_eq!((verdict.rejected.len(), held(&verdict), verdict.faults.len()), (0, vec!["a".to_owned()], 1));
+    // So it is at the start.
+    let verdict = Saves::default().save(&[("all.yaml", Some(&both("", false)))]);
+    assert_eq!((verdict.rejected.len(), held(&verdict)), (0, vec!["a".to_owned()]));
+}
+
+#[test]
+fn a_ceiling_from_outside_of_the_tree_binds_the_tree() {
+    let mut saves = Saves::default();
+    let ceiling = |admitted: &str| Some(("/etc/c.yaml".to_owned(), Ok(buckets(admitted).into_bytes())));
+    saves.files.controller_config = ceiling("audit");
+    let verdict =
+        saves.save(&[("a.yaml", Some(&with_bucket("a", "other"))), ("b.yaml", Some(&with_bucket("b", "audit")))]);
+    assert_eq!((names(&verdict), verdict.rejected.len()), (vec!["b"], 1));
+    // A configuration in the tree is refused, and raises nothing.
+    let verdict = saves.save(&[("c.yaml", Some(&buckets("audit, other")))]);
+    assert_eq!((names(&verdict), verdict.rejected.len()), (vec!["b"], 1));
+    saves.files.controller_config = ceiling("other");
+    let verdict = saves.save(&[]);
+    assert_eq!((names(&verdict), held(&verdict)), (vec!["a", "b"], vec!["b".to_owned()]));
 }

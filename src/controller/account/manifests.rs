@@ -101,6 +101,7 @@ impl<I: Iam> Account<I> {
                 // What is removed without anybody's asking by name is removed by manifests that repair, too.
                 mode: if former.mode == Mode::Observe { Mode::Observe } else { mode },
                 suspended,
+                outside: None,
                 successor: Some(successor),
                 ..former.clone()
             };
@@ -137,7 +138,7 @@ impl<I: Iam> Account<I> {
         let remedy = |target: &Target| {
             let departed = self.departed.get(&(target.role.clone(), target.policy.clone()))?;
             let roles = [&target.role];
-            Some(manifest::absent(&departed.manifest, &target.policy, target.account.as_ref()?, &roles))
+            Some(manifest::write::absent(&departed.manifest, &target.policy, target.account.as_ref()?, &roles))
         };
         self.reporter.release(&asked_for, remedy).iter().for_each(emit);
         let busy: BTreeSet<&PolicyKey> = self.busy.values().map(|busy| &busy.key).collect();

@@ -1,0 +1,144 @@
+//! Writing manifests: the inverse of judging them.
+//!
+//! Knows what was checked, not where it came from. What must stay true: reading what is written here finds no fault,
+//! and yields settings with the very same document, whatever the defaults are where it is read.
+
+use serde::Serialize;
+
+use super::{
+    Permissions, Platform, State,
+    judge::LONGEST_NAME,
+    types::{API_VERSION, PERMISSIONS},
+};
+use crate::{
+    names::{AccountId, KeyArn, PolicyName, RoleName},
+    policy::session_manager::{NodeRegistration, Settings},
+};
+
+/// The manifest that removes `policy` from these roles of `account`, where it is as `permissions` wanted it: one line,
+/// named after the manifest. `roles` must not be empty.
+#[must_use]
+pub fn absent(permissions: &Permissions, policy: &PolicyName, account: &AccountId, roles: &[&RoleName]) -> String {
+    let name = with_suffix(&permissions.name, "-absent");
+    let of = Of { policy, account, roles, platform: permissions.platform, state: State::Absent };
+    text(&name, &of, &permissions.settings)
+}
+
+/// What a manifest says beside its settings.
+struct Of<'a> {
+    policy: &'a PolicyName,
+    account: &'a AccountId,
+    roles: &'a [&'a RoleName],
+    platform: Platform,
+    state: State,
+}
+
+/// A manifest in one line: JSON, which is YAML. Every value is given for which there is a default.
+fn text(name: &str, of: &Of<'_>, settings: &Settings) -> String {
+    let (first_key, further_keys) = match settings.session_keys.split_first() {
+        Some((first, further)) => (Some(first), further),
+        None => (None, &[][..]),
+    };
+    let bucket = settings.log_bucket.as_ref();
+    let manifest = Manifest {
+        api_version: API_VERSION,
+        kind: PERMISSIONS,
+        metadata: Metadata { name },
+        spec: Spec {
+            account_id: of.account,
+            roles: of.roles,
+            state: of.state,
+            policy_name: of.policy,
+            node_registration: match settings.node_registration {
+                NodeRegistration::Assumed => "assumed",
+                NodeRegistration::Granted => "granted",
+                NodeRegistration::DefaultHostManagement => "defaultHostManagement",
+            },
+            platform: of.platform,
+            session_preferences: SessionPreferences {
+                kms_key_id: first_key.map(KeyArn::as_str),
+                s3_bucket_name: bucket.map(|bucket| bucket.name.as_str()),
+                s3_key_prefix: bucket.and_then(|bucket| bucket.prefix.as_deref()),
+                s3_encryption_enabled: settings.s3_encryption_enabled,
+                cloud_watch_log_group_name: settings.log_group.as_deref(),
+            },
+            kms_key_arns: further_keys.iter().map(KeyArn::as_str).collect(),
+            log_delivery: LogDelivery {
+                s3_kms_key_arns: settings.bucket_keys.iter().map(KeyArn::as_str).collect(),
+                s3_bucket_owner: bucket.and_then(|bucket| bucket.owner.as_ref()),
+            },
+        },
+    };
+    // Nothing in it can fail to be JSON: it is text, truth and lists of text.
+    serde_json::to_string(&manifest).unwrap_or_default()
+}
+
+/// `name` with a suffix, cut where it would become too long for a name.
+fn with_suffix(name: &str, suffix: &str) -> String {
+    let room = LONGEST_NAME - suffix.len();
+    let kept: String = name.chars().take(room).collect();
+    // What is cut off may leave a sign at the end, that no part of a name ends with.
+    format!("{}{suffix}", kept.trim_end_matches(['-', '.']))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Metadata<'a>,
+    spec: Spec<'a>,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'a> {
+    account_id: &'a AccountId,
+    roles: &'a [&'a RoleName],
+    state: State,
+    policy_name: &'a PolicyName,
+    node_registration: &'a str,
+    platform: Platform,
+    session_preferences: SessionPreferences<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kms_key_arns: Vec<&'a str>,
+    #[serde(skip_serializing_if = "LogDelivery::is_empty")]
+    log_delivery: LogDelivery<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionPreferences<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3_bucket_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3_key_prefix: Option<&'a str>,
+    s3_encryption_enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_watch_log_group_name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogDelivery<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    s3_kms_key_arns: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3_bucket_owner: Option<&'a AccountId>,
+}
+
+impl LogDelivery<'_> {
+    fn is_empty(&self) -> bool {
+        self.s3_kms_key_arns.is_empty() && self.s3_bucket_owner.is_none()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
