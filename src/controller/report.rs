@@ -90,7 +90,8 @@ impl Reporter {
             events.extend(record.reminder(step, now, told_before));
             return record.noted(events, now);
         }
-        if std::mem::take(&mut record.not_found) {
+        // A conflict is judged without looking at the role.
+        if step.reason != Some(Reason::Conflict) && std::mem::take(&mut record.not_found) {
             events.push(about(EventName::RoleFound, step, "exists now"));
         }
         if record.tagged != (step.reason == Some(Reason::SuspendTag)) {
@@ -110,7 +111,9 @@ impl Reporter {
         if step.action == Action::Blocked {
             if record.blocked != step.reason {
                 record.blocked = step.reason;
-                if !step.reason.is_some_and(Reason::is_told_elsewhere) {
+                let word = step.reason.map(Reason::as_str);
+                let told = word.is_some() && record.write_failed.map(Reason::as_str) == word;
+                if !told && !step.reason.is_some_and(Reason::is_told_elsewhere) {
                     events.push(blocked(step));
                 }
             }
@@ -164,6 +167,9 @@ impl Reporter {
     pub(super) fn failed(&mut self, step: &Step, error: &IamError, attempts: u32, now: Duration) -> Vec<Event> {
         let reason = Reason::Failed(error.class);
         let record = self.records.entry(step.target.clone()).or_default();
+        if record.blocked.is_some_and(|told| told.as_str() == reason.as_str()) {
+            record.write_failed = Some(reason);
+        }
         if record.write_failed == Some(reason) || error.class.passes_by_itself() && attempts < QUIET_FAILURES {
             return Vec::new();
         }

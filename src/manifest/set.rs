@@ -170,7 +170,7 @@ impl ManifestSet {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
                     desired.suspended |= permissions.suspend;
-                    if desired.conflict.is_none() && !self.agree(permissions, other) {
+                    if desired.conflict.is_none() && !self.agree(permissions, other, Some(account)) {
                         desired.conflict = Some(format!(
                             "`{}` ({}) and `{}` ({}) want it differently",
                             other.name, other.place, permissions.name, permissions.place
@@ -241,9 +241,9 @@ impl ManifestSet {
         permissions.mode.unwrap_or(self.default_mode())
     }
 
-    /// Whether two manifests that name the same policy of the same role want the same.
-    fn agree(&self, one: &Permissions, other: &Permissions) -> bool {
-        self.mode(one) == self.mode(other) && one.state == other.state && want_the_same_policy(one, other)
+    /// Whether two manifests that name the same policy of the same role want the same. `account` is where, if it is known.
+    fn agree(&self, one: &Permissions, other: &Permissions, account: Option<&AccountId>) -> bool {
+        self.mode(one) == self.mode(other) && one.state == other.state && want_the_same_policy(one, other, account)
     }
 
     /// What the set has to be told of as a whole: manifests that disagree, and what is outside of the limits.
@@ -300,27 +300,28 @@ impl<'a> TwoOpinions<'a> {
     fn hear(&mut self, set: &ManifestSet, permissions: &'a Permissions) {
         match self.0 {
             None => self.0 = Some(permissions),
-            Some(first) if self.1.is_none() && !set.agree(first, permissions) => self.1 = Some(permissions),
+            Some(first) if self.1.is_none() && !set.agree(first, permissions, None) => self.1 = Some(permissions),
             Some(_) => {}
         }
     }
 
     fn other_than(&self, set: &ManifestSet, permissions: &Permissions) -> Option<&'a Permissions> {
-        [self.0, self.1].into_iter().flatten().find(|other| !set.agree(other, permissions))
+        [self.0, self.1].into_iter().flatten().find(|other| !set.agree(other, permissions, None))
     }
 }
 
 /// Whether what the settings yield means the same, however they are written.
-fn want_the_same_policy(one: &Permissions, other: &Permissions) -> bool {
+fn want_the_same_policy(one: &Permissions, other: &Permissions, account: Option<&AccountId>) -> bool {
     if one.settings == other.settings && one.partition == other.partition {
         return true;
     }
     let assumed = |permissions: &Permissions| permissions.settings.node_registration == NodeRegistration::Assumed;
-    // Which account it is makes no difference, as long as it is the same.
-    let account = "000000000000".parse().ok();
+    // Where nobody says which account it is, it makes little difference, as long as it is the same.
+    let placeholder = "000000000000".parse().ok();
+    let account = account.or(one.account.as_ref()).or(other.account.as_ref()).or(placeholder.as_ref());
     let document = |permissions: &Permissions| {
         let partition = permissions.partition.clone().unwrap_or_default();
-        permissions.settings.document_offline(account.as_ref(), &partition)
+        permissions.settings.document_offline(account, &partition)
     };
     let (Some(wanted), Some(found)) = (document(one), document(other)) else { return false };
     let drift = compare(wanted.document(), found.document()).drift;
@@ -335,7 +336,7 @@ fn conflict(one: &Permissions, other: &Permissions, roles: &BTreeSet<&RoleName>)
     }
     let what = if one.state != other.state {
         "in another state"
-    } else if want_the_same_policy(one, other) {
+    } else if want_the_same_policy(one, other, None) {
         "in another mode"
     } else {
         "with other settings"

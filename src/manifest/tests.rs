@@ -457,6 +457,22 @@ fn more_keys_than_a_policy_has_room_for_are_a_fault() {
 }
 
 #[test]
+fn manifests_agree_where_what_they_write_differently_means_the_same_in_their_account() {
+    let spec = |owner: &str| {
+        format!(
+            "accountId: \"111122223333\"\nroles: [web]\nsessionPreferences: {{s3BucketName: audit}}\nlogDelivery: {{{owner}}}"
+        )
+    };
+    let one = parse("one.yaml", manifest(&spec("")).as_bytes());
+    let text = manifest(&spec("s3BucketOwner: \"111122223333\"")).replace("name: web", "name: other");
+    let other = parse("other.yaml", text.as_bytes());
+    let (set, faults) = ManifestSet::of([&one, &other], None);
+    assert_eq!(faults, []);
+    let desired = set.desired(&"111122223333".parse().unwrap(), None);
+    assert!(desired.policies.values().all(|wanted| wanted.conflict.is_none()));
+}
+
+#[test]
 fn a_whole_preferences_document_is_recognised() {
     let pasted = "schemaVersion: \"1.0\"\nsessionType: Standard_Stream\ninputs: {kmsKeyId: \"\"}";
     insta::assert_snapshot!(told(&manifest(&preferences(pasted))), @r#"

@@ -36,6 +36,30 @@ async fn what_still_stands_is_told_again_once_a_day() {
     assert_eq!((count("drift.detected"), count("role.not_found"), count("drift.standing")), (1, 1, 6));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_not_there_is_not_told_as_found_when_its_manifests_begin_to_differ() {
+    let life = Life::with(&[]).start(&manifest(&["web"], ""));
+    minutes(2).await;
+    let other = manifest(&["web"], "  mode: observe\n").replace("fleet", "other");
+    life.save(&(manifest(&["web"], "") + "---\n" + &other));
+    minutes(2).await;
+    life.save(&manifest(&["web"], ""));
+    minutes(2).await;
+    assert_eq!(life.told(), ["role.not_found RoleNotFound", "drift.blocked Conflict"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_role_has_no_room_is_told_once_whether_iam_says_it_or_a_reading_shows_it() {
+    let life = Life::with(&[("web", None)]);
+    let crowded = document(&[&format!(r#"{{"Effect":"Allow","Action":"s3:*","Resource":"{}"}}"#, "x".repeat(10_150))]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(3_000)).on("GetRolePolicy"));
+    let life = life.start(&manifest(&["web"], ""));
+    sleep(Duration::from_secs(1)).await;
+    assert!(life.sandbox.write_policy(&life.account, "web", "Crowd", &crowded));
+    minutes(30).await;
+    assert_eq!(life.told(), ["drift.detected", "drift.blocked NoRoom"]);
+}
+
 /// Every kind of trouble once, read as the person on call reads it.
 #[tokio::test(start_paused = true)]
 async fn messages_say_what_happened_to_which_role_in_which_account_and_what_to_do() {
