@@ -11,6 +11,8 @@ mod account;
 mod backoff;
 mod repair;
 mod report;
+#[cfg(test)]
+mod simulation;
 mod slot;
 #[cfg(test)]
 mod tests;
