@@ -221,7 +221,8 @@ impl Authors {
         let keys = if rng.u8(..4) == 0 { vec![key(rng)] } else { Vec::new() };
         let bucket = (rng.u8(..4) == 0).then(|| {
             let prefix = rng.choice([None, Some("web/logs")]).flatten();
-            let owner = rng.choice([None, Some(super::OWN.to_owned()), Some(super::OTHER.to_owned())]).flatten();
+            let own = super::MENDED.owners_agree.then(|| super::OWN.to_owned());
+            let owner = rng.choice([None, own, Some(super::OTHER.to_owned())]).flatten();
             (format!("audit-{}", rng.u8(..3)), prefix, owner)
         });
         let bucket_keys = if bucket.is_some() && rng.bool() { vec![key(rng)] } else { Vec::new() };

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     plain::{Grants, Plain, never_to_be_written},
-    scene::{Fresh, Key, Known, Scene, State, Written},
+    scene::{Fresh, Key, Known, Scene, Shown, State, Written},
 };
 use crate::{
     iam::RolesPage,
@@ -37,7 +37,9 @@ impl Scene {
             state.process.pages = None;
             return;
         };
-        roles.extend(page.roles.iter().filter_map(|role| role.name.parse::<RoleName>().ok()));
+        roles.extend(page.roles.iter().filter_map(|role| {
+            Some((role.name.parse::<RoleName>().ok()?, Shown { until: None, path: role.path.clone() }))
+        }));
         for role in &page.roles {
             let is_about = |key: &Key| key.0.as_str().eq_ignore_ascii_case(&role.name);
             for (key, known) in
@@ -51,12 +53,12 @@ impl Scene {
             state.process.pages = Some(roles);
             return;
         }
-        for (role, until) in &mut state.process.shown {
-            if !roles.contains(role) && until.is_none() {
-                *until = Some(now);
+        for (role, shown) in &mut state.process.shown {
+            if !roles.contains_key(role) {
+                shown.until.get_or_insert(now);
             }
         }
-        state.process.shown.extend(roles.into_iter().map(|role| (role, None)));
+        state.process.shown.extend(roles);
     }
 
     /// A fresh read of one policy was answered.
@@ -85,7 +87,6 @@ impl Scene {
     /// The controller asks for a write, now: `None` in place of a document removes the policy.
     pub(super) fn judge_write(&self, role: &RoleName, policy: &PolicyName, document: Option<&str>) -> Judged {
         let now = self.now();
-        let path = self.sandbox.path(&self.own, role.as_str()).unwrap_or_default();
         let truth = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
         let mut state = self.state();
         state.tally.writes += 1;
@@ -95,6 +96,8 @@ impl Scene {
         if state.process.flying.contains_key(role) {
             faults.push(("I11 one write to a role at a time", format!("{role} is being written to")));
         }
+        // A role that was made anew since it was read may be protected now: then IAM refuses the write.
+        let path = state.process.shown.get(role).map(|shown| shown.path.clone()).unwrap_or_default();
         let is_protected = path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/");
         if is_protected || role.as_str().eq_ignore_ascii_case(super::OWN_ROLE) {
             faults.push(("I6 protected roles are never written to", format!("{role} at {path}")));
@@ -118,8 +121,9 @@ impl Scene {
 
         faults.extend(state.beyond_guards(now).filter(|_| super::FEATURES.guards).map(|what| ("I5 guards hold", what)));
         let shown = &state.process.shown;
-        let is_known =
-            shown.get(role).is_some_and(|until| until.is_none_or(|until| now.saturating_sub(until) < READ_BEFORE));
+        let is_known = shown
+            .get(role)
+            .is_some_and(|shown| shown.until.is_none_or(|until| now.saturating_sub(until) < READ_BEFORE));
         if !is_known {
             faults.push(("I2 no write to a role that was not read", format!("{role}")));
         }

@@ -126,9 +126,9 @@ impl Life {
         }
         // What has settled stays as it is, and nothing is written any more; nothing that was sent is on its way still.
         self.pass(Duration::from_secs(60)).await;
-        let writes = self.scene.state().tally.writes;
+        let effects = self.scene.state().tally.effects;
         self.pass(Duration::from_secs(240)).await;
-        if self.scene.state().tally.writes != writes {
+        if self.scene.state().tally.effects != effects {
             self.scene.violated("I4 no more writes than causes", "something was written after all had settled");
         }
         let unsettled = self.scene.unsettled();

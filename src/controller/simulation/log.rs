@@ -4,7 +4,7 @@
 //! reporter. What must stay true: a restart forgets everything, as the daemon does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -38,6 +38,8 @@ struct Standing {
     drift: bool,
     not_found: bool,
     suspended: bool,
+    /// Manifests that did not ask for it came since: then it is new to the controller, and may be told anew.
+    may_be_new: bool,
     /// The last event, unless something happened since that makes it worth telling again.
     last: Option<Told>,
 }
@@ -61,9 +63,14 @@ impl Log {
         self.is_listening = true;
     }
 
-    /// Newer manifests came: what they hold back or take up may be told anew.
-    pub(super) fn manifests_changed(&mut self) {
-        self.standing.values_mut().for_each(|standing| standing.last = None);
+    /// Newer manifests came: what they hold back or take up may be told anew, and what they do not name is forgotten.
+    pub(super) fn manifests_changed(&mut self, asked_for: &BTreeSet<(String, String)>) {
+        for ((_, role, policy), standing) in &mut self.standing {
+            standing.last = None;
+            if let Some(policy) = policy {
+                standing.may_be_new |= !asked_for.contains(&(role.clone(), policy.clone()));
+            }
+        }
     }
 
     pub(super) fn take_news(&mut self) -> Vec<Told> {
@@ -100,7 +107,9 @@ impl Log {
         let standing = self.standing.entry(subject).or_default();
         let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
         let is_reminder = told.name == "drift.standing";
+        let may_be_new = std::mem::take(&mut standing.may_be_new);
         let fault = match told.name.as_str() {
+            _ if may_be_new => None,
             "drift.detected" if standing.drift => again("detected"),
             "drift.changed" | "drift.repaired" if !standing.drift => again("never detected, and told"),
             "role.not_found" if standing.not_found => again("not found"),
@@ -147,6 +156,9 @@ impl Told {
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
+        if !super::MENDED.no_room_twice && self.reason.as_deref() == Some("NoRoom") {
+            return self.message == other.message;
+        }
         (&self.name, &self.reason, &self.particulars) == (&other.name, &other.reason, &other.particulars)
     }
 }

@@ -4,7 +4,7 @@
 //! the sandbox tells the state of every write.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{authors::Authors, log::Ear, plain::Plain};
+use super::{MENDED, authors::Authors, log::Ear, plain::Plain};
 use crate::{
     manifest::ManifestSet,
     names::{AccountId, PolicyName, RoleName},
@@ -25,6 +25,9 @@ pub(super) type Key = (RoleName, PolicyName);
 
 /// Manifests that were replaced this long ago may still lead to a write: their messenger is under way.
 pub(super) const GRACE: Duration = Duration::from_millis(5);
+
+/// A reading may show what was so this long ago: reads lag, and pages and answers take their time.
+const LONGEST_LAG: Duration = Duration::from_secs(400);
 
 /// One life's stage.
 pub(super) struct Scene {
@@ -60,6 +63,8 @@ pub(super) struct State {
     pub(super) in_force: Arc<ManifestSet>,
     /// What was in force before, and until when.
     pub(super) replaced: Option<(Duration, Arc<ManifestSet>)>,
+    /// When a role was changed last, by anybody.
+    touched_roles: BTreeMap<RoleName, Duration>,
     /// What stands in the world because of people, and of writes that were found good.
     pub(super) standing: BTreeMap<(AccountId, RoleName), BTreeMap<String, String>>,
     pub(super) keys: BTreeMap<Key, Known>,
@@ -73,13 +78,21 @@ pub(super) struct Process {
     pub(super) kill_at: Option<(u64, Moment)>,
     pub(super) dead: CancellationToken,
     /// The roles of the pages of a bulk reading that is not whole yet.
-    pub(super) pages: Option<BTreeSet<RoleName>>,
-    /// The roles that a reading has shown, and until when they may be taken for there.
-    pub(super) shown: BTreeMap<RoleName, Option<Duration>>,
+    pub(super) pages: Option<BTreeMap<RoleName, Shown>>,
+    /// The roles that a reading has shown.
+    pub(super) shown: BTreeMap<RoleName, Shown>,
     /// Writes under way.
     pub(super) flying: BTreeMap<RoleName, u64>,
     /// Writes so far, for guards over a rolling hour: when, and whether it removed something.
     pub(super) writes: Vec<(Duration, bool)>,
+}
+
+/// What the controller was shown of a role.
+#[derive(Clone)]
+pub(super) struct Shown {
+    /// Since when newer readings do not show it any more.
+    pub(super) until: Option<Duration>,
+    pub(super) path: String,
 }
 
 /// What is known of one policy.
@@ -119,6 +132,8 @@ pub(super) struct Written {
 pub(super) struct Tally {
     pub(super) calls: u64,
     pub(super) writes: u64,
+    /// Writes that changed something in the world.
+    pub(super) effects: u64,
     pub(super) disturbances: u64,
     pub(super) kills: u64,
     pub(super) events: u64,
@@ -141,6 +156,7 @@ impl Scene {
             in_force: Arc::default(),
             replaced: None,
             standing: BTreeMap::new(),
+            touched_roles: BTreeMap::new(),
             keys: BTreeMap::new(),
             process: Process::new(0, None),
             rng,
@@ -206,10 +222,22 @@ impl Scene {
         for fault in faults {
             self.violated("I9 everything is told once", fault);
         }
+        for told in news.iter().filter(|told| MENDED.found_in_conflict && told.name == "role.found") {
+            let role: RoleName = told.role.as_deref().unwrap_or_default().parse().unwrap();
+            let is_there = self.sandbox.path(&self.own, role.as_str()).is_some();
+            let is_touched =
+                self.state().touched_roles.get(&role).is_some_and(|at| now.saturating_sub(*at) < LONGEST_LAG);
+            if !is_there && !is_touched {
+                self.violated("I9 what is told is so", told.message.clone());
+            }
+        }
     }
 
+    /// Newer manifests are on their way to the controller.
     pub(super) fn manifests_changed(&self) {
-        self.ear.log().manifests_changed();
+        let desired = self.state().in_force.desired(&self.own, None);
+        let asked_for = desired.policies.keys().map(|(role, policy)| (role.folded(), policy.to_string())).collect();
+        self.ear.log().manifests_changed(&asked_for);
     }
 
     /// A process begins, which knows nothing.
@@ -283,6 +311,7 @@ impl Scene {
         let now = self.now();
         if *account == self.own {
             let mut state = self.state();
+            state.touched_roles.insert(role.clone(), now);
             state.keys.iter_mut().filter(|(key, _)| key.0 == *role).for_each(|(_, known)| known.touched = now);
         }
     }
@@ -293,6 +322,7 @@ impl Scene {
         self.say(|| format!("  world: {}/{} is {:?} now", change.role, change.policy, change.after));
         let (role, policy): (RoleName, PolicyName) = (change.role.parse().unwrap(), change.policy.parse().unwrap());
         let mut state = self.state();
+        state.tally.effects += 1;
         let held = state.standing.entry((change.account.clone(), role.clone())).or_default();
         match change.after {
             Some(document) => held.insert(change.policy.to_owned(), document.to_owned()),
@@ -342,6 +372,7 @@ impl Tally {
         let Self {
             calls,
             writes,
+            effects,
             disturbances,
             kills,
             events,
@@ -352,6 +383,7 @@ impl Tally {
         } = other;
         self.calls += calls;
         self.writes += writes;
+        self.effects += effects;
         self.disturbances += disturbances;
         self.kills += kills;
         self.events += events;

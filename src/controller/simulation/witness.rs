@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Fresh, Moment, Scene};
+use super::scene::{Fresh, Moment, Scene, Shown};
 use crate::{
     iam::{Caller, ErrorClass, Iam, IamError, Put, Removal, RoleDetail, RolesPage},
     inventory::LiveDocument,
@@ -258,8 +258,9 @@ impl Iam for Witness {
     async fn role(&self, role: &RoleName) -> Result<RoleDetail, IamError> {
         let answer = self.pass(|| format!("reads the role {role}"), self.inner.role(role)).await;
         self.told(|| format!("role {role}"), &answer);
-        if answer.is_ok() {
-            self.scene.state().process.shown.insert(role.clone(), None);
+        if let Ok(detail) = &answer {
+            let shown = Shown { until: None, path: detail.path.clone() };
+            self.scene.state().process.shown.insert(role.clone(), shown);
         }
         answer
     }
