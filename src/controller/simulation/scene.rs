@@ -222,13 +222,18 @@ impl Scene {
         for fault in faults {
             self.violated("I9 everything is told once", fault);
         }
-        for told in news.iter().filter(|told| MENDED.found_in_conflict && told.name == "role.found") {
-            let role: RoleName = told.role.as_deref().unwrap_or_default().parse().unwrap();
+        for told in news {
+            let says_found = match told.name.as_str() {
+                "role.found" if MENDED.found_in_conflict => true,
+                "role.not_found" => false,
+                _ => continue,
+            };
+            let Some(role) = told.role.as_deref().and_then(|role| role.parse::<RoleName>().ok()) else { continue };
             let is_there = self.sandbox.path(&self.own, role.as_str()).is_some();
-            let is_touched =
-                self.state().touched_roles.get(&role).is_some_and(|at| now.saturating_sub(*at) < LONGEST_LAG);
-            if !is_there && !is_touched {
-                self.violated("I9 what is told is so", told.message.clone());
+            let touched = self.state().touched_roles.get(&role).copied();
+            let may_have_been_otherwise = touched.is_some_and(|at| now.saturating_sub(at) < LONGEST_LAG);
+            if is_there != says_found && !may_have_been_otherwise {
+                self.violated("I9 what is told is so", told.message);
             }
         }
     }
