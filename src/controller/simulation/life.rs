@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    log::Ear,
+    log::{Ear, Log},
     people::{self, Stubborn},
     scene::{Moment, Process, Scene, Tally},
     witness::Witness,
@@ -75,7 +75,7 @@ impl Life {
         let names = people::names(&mut rng);
         let sandbox = Sandbox::new(super::OWN.parse().unwrap());
         sandbox.keep_calls(0);
-        *ear.log() = Default::default();
+        *ear.log() = Log::new(is_traced);
         // Some roles that manifests name are in no world.
         let mut named = names.clone();
         named.extend(["ghost-1", "Ghost-2"].map(str::to_owned));

@@ -48,8 +48,10 @@ struct Standing {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     standing: BTreeMap<Subject, Standing>,
-    /// What was told since somebody last looked, for the trace.
+    /// What was told since somebody last looked.
     news: Vec<Told>,
+    /// The same for the trace, where somebody reads it.
+    lines: Option<Vec<Told>>,
     faults: Vec<String>,
     pub(super) count: u64,
     /// Since when events count: those of processes that are dead do not.
@@ -73,6 +75,15 @@ impl Log {
         }
     }
 
+    /// The log of a life that begins.
+    pub(super) fn new(is_traced: bool) -> Self {
+        Self { lines: is_traced.then(Vec::new), ..Self::default() }
+    }
+
+    pub(super) fn take_lines(&mut self) -> Vec<Told> {
+        self.lines.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     pub(super) fn take_news(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.news)
     }
@@ -88,6 +99,9 @@ impl Log {
         self.count += 1;
         if let Some(fault) = self.fault_of(&told) {
             self.faults.push(fault);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(told.clone());
         }
         self.news.push(told);
     }
@@ -157,7 +171,7 @@ impl Told {
 
     fn is_the_same(&self, other: &Self) -> bool {
         if !super::MENDED.no_room_twice && self.reason.as_deref() == Some("NoRoom") {
-            return self.message == other.message;
+            return false;
         }
         (&self.name, &self.reason, &self.particulars) == (&other.name, &other.reason, &other.particulars)
     }

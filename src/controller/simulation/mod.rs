@@ -21,6 +21,7 @@
 //! | `judge.rs` | the invariants of a write |
 //! | `log.rs` | that everything is told once |
 //! | `end.rs` | what must be so when all is calm |
+//! | `treachery.rs` | what the writer lets through that nobody checked before |
 //! | `plain.rs` | another idea of policy documents |
 //!
 //! A new kind of trouble is one more arm in `people.rs` or `authors.rs`; a new invariant is one more rule in `judge.rs`
@@ -35,6 +36,7 @@ mod log;
 mod people;
 mod plain;
 mod scene;
+mod treachery;
 mod witness;
 
 use std::{

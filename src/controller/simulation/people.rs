@@ -184,15 +184,10 @@ fn fault(rng: &mut Rng, role: &RoleName) -> Fault {
         11 => Effect::NoMarker,
         12 => Effect::RepeatMarker,
         13 => Effect::InvalidClientTokenId,
-        14 => Effect::Refuse { status: 404, code: "NoSuchEntity".into(), message: "It cannot be found.".into() },
         _ => Effect::DelayMs(rng.u64(1..20_000)),
     };
-    // An answer of 404 to a bulk read or to STS is none that AWS gives.
-    let is_gone = matches!(effect, Effect::Refuse { .. });
     let mut fault = Fault::new(effect);
-    if is_gone {
-        fault = fault.on("PutRolePolicy");
-    } else if rng.u8(..5) > 0 {
+    if rng.u8(..5) > 0 {
         fault = fault.on(OPERATIONS[rng.usize(..OPERATIONS.len())]);
     }
     if rng.u8(..4) == 0 {

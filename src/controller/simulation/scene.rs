@@ -184,7 +184,7 @@ impl Scene {
     pub(super) fn say(&self, what: impl FnOnce() -> String) {
         let now = self.now();
         if let Some(trace) = &mut self.state().trace {
-            self.ear.log().take_news().iter().for_each(|told| trace.push_back(told.in_words(now)));
+            self.ear.log().take_lines().iter().for_each(|told| trace.push_back(told.in_words(now)));
             trace.push_back(format!("{:>10.3} {}", now.as_secs_f64(), what()));
             while trace.len() > super::LONGEST_TRACE {
                 trace.pop_front();
@@ -216,9 +216,6 @@ impl Scene {
             let mut log = self.ear.log();
             (log.take_news(), log.take_faults())
         };
-        if let Some(trace) = &mut self.state().trace {
-            trace.extend(news.iter().map(|told| told.in_words(now)));
-        }
         for fault in faults {
             self.violated("I9 everything is told once", fault);
         }
