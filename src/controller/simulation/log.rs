@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -19,6 +20,7 @@ use tracing::{
 /// One event, as far as it matters here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Told {
+    at: Option<Instant>,
     pub(super) name: String,
     pub(super) role: Option<String>,
     pub(super) policy: Option<String>,
@@ -163,10 +165,15 @@ impl Log {
 }
 
 impl Told {
+    /// How long ago it was told.
+    pub(super) fn age(&self) -> Duration {
+        self.at.map(|at| at.elapsed()).unwrap_or_default()
+    }
+
     /// A line of the trace.
     pub(super) fn in_words(&self, now: Duration) -> String {
         let reason = self.reason.as_deref().unwrap_or_default();
-        format!("{:>10.3} ** {} {reason}: {}", now.as_secs_f64(), self.name, self.message)
+        format!("{:>10.3} ** {} {reason}: {}", now.saturating_sub(self.age()).as_secs_f64(), self.name, self.message)
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
@@ -218,7 +225,7 @@ impl Subscriber for Ear {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut told = Told::default();
+        let mut told = Told { at: Some(Instant::now()), ..Told::default() };
         event.record(&mut told);
         self.log().hear(told);
     }

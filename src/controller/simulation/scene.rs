@@ -228,7 +228,7 @@ impl Scene {
             let Some(role) = told.role.as_deref().and_then(|role| role.parse::<RoleName>().ok()) else { continue };
             let is_there = self.sandbox.path(&self.own, role.as_str()).is_some();
             let touched = self.state().touched_roles.get(&role).copied();
-            let may_have_been_otherwise = touched.is_some_and(|at| now.saturating_sub(at) < LONGEST_LAG);
+            let may_have_been_otherwise = touched.is_some_and(|at| at + LONGEST_LAG > now.saturating_sub(told.age()));
             if is_there != says_found && !may_have_been_otherwise {
                 self.violated("I9 what is told is so", told.message);
             }

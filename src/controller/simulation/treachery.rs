@@ -87,7 +87,7 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
 }
 
 fn limits(rng: &mut Rng) -> Limits {
-    let mut some = |rng: &mut Rng| rng.bool().then(|| rng.choice(ADMITTED).unwrap().iter().copied().collect());
+    let some = |rng: &mut Rng| rng.bool().then(|| rng.choice(ADMITTED).unwrap().iter().copied().collect());
     Limits {
         s3_bucket_names: some(rng),
         cloud_watch_log_group_names: some(rng),
