@@ -88,9 +88,12 @@ pub struct Change<'a> {
     pub after: Option<&'a str>,
 }
 
+/// What is done with each [`Change`].
+type Tell = dyn Fn(&Change<'_>) + Send;
+
 /// Who is told of each [`Change`].
 #[derive(Default)]
-struct Watcher(Option<Box<dyn Fn(&Change<'_>) + Send>>);
+struct Watcher(Option<Box<Tell>>);
 
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
