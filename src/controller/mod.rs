@@ -14,6 +14,8 @@ mod canary;
 mod contention;
 mod repair;
 mod report;
+#[cfg(test)]
+mod simulation;
 mod slot;
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,16 @@ impl InProcess {
         self
     }
 
+    /// A write that goes on whether or not anybody still waits for it. `None` removes the policy.
+    #[cfg(test)]
+    pub(crate) async fn write(&self, role: String, policy: String, document: Option<String>) -> Result<(), IamError> {
+        let request = match document {
+            Some(document) => Request::PutRolePolicy { role, policy, document },
+            None => Request::DeleteRolePolicy { role, policy },
+        };
+        self.ask(request).await.map(|_| ())
+    }
+
     async fn ask(&self, request: Request) -> Result<Answer, IamError> {
         let operation = request.operation();
         let transient =

@@ -70,6 +70,35 @@ struct State {
     first_account: AccountId,
     /// What every call takes.
     delay: Duration,
+    watcher: Watcher,
+}
+
+/// An inline policy that a caller's write has changed, at the moment in which it took effect.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// The account.
+    pub account: &'a AccountId,
+    /// The role, as the call spelt it.
+    pub role: &'a str,
+    /// The inline policy.
+    pub policy: &'a str,
+    /// The document before, where there was one.
+    pub before: Option<&'a str>,
+    /// The document after, where there is one.
+    pub after: Option<&'a str>,
+}
+
+/// What is done with each [`Change`].
+type Tell = dyn Fn(&Change<'_>) + Send;
+
+/// Who is told of each [`Change`].
+#[derive(Default)]
+struct Watcher(Option<Box<Tell>>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(if self.0.is_some() { "Watcher(somebody)" } else { "Watcher(nobody)" })
+    }
 }
 
 /// What a caller gets to see in place of the plain answer.
@@ -100,6 +129,7 @@ impl Sandbox {
             keys: BTreeMap::new(),
             first_account: account,
             delay: Duration::ZERO,
+            watcher: Watcher::default(),
         };
         Self { state: Arc::new(Mutex::new(state)), start: Instant::now() }
     }
@@ -158,10 +188,40 @@ impl Sandbox {
         self.state().world.change(account, role, now, |_| None)
     }
 
+    /// Makes a role at this moment, as somebody else would: reads that lag do not see it yet.
+    pub fn make_role(&self, account: &AccountId, seed: RoleSeed) {
+        let now = self.now();
+        self.state().world.make(account, seed, now);
+    }
+
+    /// Gives a role a tag, or with `None` takes it away, as somebody else would; `false` where there is no such role.
+    pub fn tag(&self, account: &AccountId, role: &str, key: &str, value: Option<&str>) -> bool {
+        let now = self.now();
+        let change = |held: &role::Role| {
+            let mut next = held.clone();
+            next.tags.retain(|tag| !tag.key.eq_ignore_ascii_case(key));
+            next.tags.extend(value.map(|value| Tag { key: key.to_owned(), value: value.to_owned() }));
+            Some(next)
+        };
+        self.state().world.change(account, role, now, change)
+    }
+
+    /// Tells `watcher` of every policy that a call changes, in the moment in which it does. It must not come back to the
+    /// sandbox.
+    pub fn watch(&self, watcher: impl Fn(&Change<'_>) + Send + 'static) {
+        self.state().watcher = Watcher(Some(Box::new(watcher)));
+    }
+
     /// The newest text of an inline policy, as it was given.
     #[must_use]
     pub fn document(&self, account: &AccountId, role: &str, policy: &str) -> Option<String> {
         Some(self.state().world.newest(account, role)?.policy(policy)?.1.text().to_owned())
+    }
+
+    /// The newest path of a role.
+    #[must_use]
+    pub fn path(&self, account: &AccountId, role: &str) -> Option<String> {
+        Some(self.state().world.newest(account, role)?.path.clone())
     }
 
     /// The names of a role's inline policies, in the order in which they were put.
@@ -279,7 +339,7 @@ impl Sandbox {
         };
         let result = match (takes_effect, refusal) {
             (true, spoiled) => {
-                let result = state.world.perform(by, request, now);
+                let result = state.perform(by, request, now);
                 let refused = result.as_ref().err().map(|refusal| refusal.code.as_str());
                 state.calls.finish(number, request.operation(), refused);
                 spoiled.map_or(result, Err)
@@ -292,6 +352,25 @@ impl Sandbox {
             (false, None) => Ok(Answer::Done),
         };
         Reply { result: result.map(|answer| spoil_page(answer, effect, request)), shape }
+    }
+}
+
+impl State {
+    /// Lets a call take effect, and tells the watcher what it changed.
+    fn perform(&mut self, by: &Identity, request: &Request, now: Duration) -> Result<Answer, Refusal> {
+        let (role, policy, after) = match request {
+            Request::PutRolePolicy { role, policy, document } => (role, policy, Some(document.as_str())),
+            Request::DeleteRolePolicy { role, policy } => (role, policy, None),
+            _ => return self.world.perform(by, request, now),
+        };
+        let account = &by.account;
+        let before = self.world.newest(account, role).cloned();
+        let answer = self.world.perform(by, request, now)?;
+        if let Watcher(Some(tell)) = &self.watcher {
+            let before = before.as_ref().and_then(|held| Some(held.policy(policy)?.1.text()));
+            tell(&Change { account, role, policy, before, after });
+        }
+        Ok(answer)
     }
 }
 

@@ -101,6 +101,13 @@ impl World {
         self.accounts.entry(account.clone()).or_default().insert(key, History(VecDeque::from([state])));
     }
 
+    /// Makes a role behind IAM's rules, at a moment.
+    pub(super) fn make(&mut self, account: &AccountId, seed: RoleSeed, now: Duration) {
+        self.made += 1;
+        let role = Arc::new(Role::from_seed(account, seed, self.made, now));
+        self.record(&role.name.clone(), account, now, Some(role));
+    }
+
     /// Changes a role behind IAM's rules, at a moment; `false` where there is none.
     pub(super) fn change(
         &mut self,

@@ -1,0 +1,312 @@
+//! The invariants of a write, judged in the moment in which the controller asks for it.
+//!
+//! Knows the truth, and none of the controller's own verdicts. What must stay true: each rule can be read beside the
+//! sentence that it stands for.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    plain::{Grants, Plain, never_to_be_written},
+    scene::{Fresh, Key, Known, Scene, Shown, State, Written},
+};
+use crate::{
+    iam::RolesPage,
+    inventory::LiveDocument,
+    manifest::{Guards, ManifestSet},
+    names::{AccountId, PolicyName, RoleName},
+};
+
+/// How old the read may be that a write follows from.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// How long a write is given to become visible before it may be made again.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// What the simulation remembers of a write between its arrival and its answer.
+pub(super) struct Judged {
+    arrived: Duration,
+}
+
+impl Scene {
+    /// A page of a bulk reading came, or did not.
+    pub(super) fn page_answered(&self, is_first: bool, page: Option<&RolesPage>) {
+        let now = self.now();
+        let mut state = self.state();
+        let before = if is_first { Some(Default::default()) } else { state.process.pages.take() };
+        let (Some(page), Some(mut roles)) = (page, before) else {
+            state.process.pages = None;
+            return;
+        };
+        roles.extend(page.roles.iter().filter_map(|role| {
+            Some((role.name.parse::<RoleName>().ok()?, Shown { until: None, path: role.path.clone() }))
+        }));
+        for role in &page.roles {
+            let is_about = |key: &Key| key.0.as_str().eq_ignore_ascii_case(&role.name);
+            for (key, known) in
+                state.keys.iter_mut().filter(|(key, known)| known.waits_to_be_seen(now) && is_about(key))
+            {
+                let live = role.inline_policies.iter().find(|live| live.name == key.1.as_str());
+                known.was_shown(live.map(|live| LiveDocument::new(&live.encoded_document).text()).as_deref());
+            }
+        }
+        if page.is_truncated {
+            state.process.pages = Some(roles);
+            return;
+        }
+        for (role, shown) in &mut state.process.shown {
+            if !roles.contains_key(role) {
+                shown.until.get_or_insert(now);
+            }
+        }
+        state.process.shown.extend(roles);
+    }
+
+    /// A fresh read of one policy was answered.
+    pub(super) fn read_fresh(&self, role: &RoleName, policy: &PolicyName, fresh: Fresh) {
+        let mut state = self.state();
+        let known = state.keys.entry((role.clone(), policy.clone())).or_default();
+        known.was_shown(fresh.shown.as_deref());
+        known.fresh.push(fresh);
+        if known.fresh.len() > 4 {
+            known.fresh.remove(0);
+        }
+    }
+
+    /// The answer of a write has reached the controller.
+    pub(super) fn answered(&self, role: &RoleName, policy: &PolicyName, judged: &Judged, is_done: bool) {
+        let now = self.now();
+        let mut state = self.state();
+        let known = state.keys.entry((role.clone(), policy.clone())).or_default();
+        // What was asked for before the answer was not made after the write.
+        known.fresh.retain(|fresh| fresh.asked > judged.arrived);
+        if let Some(written) = known.written.as_mut().filter(|_| is_done) {
+            written.done = Some(now);
+        }
+    }
+
+    /// The controller asks for a write, now: `None` in place of a document removes the policy.
+    pub(super) fn judge_write(&self, role: &RoleName, policy: &PolicyName, document: Option<&str>) -> Judged {
+        let now = self.now();
+        let truth = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
+        let mut state = self.state();
+        state.tally.writes += 1;
+        state.process.writes.push((now, document.is_none()));
+        let mut faults: Vec<(&str, String)> = Vec::new();
+
+        if state.process.flying.contains_key(role) {
+            faults.push(("I11 one write to a role at a time", format!("{role} is being written to")));
+        }
+        // A role that was made anew since it was read may be protected now: then IAM refuses the write.
+        let path = state.process.shown.get(role).map(|shown| shown.path.clone()).unwrap_or_default();
+        let is_protected = path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/");
+        if is_protected || role.as_str().eq_ignore_ascii_case(super::OWN_ROLE) {
+            faults.push(("I6 protected roles are never written to", format!("{role} at {path}")));
+        }
+        if let Some(fault) = document.and_then(never_to_be_written) {
+            faults.push(("I3 only plain grants of the vocabulary", fault));
+        }
+
+        // Some set of manifests that is in force, or was a moment ago, asks for just this.
+        let sets = state.sets(now);
+        let asked: Vec<Result<Asked, String>> =
+            sets.iter().map(|set| asked_for(&state, set, &self.own, role, policy, document)).collect();
+        let wanted = asked.iter().find_map(|asked| asked.as_ref().ok());
+        if wanted.is_none() {
+            let why: Vec<&str> = asked.iter().filter_map(|asked| asked.as_ref().err()).map(String::as_str).collect();
+            faults.push((
+                "I1, I3, I7 only what manifests in force ask for",
+                format!("{role}/{policy}: {}", why.join("; ")),
+            ));
+        }
+
+        faults.extend(state.beyond_guards(now).filter(|_| super::FEATURES.guards).map(|what| ("I5 guards hold", what)));
+        let shown = &state.process.shown;
+        let is_known = shown
+            .get(role)
+            .is_some_and(|shown| shown.until.is_none_or(|until| now.saturating_sub(until) < READ_BEFORE));
+        if !is_known {
+            faults.push(("I2 no write to a role that was not read", format!("{role}")));
+        }
+        let process = state.process.number;
+        let known = state.keys.entry((role.clone(), policy.clone())).or_default();
+        let fresh: Vec<&Fresh> =
+            known.fresh.iter().filter(|fresh| now.saturating_sub(fresh.answered) <= FRESH).collect();
+        let justifies = |fresh: &&&Fresh| why_not(fresh, wanted).is_none();
+        let chosen = fresh.iter().find(justifies).or(fresh.last()).copied().cloned();
+        match &chosen {
+            None => faults.push(("I2 no write without a fresh read", format!("{role}/{policy}"))),
+            Some(fresh) => {
+                if let Some((rule, why)) = why_not(fresh, wanted) {
+                    faults.push((rule, format!("{role}/{policy}: {why}: {:?}", fresh.shown)));
+                }
+                if let Some(why) = known.made_again(fresh, document.unwrap_or_default(), process, now) {
+                    faults.push(("I4 no more writes than causes", format!("{role}/{policy}: {why}")));
+                }
+            }
+        }
+        let is_useless = wanted.is_some_and(|wanted| wanted.is_as_it_is(truth.as_deref()));
+        let was_misled = chosen.as_ref().is_some_and(|fresh| fresh.is_stale || known.touched >= fresh.asked);
+        if is_useless && !was_misled {
+            faults.push(("I4 no more writes than causes", format!("{role}/{policy} is right, and was shown to be")));
+        }
+        known.written = chosen.map(|fresh| Written {
+            process,
+            fresh,
+            document: document.unwrap_or_default().to_owned(),
+            done: None,
+            was_seen: false,
+        });
+        known.fresh.clear();
+        state.tally.useless_writes += u64::from(is_useless);
+        drop(state);
+        for (invariant, what) in faults {
+            self.violated(invariant, what);
+        }
+        Judged { arrived: now }
+    }
+}
+
+impl State {
+    /// How the writes of this process within the last hour are more than the settings allow.
+    fn beyond_guards(&self, now: Duration) -> Option<String> {
+        let hour = self.process.writes.iter().filter(|(at, _)| now.saturating_sub(*at) < Duration::from_secs(3600));
+        let (changes, deletes) =
+            hour.fold((0, 0), |(changes, deletes), (_, is_delete)| (changes + 1, deletes + u32::from(*is_delete)));
+        // Settings that became stricter meanwhile do not take back what was done.
+        let loosest =
+            |bound: fn(&Guards) -> u32| self.sets(now).iter().map(|set| bound(&set.guards())).max().unwrap_or_default();
+        let most = loosest(|guards| guards.max_changes_per_hour);
+        let most_deletes = loosest(|guards| guards.max_deletes_per_hour);
+        if changes > most {
+            return Some(format!("{changes} changes within an hour, and {most} are allowed"));
+        }
+        (deletes > most_deletes).then(|| format!("{deletes} deletions within an hour, and {most_deletes} are allowed"))
+    }
+}
+
+/// A repair that began while its role was there may still write when a newer reading has lost the role.
+const READ_BEFORE: Duration = Duration::from_secs(20);
+
+/// What manifests ask for of one policy.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) grants: Grants,
+    pub(super) registers: bool,
+}
+
+impl Asked {
+    /// Whether the policy is as it is asked for, in whatever words.
+    pub(super) fn is_as_it_is(&self, live: Option<&str>) -> bool {
+        live.is_some_and(|text| Plain::of(text) == Plain::Grants(self.grants.clone()))
+    }
+}
+
+/// What `set` asks for by this write; why it does not.
+fn asked_for(
+    state: &State,
+    set: &Arc<ManifestSet>,
+    account: &AccountId,
+    role: &RoleName,
+    policy: &PolicyName,
+    document: Option<&str>,
+) -> Result<Asked, String> {
+    let asked = wanted(state, set, account, role, policy)?;
+    let Some(document) = document else { return Err("nobody asks for its removal".to_owned()) };
+    if !asked.is_as_it_is(Some(document)) {
+        return Err(format!("the manifests ask for other grants: {:?}", asked.grants));
+    }
+    let desired = set.desired(account, None);
+    let text = desired.document(&(role.clone(), policy.clone())).map(|wanted| wanted.as_str());
+    if text != Some(document) {
+        return Err("the manifests ask for it in other words".to_owned());
+    }
+    Ok(asked)
+}
+
+/// What `set` wants to have repaired under this key, by what its authors meant; why nothing is to be.
+pub(super) fn wanted(
+    state: &State,
+    set: &ManifestSet,
+    account: &AccountId,
+    role: &RoleName,
+    policy: &PolicyName,
+) -> Result<Asked, String> {
+    let settings = set.configuration();
+    if settings.is_some_and(|settings| settings.suspend) {
+        return Err("the kill switch is on".to_owned());
+    }
+    let default_observes = settings.is_some_and(|settings| settings.default_mode == crate::manifest::Mode::Observe);
+    let mut asked: Option<Asked> = None;
+    for permissions in set.permissions() {
+        let Some(meant) = state.authors.meant_by(permissions) else {
+            return Err(format!("{} was never meant to count", permissions.name));
+        };
+        if !meant.is_about(account, role.as_str(), policy.as_str()) {
+            continue;
+        }
+        if meant.suspend {
+            return Err("a manifest suspends it".to_owned());
+        }
+        if meant.observe.unwrap_or(default_observes) {
+            return Err("a manifest only observes it".to_owned());
+        }
+        let grants = meant.grants(account);
+        if asked.as_ref().is_some_and(|asked| asked.grants != grants) {
+            return Err("manifests differ about it".to_owned());
+        }
+        asked = Some(Asked { grants, registers: meant.registers });
+    }
+    asked.ok_or_else(|| "no manifest in force names it".to_owned())
+}
+
+/// Why nothing may be written after this read; the rule, and what breaks it.
+pub(super) fn why_not(fresh: &Fresh, wanted: Option<&Asked>) -> Option<(&'static str, String)> {
+    let shown = fresh.shown.as_deref()?;
+    let plain = Plain::of(shown);
+    if plain == Plain::Denies {
+        return Some(("I8 a Deny is never replaced", "the fresh read showed one".to_owned()));
+    }
+    let wanted = wanted?;
+    if wanted.is_as_it_is(Some(shown)) {
+        return Some(("I4 what is right is not written", "the fresh read showed that it is right".to_owned()));
+    }
+    let Plain::Grants(grants) = &plain else { return None };
+    let loses = grants.difference(&wanted.grants).next().is_some();
+    if loses && !["ssmmessages:", "ssm:", "*"].iter().any(|beginning| plain.allows(beginning)) {
+        return Some((
+            "I8 what is somebody else's is not replaced",
+            "it holds nothing of Session Manager's".to_owned(),
+        ));
+    }
+    if !wanted.registers && plain.allows("ssm:updateinstanceinformation") {
+        return Some(("I8 a node's registration is not taken away", "the fresh read showed it".to_owned()));
+    }
+    None
+}
+
+impl Known {
+    /// Something showed the controller what stands in the policy.
+    fn was_shown(&mut self, shown: Option<&str>) {
+        if let Some(written) = self.written.as_mut().filter(|written| written.done.is_some()) {
+            written.was_seen |= written.fresh.shown.as_deref() != shown;
+        }
+    }
+
+    /// Whether it matters what the controller is shown of the policy now.
+    fn waits_to_be_seen(&self, now: Duration) -> bool {
+        let done = self.written.as_ref().filter(|written| !written.was_seen).and_then(|written| written.done);
+        done.is_some_and(|done| now < done + QUIET)
+    }
+
+    /// Why a write that follows from `fresh` only repeats the last one, whose effect the controller could not see yet.
+    fn made_again(&self, fresh: &Fresh, document: &str, process: u64, now: Duration) -> Option<String> {
+        let written = self.written.as_ref().filter(|written| written.process == process)?;
+        let done = written.done?;
+        let is_the_same = written.document == document
+            && written.fresh.shown == fresh.shown
+            && self.touched < written.fresh.asked
+            && !written.was_seen
+            && now < done + QUIET;
+        is_the_same.then(|| format!("written {} ms ago, and not seen since", (now - done).as_millis()))
+    }
+}

@@ -1,0 +1,241 @@
+//! What the controller tells in its log, and that it tells it once.
+//!
+//! Takes the fields of events as they are emitted: no line is formatted. Knows the catalogue's words and nothing of the
+//! reporter. What must stay true: a restart forgets everything, as the daemon does.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// One event, as far as it matters here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Told {
+    at: Option<Instant>,
+    pub(super) name: String,
+    pub(super) role: Option<String>,
+    pub(super) policy: Option<String>,
+    account: Option<String>,
+    pub(super) reason: Option<String>,
+    /// What it says in particular: two of one name that differ in it are two pieces of news.
+    particulars: String,
+    pub(super) message: String,
+}
+
+/// Whom an event is about: account, role in small letters, policy; and the room of its name, for those about no role.
+type Subject = (Option<String>, String, Option<String>);
+
+/// What was told and still stands, by subject.
+#[derive(Debug, Default)]
+struct Standing {
+    drift: bool,
+    not_found: bool,
+    suspended: bool,
+    /// Manifests that did not ask for it came since: then it is new to the controller, and may be told anew.
+    may_be_new: bool,
+    /// The last event, unless something happened since that makes it worth telling again.
+    last: Option<Told>,
+}
+
+/// The log of one life.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    standing: BTreeMap<Subject, Standing>,
+    /// What was told since somebody last looked.
+    news: Vec<Told>,
+    /// The same for the trace, where somebody reads it.
+    lines: Option<Vec<Told>>,
+    faults: Vec<String>,
+    pub(super) count: u64,
+    /// Since when events count: those of processes that are dead do not.
+    pub(super) is_listening: bool,
+}
+
+impl Log {
+    /// A process begins: it knows nothing of what another one told.
+    pub(super) fn restarted(&mut self) {
+        self.standing.clear();
+        self.is_listening = true;
+    }
+
+    /// Newer manifests came: what they hold back or take up may be told anew, and what they do not name is forgotten.
+    pub(super) fn manifests_changed(&mut self, asked_for: &BTreeSet<(String, String)>) {
+        for ((_, role, policy), standing) in &mut self.standing {
+            standing.last = None;
+            if let Some(policy) = policy {
+                standing.may_be_new |= !asked_for.contains(&(role.clone(), policy.clone()));
+            }
+        }
+    }
+
+    /// The log of a life that begins.
+    pub(super) fn new(is_traced: bool) -> Self {
+        Self { lines: is_traced.then(Vec::new), ..Self::default() }
+    }
+
+    pub(super) fn take_lines(&mut self) -> Vec<Told> {
+        self.lines.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn take_news(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(super) fn take_faults(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.faults)
+    }
+
+    fn hear(&mut self, told: Told) {
+        if !self.is_listening {
+            return;
+        }
+        self.count += 1;
+        if let Some(fault) = self.fault_of(&told) {
+            self.faults.push(fault);
+        }
+        if let Some(lines) = &mut self.lines {
+            lines.push(told.clone());
+        }
+        self.news.push(told);
+    }
+
+    /// Takes in an event, and says what is wrong with it.
+    fn fault_of(&mut self, told: &Told) -> Option<String> {
+        if told.message.contains("ended early") {
+            return Some(format!("something panicked: {}", told.message));
+        }
+        // What is about a role alone is about all its policies; here each has its own record.
+        let room = told.name.split('.').next().unwrap_or_default().to_owned();
+        let subject: Subject = (
+            told.account.clone(),
+            told.role.as_ref().map_or(room, |role| role.to_ascii_lowercase()),
+            told.policy.clone(),
+        );
+        let standing = self.standing.entry(subject).or_default();
+        let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
+        let is_reminder = told.name == "drift.standing";
+        let may_be_new = std::mem::take(&mut standing.may_be_new);
+        let fault = match told.name.as_str() {
+            _ if may_be_new => None,
+            "drift.detected" if standing.drift => again("detected"),
+            "drift.changed" | "drift.repaired" if !standing.drift => again("never detected, and told"),
+            "role.not_found" if standing.not_found => again("not found"),
+            "role.found" if !standing.not_found => again("never missing, and found"),
+            "role.suspended" if standing.suspended => again("suspended"),
+            "role.resumed" if !standing.suspended => again("never suspended, and resumed"),
+            _ if !is_reminder && standing.last.as_ref().is_some_and(|last| last.is_the_same(told)) => {
+                again("told the same")
+            }
+            _ => None,
+        };
+        match told.name.as_str() {
+            "drift.detected" => standing.drift = true,
+            "drift.repaired" | "drift.ended" | "role.suspended" | "role.not_found" | "role.released"
+            | "policy.orphaned" => standing.drift = false,
+            // Where nobody can say any more what is right, drift is forgotten.
+            "drift.blocked" if matches!(told.reason.as_deref(), Some("Conflict" | "AccountMismatch")) => {
+                standing.drift = false;
+            }
+            _ => {}
+        }
+        match told.name.as_str() {
+            "role.not_found" => standing.not_found = true,
+            "role.found" | "role.released" | "role.suspended" => standing.not_found = false,
+            _ => {}
+        }
+        match told.name.as_str() {
+            "role.suspended" => standing.suspended = true,
+            "role.resumed" | "role.released" => standing.suspended = false,
+            _ => {}
+        }
+        if !is_reminder {
+            standing.last = Some(told.clone());
+        }
+        fault
+    }
+}
+
+impl Told {
+    /// How long ago it was told.
+    pub(super) fn age(&self) -> Duration {
+        self.at.map(|at| at.elapsed()).unwrap_or_default()
+    }
+
+    /// A line of the trace.
+    pub(super) fn in_words(&self, now: Duration) -> String {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        format!("{:>10.3} ** {} {reason}: {}", now.saturating_sub(self.age()).as_secs_f64(), self.name, self.message)
+    }
+
+    fn is_the_same(&self, other: &Self) -> bool {
+        if !super::MENDED.no_room_twice && self.reason.as_deref() == Some("NoRoom") {
+            return false;
+        }
+        (&self.name, &self.reason, &self.particulars) == (&other.name, &other.reason, &other.particulars)
+    }
+}
+
+impl Visit for Told {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let text = || Some(value.to_owned());
+        match field.name() {
+            "event" => value.clone_into(&mut self.name),
+            "account" => self.account = text(),
+            "role" => self.role = text(),
+            "policy" => self.policy = text(),
+            "reason" => self.reason = text(),
+            "message" => value.clone_into(&mut self.message),
+            "drift" | "gained" | "lost" | "mode" => {
+                self.particulars.push_str(value);
+                self.particulars.push('|');
+            }
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        }
+    }
+}
+
+/// Hears the events of whatever runs on its thread.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ear(Arc<Mutex<Log>>);
+
+impl Ear {
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Subscriber for Ear {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("ssm_role_controller")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut told = Told { at: Some(Instant::now()), ..Told::default() };
+        event.record(&mut told);
+        self.log().hear(told);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}

@@ -1,0 +1,397 @@
+//! What the simulation knows of one life: the whole truth of the world, what the controller was told, what it was shown.
+//!
+//! Holds no checks. What must stay true: nobody asks the sandbox for something while the state is locked by him, since
+//! the sandbox tells the state of every write.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{MENDED, authors::Authors, log::Ear, plain::Plain};
+use crate::{
+    manifest::ManifestSet,
+    names::{AccountId, PolicyName, RoleName},
+    sandbox::{Change, RoleSeed, Sandbox},
+};
+
+/// Which policy of which role.
+pub(super) type Key = (RoleName, PolicyName);
+
+/// Manifests that were replaced this long ago may still lead to a write: their messenger is under way.
+pub(super) const GRACE: Duration = Duration::from_millis(5);
+
+/// A reading may show what was so this long ago: reads lag, and pages and answers take their time.
+const LONGEST_LAG: Duration = Duration::from_secs(400);
+
+/// One life's stage.
+pub(super) struct Scene {
+    pub(super) sandbox: Sandbox,
+    pub(super) own: AccountId,
+    pub(super) other: AccountId,
+    state: Mutex<State>,
+    /// Told when the process has to be killed.
+    pub(super) killed: Notify,
+    ear: Ear,
+}
+
+/// When a process is killed at a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before anything was sent.
+    Arrival,
+    /// Once it was sent, which then goes on.
+    Sent,
+    /// Once it took effect, before the answer.
+    Answered,
+}
+
+/// What one life knows.
+pub(super) struct State {
+    /// Delays and coins at the edge.
+    pub(super) rng: Rng,
+    /// Whether the life is told in words, and what was told last.
+    trace: Option<VecDeque<String>>,
+    pub(super) violations: Vec<String>,
+    pub(super) tally: Tally,
+    pub(super) authors: Authors,
+    pub(super) in_force: Arc<ManifestSet>,
+    /// What was in force before, and until when.
+    pub(super) replaced: Option<(Duration, Arc<ManifestSet>)>,
+    /// When a role was changed last, by anybody.
+    touched_roles: BTreeMap<RoleName, Duration>,
+    /// What stands in the world because of people, and of writes that were found good.
+    pub(super) standing: BTreeMap<(AccountId, RoleName), BTreeMap<String, String>>,
+    pub(super) keys: BTreeMap<Key, Known>,
+    pub(super) process: Process,
+}
+
+/// What one process has done and was shown.
+pub(super) struct Process {
+    pub(super) number: u64,
+    pub(super) calls: u64,
+    pub(super) kill_at: Option<(u64, Moment)>,
+    pub(super) dead: CancellationToken,
+    /// The roles of the pages of a bulk reading that is not whole yet.
+    pub(super) pages: Option<BTreeMap<RoleName, Shown>>,
+    /// The roles that a reading has shown.
+    pub(super) shown: BTreeMap<RoleName, Shown>,
+    /// Writes under way.
+    pub(super) flying: BTreeMap<RoleName, u64>,
+    /// Writes so far, for guards over a rolling hour: when, and whether it removed something.
+    pub(super) writes: Vec<(Duration, bool)>,
+}
+
+/// What the controller was shown of a role.
+#[derive(Clone)]
+pub(super) struct Shown {
+    /// Since when newer readings do not show it any more.
+    pub(super) until: Option<Duration>,
+    pub(super) path: String,
+}
+
+/// What is known of one policy.
+#[derive(Default)]
+pub(super) struct Known {
+    /// When others changed the policy or the role last.
+    pub(super) touched: Duration,
+    /// Fresh reads since the last write.
+    pub(super) fresh: Vec<Fresh>,
+    pub(super) written: Option<Written>,
+}
+
+/// A fresh read of one policy.
+#[derive(Clone)]
+pub(super) struct Fresh {
+    pub(super) asked: Duration,
+    pub(super) answered: Duration,
+    pub(super) shown: Option<String>,
+    /// Whether the world held something else by then.
+    pub(super) is_stale: bool,
+}
+
+/// The last write of one policy.
+pub(super) struct Written {
+    pub(super) process: u64,
+    /// What the read before it showed, and when that was asked for.
+    pub(super) fresh: Fresh,
+    pub(super) document: String,
+    /// When it was said to be done.
+    pub(super) done: Option<Duration>,
+    /// Whether the controller saw anything else than what it had replaced since then.
+    pub(super) was_seen: bool,
+}
+
+/// Figures of one life, or of many.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) calls: u64,
+    pub(super) writes: u64,
+    /// Writes that changed something in the world.
+    pub(super) effects: u64,
+    pub(super) disturbances: u64,
+    pub(super) kills: u64,
+    pub(super) events: u64,
+    /// Writes that changed nothing since reads lagged behind.
+    pub(super) useless_writes: u64,
+    /// Denies that somebody put between the read and the write: IAM has no conditional write.
+    pub(super) denies_erased: u64,
+    pub(super) seconds: u64,
+    pub(super) minutes_to_calm: u64,
+}
+
+impl Scene {
+    pub(super) fn new(sandbox: Sandbox, mut rng: Rng, roles: Vec<String>, ear: Ear, is_traced: bool) -> Arc<Self> {
+        let parse = |text: &str| text.parse::<AccountId>().unwrap();
+        let state = State {
+            trace: is_traced.then(VecDeque::new),
+            violations: Vec::new(),
+            tally: Tally::default(),
+            authors: Authors::new(rng.fork(), roles),
+            in_force: Arc::default(),
+            replaced: None,
+            standing: BTreeMap::new(),
+            touched_roles: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            process: Process::new(0, None),
+            rng,
+        };
+        let (own, other) = (parse(super::OWN), parse(super::OTHER));
+        let scene = Arc::new(Self { sandbox, own, other, state: Mutex::new(state), killed: Notify::new(), ear });
+        let told = Arc::downgrade(&scene);
+        scene.sandbox.watch(move |change| {
+            if let Some(scene) = told.upgrade() {
+                scene.took_effect(change);
+            }
+        });
+        scene
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.sandbox.now()
+    }
+
+    /// Tells the trace, if somebody reads it.
+    pub(super) fn say(&self, what: impl FnOnce() -> String) {
+        let now = self.now();
+        if let Some(trace) = &mut self.state().trace {
+            self.ear.log().take_lines().iter().for_each(|told| trace.push_back(told.in_words(now)));
+            trace.push_back(format!("{:>10.3} {}", now.as_secs_f64(), what()));
+            while trace.len() > super::LONGEST_TRACE {
+                trace.pop_front();
+            }
+        }
+    }
+
+    /// Something happened that must never happen.
+    pub(super) fn violated(&self, invariant: &str, what: impl Into<String>) {
+        let what = format!("{invariant}: {}", what.into());
+        self.say(|| format!("!!! {what}"));
+        let now = self.now().as_secs_f64();
+        self.state().violations.push(format!("at {now:.3} s, {what}"));
+    }
+
+    /// What has gone wrong once leads to more that says nothing.
+    pub(super) fn has_gone_wrong(&self) -> bool {
+        !self.state().violations.is_empty()
+    }
+
+    pub(super) fn trace(&self) -> Vec<String> {
+        self.state().trace.iter().flatten().cloned().collect()
+    }
+
+    /// Takes in what was told meanwhile.
+    pub(super) fn listen(&self) {
+        let now = self.now();
+        let (news, faults) = {
+            let mut log = self.ear.log();
+            (log.take_news(), log.take_faults())
+        };
+        for fault in faults {
+            self.violated("I9 everything is told once", fault);
+        }
+        for told in news {
+            let says_found = match told.name.as_str() {
+                "role.found" if MENDED.found_in_conflict => true,
+                "role.not_found" => false,
+                _ => continue,
+            };
+            let Some(role) = told.role.as_deref().and_then(|role| role.parse::<RoleName>().ok()) else { continue };
+            let is_there = self.sandbox.path(&self.own, role.as_str()).is_some();
+            let touched = self.state().touched_roles.get(&role).copied();
+            let may_have_been_otherwise = touched.is_some_and(|at| at + LONGEST_LAG > now.saturating_sub(told.age()));
+            if is_there != says_found && !may_have_been_otherwise {
+                self.violated("I9 what is told is so", told.message);
+            }
+        }
+    }
+
+    /// Newer manifests are on their way to the controller.
+    pub(super) fn manifests_changed(&self) {
+        let desired = self.state().in_force.desired(&self.own, None);
+        let asked_for = desired.policies.keys().map(|(role, policy)| (role.folded(), policy.to_string())).collect();
+        self.ear.log().manifests_changed(&asked_for);
+    }
+
+    /// A process begins, which knows nothing.
+    pub(super) fn started(&self, process: Process) {
+        self.say(|| format!("process {} begins, to be killed {:?}", process.number, process.kill_at));
+        self.state().process = process;
+        self.ear.log().restarted();
+    }
+
+    /// Nobody hears what a dead process tells.
+    pub(super) fn buried(&self) {
+        self.listen();
+        self.say(|| "the process is gone".to_owned());
+        self.state().tally.kills += 1;
+        self.ear.log().is_listening = false;
+    }
+
+    /// Kills the process before the controller comes to its next step.
+    pub(super) fn kill(&self) {
+        self.state().process.dead.cancel();
+        self.killed.notify_one();
+    }
+
+    // What people do. Each is remembered as it is done.
+
+    pub(super) fn plant(&self, account: &AccountId, seed: RoleSeed, since_ever: bool) {
+        let role: RoleName = seed.name.parse().unwrap();
+        let policies = seed.policies.iter().map(|policy| (policy.name.clone(), policy.document.clone())).collect();
+        self.say(|| format!("{account}: role {role} {} with {:?}", seed.path, seed.policies));
+        if since_ever {
+            self.sandbox.plant(account, seed);
+        } else {
+            self.sandbox.make_role(account, seed);
+        }
+        self.state().standing.insert((account.clone(), role.clone()), policies);
+        self.touched(account, &role);
+    }
+
+    pub(super) fn put(&self, account: &AccountId, role: &RoleName, policy: &str, document: Option<&str>) {
+        self.say(|| format!("{account}: {role}/{policy} becomes {document:?}"));
+        let exists = match document {
+            Some(document) => self.sandbox.write_policy(account, role.as_str(), policy, document),
+            None => self.sandbox.remove_policy(account, role.as_str(), policy),
+        };
+        let mut state = self.state();
+        if let Some(policies) = state.standing.get_mut(&(account.clone(), role.clone())).filter(|_| exists) {
+            match document {
+                Some(document) => policies.insert(policy.to_owned(), document.to_owned()),
+                None => policies.remove(policy),
+            };
+        }
+        drop(state);
+        self.touched(account, role);
+    }
+
+    pub(super) fn remove_role(&self, account: &AccountId, role: &RoleName) {
+        self.say(|| format!("{account}: role {role} is removed"));
+        self.sandbox.remove_role(account, role.as_str());
+        self.state().standing.remove(&(account.clone(), role.clone()));
+        self.touched(account, role);
+    }
+
+    pub(super) fn tag(&self, role: &RoleName, value: Option<&str>) {
+        self.say(|| format!("role {role} is tagged {value:?}"));
+        self.sandbox.tag(&self.own, role.as_str(), crate::inventory::SUSPEND_TAG, value);
+        self.touched(&self.own, role);
+    }
+
+    /// Somebody changed the role or one of its policies.
+    pub(super) fn touched(&self, account: &AccountId, role: &RoleName) {
+        let now = self.now();
+        if *account == self.own {
+            let mut state = self.state();
+            state.touched_roles.insert(role.clone(), now);
+            state.keys.iter_mut().filter(|(key, _)| key.0 == *role).for_each(|(_, known)| known.touched = now);
+        }
+    }
+
+    /// A call of the controller's changed a policy: the sandbox tells it in that moment.
+    fn took_effect(&self, change: &Change<'_>) {
+        let now = self.now();
+        self.say(|| format!("  world: {}/{} is {:?} now", change.role, change.policy, change.after));
+        let (role, policy): (RoleName, PolicyName) = (change.role.parse().unwrap(), change.policy.parse().unwrap());
+        let mut state = self.state();
+        state.tally.effects += 1;
+        let held = state.standing.entry((change.account.clone(), role.clone())).or_default();
+        match change.after {
+            Some(document) => held.insert(change.policy.to_owned(), document.to_owned()),
+            None => held.remove(change.policy),
+        };
+        state.tally.denies_erased += u64::from(change.before.is_some_and(|text| Plain::of(text) == Plain::Denies));
+        if !state.process.flying.contains_key(&role) {
+            // Nobody waits for it any more: to the process of now it is a change by somebody else.
+            state.keys.entry((role, policy)).or_default().touched = now;
+        }
+    }
+}
+
+impl State {
+    /// The manifests by which a write may be judged now: the newest, and those that were newest a moment ago.
+    pub(super) fn sets(&self, now: Duration) -> Vec<Arc<ManifestSet>> {
+        let before = self.replaced.iter().filter(|(until, _)| now.saturating_sub(*until) <= GRACE);
+        std::iter::once(&self.in_force).chain(before.map(|(_, set)| set)).cloned().collect()
+    }
+
+    pub(super) fn put_in_force(&mut self, set: Arc<ManifestSet>, now: Duration) {
+        let before = std::mem::replace(&mut self.in_force, set);
+        // Two saves in one moment: the oldest of them may still be under way.
+        if self.replaced.as_ref().is_none_or(|(until, _)| now.saturating_sub(*until) > GRACE) {
+            self.replaced = Some((now, before));
+        }
+    }
+}
+
+impl Process {
+    pub(super) fn new(number: u64, kill_at: Option<(u64, Moment)>) -> Self {
+        Self {
+            number,
+            calls: 0,
+            kill_at,
+            dead: CancellationToken::new(),
+            pages: None,
+            shown: BTreeMap::new(),
+            flying: BTreeMap::new(),
+            writes: Vec::new(),
+        }
+    }
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self {
+            calls,
+            writes,
+            effects,
+            disturbances,
+            kills,
+            events,
+            useless_writes,
+            denies_erased,
+            seconds,
+            minutes_to_calm,
+        } = other;
+        self.calls += calls;
+        self.writes += writes;
+        self.effects += effects;
+        self.disturbances += disturbances;
+        self.kills += kills;
+        self.events += events;
+        self.useless_writes += useless_writes;
+        self.denies_erased += denies_erased;
+        self.seconds += seconds;
+        self.minutes_to_calm += minutes_to_calm;
+    }
+}
