@@ -48,7 +48,8 @@ impl Wildcards {
         Pattern::resource(one, false).intersects(&Pattern::resource(other, false))
     }
 
-    fn written(&self) -> impl Iterator<Item = &str> {
+    /// The wildcards as they were written.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(text, _)| text.as_str())
     }
 }
