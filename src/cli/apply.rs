@@ -51,8 +51,8 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
         }
     };
     print(&format!("{}{}\n", plan::text(&outcome.steps, &manifests), wrote(outcome.written)))?;
-    match (&outcome.held, &outcome.digest) {
-        (Some(excess), Some(digest)) => complain(&plan::held(excess, digest)),
+    match &outcome.held {
+        Some(excess) => complain(&plan::held(excess, outcome.digest.as_ref().filter(|_| filter.is_empty()))),
         _ if outcome.approval_is_void => complain(&void(outcome.digest.as_ref())),
         _ => {}
     }

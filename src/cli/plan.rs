@@ -39,8 +39,8 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
         Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&planned))?),
         Output::Text => text(&planned.steps, &manifests),
     })?;
-    if let (Output::Text, Some(excess), Some(digest)) = (output, &planned.held, &planned.digest) {
-        print(&held(excess, digest))?;
+    if let (Output::Text, Some(excess)) = (output, &planned.held) {
+        print(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())))?;
     }
     Ok(status(&planned.steps))
 }
@@ -53,10 +53,16 @@ struct Planned {
 }
 
 /// That a plan is held, and how it is carried out all the same.
-pub(crate) fn held(excess: &Excess, digest: &Digest) -> String {
+///
+/// Without a digest the command line has narrowed the plan, and only a whole one can be approved.
+pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
+    let approve = match digest {
+        Some(digest) => format!("`apply --approve {digest}`"),
+        None => "have `plan` without --role and --account tell the digest of the whole plan".to_owned(),
+    };
     format!(
         "the plan is beyond the guards, so nothing of it is written: {excess}\n\n\
-         hint: if it is meant, `apply --approve {digest}`, or raise spec.guards of the ControllerConfiguration\n"
+         hint: if it is meant, {approve}, or raise spec.guards of the ControllerConfiguration\n"
     )
 }
 
@@ -95,7 +101,6 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
     let mut steps = plan::plan(&desired, &inventory, &circumstances);
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
-        &caller.account,
         &mut steps.iter_mut().collect::<Vec<_>>(),
         &mut Ledger::default(),
         &manifests.guards(),
@@ -103,7 +108,7 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
         Duration::ZERO,
     );
     let held = match guarded {
-        Guarded::Held(held) => Some(held.excess),
+        Guarded::Held(excess) => Some(excess),
         Guarded::Within | Guarded::WithoutFormer(_) => None,
     };
     steps.extend(plan::mismatched(manifests, &caller.account));

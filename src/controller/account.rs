@@ -43,7 +43,7 @@ use crate::{
     inventory::{Asked, Inventory, Observed},
     manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey},
     names::RoleName,
-    plan::{self, Circumstances, Digest, Held, Ledger, Reason, Step},
+    plan::{self, Circumstances, Digest, Excess, Ledger, Reason, Step},
     telemetry::{Event, EventName},
 };
 
@@ -73,6 +73,8 @@ pub(super) struct Account<I> {
     written: usize,
 
     inventory: Arc<Inventory>,
+    /// What the reading that led to the inventory looked for.
+    looked_for: Arc<Asked>,
     reading: Option<JoinHandle<Reading>>,
     /// Roles that were written to while the reading was made: it may show them before or after.
     spoiled: BTreeSet<RoleName>,
@@ -91,7 +93,11 @@ pub(super) struct Account<I> {
     is_planned: bool,
     /// What the plan of the last reading would write.
     digest: Option<Digest>,
+    /// Whether fresh looks have proved drifts that no plan holds yet.
+    is_plan_outdated: bool,
     canary: Canary,
+    /// Whether it was told that a first write was not found right.
+    canary_failed_told: bool,
     read_back: Option<ReadBack>,
     /// Policies that somebody else writes again and again.
     contended: BTreeSet<PolicyKey>,
@@ -101,7 +107,16 @@ pub(super) struct Account<I> {
     waiting: BTreeSet<(Instant, PolicyKey)>,
     busy: BTreeMap<RoleName, Busy>,
     repairs: JoinSet<Repaired>,
+    /// The time for what may pass by itself is over: only what is under way or queued is brought to an end.
+    is_closing: bool,
     is_stopping: bool,
+}
+
+/// A plan that goes beyond the guards.
+#[derive(Debug)]
+struct Held {
+    digest: Digest,
+    excess: Excess,
 }
 
 /// A repair under way.
@@ -109,6 +124,8 @@ pub(super) struct Account<I> {
 struct Busy {
     task: task::Id,
     key: PolicyKey,
+    /// Whether it has leave to write.
+    may_write: bool,
     /// Cancelled when newer manifests ask for something else, or a stop is due.
     overtaken: CancellationToken,
 }
@@ -148,6 +165,7 @@ impl<I: Iam> Account<I> {
             kill_switch_told: now,
             written: 0,
             inventory: Arc::default(),
+            looked_for: Arc::default(),
             reading: None,
             spoiled: BTreeSet::new(),
             next_reading: now,
@@ -160,13 +178,16 @@ impl<I: Iam> Account<I> {
             approval: Approval::asked_for(options.approve.clone()),
             is_planned: false,
             digest: None,
+            is_plan_outdated: false,
             canary: Canary::default(),
+            canary_failed_told: false,
             read_back: None,
             contended: BTreeSet::new(),
             queue: VecDeque::new(),
             waiting: BTreeSet::new(),
             busy: BTreeMap::new(),
             repairs: JoinSet::new(),
+            is_closing: false,
             is_stopping: false,
             options,
             caller,
@@ -191,6 +212,11 @@ impl<I: Iam> Account<I> {
                 break;
             }
         }
+        // The deadline is for what does not work, not for much work.
+        self.is_closing = true;
+        while self.is_at_work() && !shutdown.is_cancelled() {
+            self.turn(&shutdown).await;
+        }
         self.finish_repairs().await;
         let rest_waits = self.canary.waits_until().is_some();
         let last_verdict = |slot: Slot| match slot.step {
@@ -204,7 +230,7 @@ impl<I: Iam> Account<I> {
             written: self.written,
             digest: self.digest,
             held: self.held.map(|held| held.excess),
-            approval_is_void: self.approval.is_void(),
+            approval_is_void: self.approval.is_void(self.reading_failed.is_none()),
         }
     }
 
@@ -231,10 +257,12 @@ impl<I: Iam> Account<I> {
 
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.reading.is_none() && self.next_reading <= now {
+        if self.reading.is_none() && self.next_reading <= now && !self.is_closing {
             self.begin_reading();
         }
-        while let Some((due, key)) = self.waiting.pop_first() {
+        while !self.is_closing
+            && let Some((due, key)) = self.waiting.pop_first()
+        {
             if due > now {
                 self.waiting.insert((due, key));
                 break;
@@ -243,13 +271,14 @@ impl<I: Iam> Account<I> {
                 self.enqueue(&key);
             }
         }
+        self.plan_what_was_proved(now);
         self.begin_repairs();
     }
 
     /// The next moment at which something is due that nobody will report.
     fn next_wake(&self) -> Instant {
-        let reading = self.reading.is_none().then_some(self.next_reading);
-        let retry = self.waiting.first().map(|(due, _)| *due);
+        let reading = (self.reading.is_none() && !self.is_closing).then_some(self.next_reading);
+        let retry = self.waiting.first().map(|(due, _)| *due).filter(|_| !self.is_closing);
         let rest = self.canary.waits_until().filter(|_| !self.queue.is_empty());
         reading.into_iter().chain(retry).chain(rest).min().unwrap_or_else(|| Instant::now() + RESYNC_INTERVAL)
     }
@@ -275,6 +304,21 @@ impl<I: Iam> Account<I> {
         }
     }
 
+    /// Whether something is under way, or could begin at once.
+    fn is_at_work(&self) -> bool {
+        let may_begin = self.may_begin() && self.canary.waits_until().is_none();
+        self.reading.is_some()
+            || !self.repairs.is_empty()
+            || self.read_back.is_some()
+            || may_begin && (self.is_plan_outdated || !self.queue.is_empty())
+    }
+
+    /// Whether anything may be looked at or written now: what is known of the roles is fresh, and what is wanted is
+    /// planned.
+    fn may_begin(&self) -> bool {
+        self.is_planned && self.reading_failed.is_none()
+    }
+
     /// Whether nothing is under way, and nothing is left to try that may pass by itself.
     fn has_settled(&self) -> bool {
         let reading_may_pass = match &self.reading_failed {
@@ -288,6 +332,7 @@ impl<I: Iam> Account<I> {
             && self.queue.is_empty()
             && self.repairs.is_empty()
             && self.read_back.is_none()
+            && !self.is_plan_outdated
             && !self.slots.values().any(repair_may_pass)
     }
 

@@ -29,9 +29,9 @@ impl Approval {
         digest.map_or(Self::NotAsked, Self::Awaited)
     }
 
-    /// Whether the plan was not the one that was approved.
-    pub(super) fn is_void(&self) -> bool {
-        matches!(self, Self::Void)
+    /// Whether the plan was not the one that was approved. Where readings succeed and there was none, nothing was asked for.
+    pub(super) fn is_void(&self, readings_succeed: bool) -> bool {
+        matches!(self, Self::Void) || readings_succeed && matches!(self, Self::Awaited(_))
     }
 
     /// Takes in a plan: the first one is held against the digest. What was not approved becomes blocked.
@@ -49,7 +49,7 @@ impl Approval {
             };
         }
         for (key, step) in &mut writes {
-            if let Leave::Look(reason, detail) = self.leave(key) {
+            if let Leave::Held(reason, detail) = self.leave(key) {
                 **step = step.clone().held_by(reason, detail);
             }
         }
@@ -61,9 +61,9 @@ impl Approval {
             Self::NotAsked => Leave::Write,
             Self::Given(plan) => match plan.get(key) {
                 Some(before) => Leave::WriteInPlaceOf(before.clone()),
-                None => Leave::Look(Reason::ApprovalVoid, None),
+                None => Leave::Held(Reason::ApprovalVoid, None),
             },
-            Self::Awaited(_) | Self::Void => Leave::Look(Reason::ApprovalVoid, None),
+            Self::Awaited(_) | Self::Void => Leave::Held(Reason::ApprovalVoid, None),
         }
     }
 

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use crate::manifest::PolicyKey;
 
-/// How long the rest wait where the first write was not found right. Then another role goes first, alone as well.
-pub(super) const ANOTHER_AFTER: Duration = Duration::from_secs(300);
+/// How long the rest wait where the first write was not found right. Then another role goes first, alone as well. With the
+/// time that a write has to show it stays below the five minutes in which whatever grants too much is repaired.
+pub(super) const ANOTHER_AFTER: Duration = Duration::from_secs(240);
 
 /// Where the canary of the present plan is.
 #[derive(Debug, Default)]
@@ -34,8 +35,10 @@ pub(super) enum Canary {
 impl Canary {
     /// Takes in a new plan of so many writes.
     pub(super) fn plan(&mut self, writes: usize) {
-        if matches!(self, Self::Done | Self::Due(None)) {
-            *self = if writes > 1 { Self::Due(None) } else { Self::Done };
+        if matches!(self, Self::Done | Self::Due(_)) && writes <= 1 {
+            *self = Self::Done;
+        } else if matches!(self, Self::Done) {
+            *self = Self::Due(None);
         }
     }
 
@@ -62,8 +65,21 @@ impl Canary {
 
     /// A write is on its way: the first one goes alone.
     pub(super) fn begins(&mut self, key: &PolicyKey) {
-        if matches!(self, Self::Due(_)) {
+        if matches!(self, Self::Due(_)) || self.is(key) {
             *self = Self::Out(key.clone());
+        }
+    }
+
+    /// Whether nothing waits for it, or it is still to be chosen.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// The one that was not found right: it may be written again while the others wait.
+    pub(super) fn unproven_key(&self) -> Option<&PolicyKey> {
+        match self {
+            Self::Unproven { key, .. } => Some(key),
+            _ => None,
         }
     }
 
@@ -84,21 +100,20 @@ impl Canary {
         }
     }
 
-    /// It was found right: the rest may go. Says whether they had been kept waiting.
-    pub(super) fn proven(&mut self, key: &PolicyKey) -> bool {
-        let was_unproven = matches!(self, Self::Unproven { .. });
-        if !self.is(key) {
-            return false;
+    /// It was found right: the rest may go.
+    pub(super) fn proven(&mut self, key: &PolicyKey) {
+        if self.is(key) {
+            *self = Self::Done;
         }
-        *self = Self::Done;
-        was_unproven
     }
 
-    /// It was read back and not found right.
-    pub(super) fn unproven(&mut self, key: &PolicyKey, now: Instant) {
-        if self.is(key) {
+    /// It was read back and not found right. Says whether that is news: a reading may have shown it meanwhile.
+    pub(super) fn unproven(&mut self, key: &PolicyKey, now: Instant) -> bool {
+        let is_out = matches!(self, Self::Out(out) if out == key);
+        if is_out {
             *self = Self::Unproven { key: key.clone(), until: now + ANOTHER_AFTER };
         }
+        is_out
     }
 
     /// When the rest need wait no longer, where they wait.

@@ -26,8 +26,10 @@ pub(super) enum Leave {
     Write,
     /// It may, where the live document is still this one: the plan that was approved says so.
     WriteInPlaceOf(Option<Arc<LiveDocument>>),
+    /// It may only look: the guards have not seen the write as part of a plan.
+    Look,
     /// It may only look, for this reason.
-    Look(Reason, Option<String>),
+    Held(Reason, Option<String>),
 }
 
 /// How a repair ended.
@@ -35,6 +37,8 @@ pub(super) enum Leave {
 pub(super) enum Repaired {
     /// The fresh read showed that there is nothing to write, or that nothing may be written.
     NotNeeded(Step),
+    /// The fresh read showed that a write is needed, and there was no leave for it.
+    Proved(Step),
     /// Newer manifests, or a stop, came before the write: nothing was sent.
     Overtaken,
     /// What the step says was done in place of `before`.
@@ -89,7 +93,8 @@ impl<I: Iam> Tools<I> {
             return Repaired::NotNeeded(step);
         }
         match leave {
-            Leave::Look(reason, detail) => return Repaired::NotNeeded(step.held_by(reason, detail)),
+            Leave::Look => return Repaired::Proved(step),
+            Leave::Held(reason, detail) => return Repaired::NotNeeded(step.held_by(reason, detail)),
             Leave::WriteInPlaceOf(approved) if text(approved.as_deref()) != text(live.as_deref()) => {
                 return Repaired::NotNeeded(step.held_by(Reason::ApprovalVoid, None));
             }

@@ -183,9 +183,16 @@ impl Reporter {
     /// Says that a policy is no longer fought about.
     pub(super) fn settled(&mut self, step: &Step) -> Option<Event> {
         let record = self.records.get_mut(&step.target)?;
-        let said =
-            format!("has kept its policy {} for half an hour: nobody undoes the repairs any more", step.target.policy);
+        let said = format!(
+            "has had its policy {} as the manifest wants it for half an hour: nobody undoes the repairs any more",
+            step.target.policy
+        );
         std::mem::take(&mut record.contended).then(|| about(EventName::PolicySettled, step, &said))
+    }
+
+    /// Forgets a policy that is not there, and that nobody asked for: there is nothing to tell.
+    pub(super) fn forget(&mut self, target: &Target) {
+        self.records.remove(target);
     }
 
     /// Whether this very drift was told, and stands.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{backoff::Backoff, contention::Contention};
 use crate::{
     iam::{ErrorClass, IamError},
-    inventory::{LiveDocument, Observed},
+    inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
     plan::{Action, Reason, Step},
 };
@@ -31,8 +31,10 @@ pub(super) struct Slot {
     pub(super) wanted: DesiredPolicy,
     /// The last verdict; none until the role was read.
     pub(super) step: Option<Step>,
-    /// Whether a repair is queued. One that is under way is known by its role.
+    /// Whether a look or a repair is queued. One that is under way is known by its role.
     pub(super) is_queued: bool,
+    /// Whether the guards have let the write pass, as part of the present plan. Without that there is only a look.
+    pub(super) is_planned: bool,
     /// When to try again after a failure.
     pub(super) retry: Option<Retry>,
     /// Until when the next repair waits, since somebody else writes the policy too.
@@ -45,6 +47,8 @@ pub(super) struct Slot {
     old: Option<Old>,
     /// The document that the last verdict found in sync: documents are shared by their text.
     in_sync: Option<Arc<LiveDocument>>,
+    /// The role of that verdict: the very value, as long as nothing about the role changes.
+    role: Option<Arc<Role>>,
 }
 
 /// A repair that failed, and when it is due again.
@@ -97,12 +101,14 @@ impl Slot {
             wanted,
             step: None,
             is_queued: false,
+            is_planned: false,
             retry: None,
             postponed: None,
             contention: Contention::default(),
             attempt: None,
             old: None,
             in_sync: None,
+            role: None,
         }
     }
 
@@ -110,11 +116,14 @@ impl Slot {
     /// what is known of writes.
     pub(super) fn under(self, wanted: DesiredPolicy, same_circumstances: bool) -> Self {
         if same_circumstances && self.asks_the_same(&wanted) {
-            Self { wanted, ..self }
+            Self { wanted, is_planned: false, ..self }
         } else {
             // What a write replaced says nothing of a document that is wanted only now.
-            let old = self.old.filter(|_| self.wanted.asks_for_the_same(&wanted));
-            Self { attempt: self.attempt, old, contention: self.contention, ..Self::new(wanted) }
+            let same = self.wanted.asks_for_the_same(&wanted);
+            let old = self.old.filter(|_| same);
+            // Writes that follow from edits are no fight.
+            let contention = if same { self.contention } else { Contention::default() };
+            Self { attempt: self.attempt, old, contention, ..Self::new(wanted) }
         }
     }
 
@@ -138,6 +147,31 @@ impl Slot {
         let Observed::Found(role) = observed else { return false };
         let live = role.policies.get(&self.wanted.policy);
         matches!((live, &self.in_sync), (Some(live), Some(before)) if Arc::ptr_eq(live, before))
+            && self.role.as_ref().is_some_and(|before| Arc::ptr_eq(role, before))
+    }
+
+    /// Remembers the role that the last verdict was about.
+    pub(super) fn judged_of(&mut self, observed: Option<&Observed>) {
+        self.role = match observed {
+            Some(Observed::Found(role)) => Some(Arc::clone(role)),
+            _ => None,
+        };
+    }
+
+    /// Whether the repair waits for a person, or for a fight to calm down: it has no part in the present plan.
+    pub(super) fn waits(&self, step: &Step, now: Instant) -> bool {
+        self.retry.as_ref().is_some_and(|retry| !retry.passes_by_itself && retry.due > now)
+            || self.contention.holds(step.drift, now).is_some()
+    }
+
+    /// A fresh read has proved what a bulk reading showed: from now on it is news.
+    pub(super) fn proved(&mut self) {
+        self.old = None;
+    }
+
+    /// Whether a write of ours, or what a fresh read said against a reading, is so recent that readings are doubted.
+    pub(super) fn is_doubted(&self, now: Instant) -> bool {
+        self.old.as_ref().is_some_and(|old| now < old.doubted_until)
     }
 
     /// Takes in a verdict that was told, or needed no telling.

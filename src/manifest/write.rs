@@ -4,6 +4,7 @@
 //! and yields settings with the very same document, whatever the defaults are where it is read.
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     Permissions, Platform, State,
@@ -19,7 +20,10 @@ use crate::{
 /// named after the manifest. `roles` must not be empty.
 #[must_use]
 pub fn absent(permissions: &Permissions, policy: &PolicyName, account: &AccountId, roles: &[&RoleName]) -> String {
-    let name = with_suffix(&permissions.name, "-absent");
+    // One of its own for each policy of each role: several of them may be added.
+    let what = format!("{}/{policy}", roles.first().map(|role| role.as_str().to_ascii_lowercase()).unwrap_or_default());
+    let mark: String = Sha256::digest(what).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let name = with_suffix(&permissions.name, &format!("-absent-{mark}"));
     let of = Of { policy, account, roles, platform: permissions.platform, state: State::Absent };
     text(&name, &of, &permissions.settings)
 }

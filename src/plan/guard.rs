@@ -91,15 +91,6 @@ struct Entry {
     done: Option<Duration>,
 }
 
-/// A plan that must not be carried out without approval.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The plan's digest.
-    pub digest: Digest,
-    /// Which bound it goes beyond.
-    pub excess: Excess,
-}
-
 /// A bound, and by how much it would be passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excess {
@@ -177,12 +168,11 @@ pub enum Guarded {
     /// them. They are blocked, and left to whoever writes one.
     WithoutFormer(Excess),
     /// All of it is blocked.
-    Held(Held),
+    Held(Excess),
 }
 
 /// Holds the whole plan where it goes beyond what the guards allow: its writes become blocked.
 pub fn guard(
-    account: &AccountId,
     steps: &mut [&mut Step],
     ledger: &mut Ledger,
     guards: &Guards,
@@ -200,14 +190,10 @@ pub fn guard(
         None => (Step::is_about_a_former_name, None),
         Some(excess) => (Step::is_a_write, Some(excess)),
     };
-    let digest = Digest::of(account, steps.iter().map(|step| &**step).filter(|step| of_manifests(step)));
     for step in steps.iter_mut().filter(|step| held(step)) {
         **step = step.clone().held_by(Reason::GuardHeld, Some(excess.to_string()));
     }
-    match (beyond, digest) {
-        (Some(excess), Some(digest)) => Guarded::Held(Held { digest, excess }),
-        _ => Guarded::WithoutFormer(excess),
-    }
+    beyond.map_or(Guarded::WithoutFormer(excess), Guarded::Held)
 }
 
 impl fmt::Display for Excess {

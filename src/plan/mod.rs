@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 pub use self::{
-    guard::{Digest, Excess, Guarded, Held, Ledger, guard},
+    guard::{Digest, Excess, Guarded, Ledger, guard},
     reason::Reason,
 };
 use crate::{

@@ -57,7 +57,7 @@ catalogue! {
     GuardHeld, "guard.held", Warn, "A whole plan is beyond what may change in the account within an hour: nothing of it is written. `digest` is what `apply --approve` asks for.";
     GuardReleased, "guard.released", Info, "No plan is held any more.";
     CanaryFailed, "canary.failed", Warn, "The first of several writes was not found right when it was read back: the rest wait.";
-    CanaryProven, "canary.proven", Info, "A first write that had not been found right is: the rest go ahead.";
+    CanaryProven, "canary.proven", Info, "After a first write that was not found right: one was, and the rest go ahead, or nothing is left to be written.";
     ManifestRejected, "manifest.rejected", Warn, "A file has a fault and is not in force; its last good version, where there is one, stays so. One event for each fault.";
     ManifestAccepted, "manifest.accepted", Info, "A new version of a file is in force.";
     ManifestRemoved, "manifest.removed", Info, "A file is gone; the roles that only it names are released.";

@@ -7,13 +7,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinError, time::Instant};
 
-use super::Account;
+use super::{Account, Held};
 use crate::{
-    controller::{RESYNC_INTERVAL, approval::Approval, read_failed, report::REMINDER, slot::Worth},
+    controller::{
+        RESYNC_INTERVAL,
+        approval::Approval,
+        read_failed,
+        report::REMINDER,
+        slot::{Slot, Worth},
+    },
     iam::{ErrorClass, Iam, IamError, Manner},
     inventory::{Asked, Inventory},
     manifest::PolicyKey,
-    plan::{self, Digest, Guarded, Held, Reason, Step},
+    plan::{self, Digest, Guarded, Reason, Step},
     telemetry::{Event, EventName, emit},
 };
 
@@ -26,7 +32,7 @@ impl<I: Iam> Account<I> {
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
             self.is_planned = true;
-            self.tell_held(None);
+            self.guard(&mut [], Instant::now());
             self.tell_mismatched();
             return;
         }
@@ -62,6 +68,7 @@ impl<I: Iam> Account<I> {
                     self.reading_backoff.reset();
                 }
                 self.inventory = inventory;
+                self.looked_for = asked;
                 self.tell_settled(now);
                 self.take_inventory(now);
                 self.is_planned = is_of_newest;
@@ -89,9 +96,12 @@ impl<I: Iam> Account<I> {
     /// Judges every managed policy by the newest reading, has the guards look at what is to be written, tells what is
     /// new, and queues the repairs.
     fn take_inventory(&mut self, now: Instant) {
+        self.is_plan_outdated = false;
         // Almost all roles are as they were, almost always: a document that the same manifests found in sync before
         // needs no new verdict, so that a pass costs little more than its reading.
-        let verdict = |(key, slot): (&PolicyKey, &crate::controller::slot::Slot)| {
+        let verdict = |(key, slot): (&PolicyKey, &Slot)| {
+            // What was not looked for is not known to be missing.
+            self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
             let observed = self.inventory.get(&key.0)?;
             let is_new = !slot.is_known_in_sync(observed);
             is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances)))
@@ -99,9 +109,18 @@ impl<I: Iam> Account<I> {
         let mut verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
         verdicts.retain(|(key, _)| !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0));
         verdicts.retain(|(key, step)| self.is_news(key, step, now));
-        self.guard(&mut verdicts);
+        self.guard(&mut verdicts, now);
         for (key, step) in verdicts {
             self.take_verdict(key, step, now);
+        }
+    }
+
+    /// Plans what fresh looks have proved, once all of them are done: it is one plan, for the guards too.
+    pub(super) fn plan_what_was_proved(&mut self, now: Instant) {
+        let is_look = |key: &PolicyKey| self.slots.get(key).is_some_and(|slot| !slot.is_planned);
+        let looks_left = self.queue.iter().any(is_look) || self.busy.values().any(|busy| is_look(&busy.key));
+        if self.is_plan_outdated && self.may_begin() && !looks_left {
+            self.take_inventory(now);
         }
     }
 
@@ -114,6 +133,7 @@ impl<I: Iam> Account<I> {
             Worth::Stale(until) => self.next_reading = self.next_reading.min(until),
             Worth::Doubtful => {
                 slot.judged(step.clone(), now);
+                slot.is_planned = false;
                 if slot.retry.is_none() {
                     self.enqueue(key);
                 }
@@ -124,37 +144,43 @@ impl<I: Iam> Account<I> {
     }
 
     /// Holds the whole plan where it goes beyond what may change, or is not the one that was approved.
-    fn guard(&mut self, verdicts: &mut [(PolicyKey, Step)]) {
+    fn guard(&mut self, verdicts: &mut [(PolicyKey, Step)], now: Instant) {
         let of_manifests = verdicts.iter().map(|(_, step)| step).filter(|step| !step.is_about_a_former_name());
         self.digest = Digest::of(&self.caller.account, of_manifests);
         if matches!(self.approval, Approval::NotAsked) {
-            self.hold_beyond_guards(verdicts);
+            self.hold_beyond_guards(verdicts, now);
         } else {
             let plan = verdicts.iter_mut().map(|(key, step)| (&*key, step));
             self.approval.take_plan(plan, self.digest.as_ref());
         }
         self.canary.plan(verdicts.iter().filter(|(_, step)| step.is_a_write()).count());
+        self.tell_canary_over();
     }
 
-    fn hold_beyond_guards(&mut self, verdicts: &mut [(PolicyKey, Step)]) {
+    fn hold_beyond_guards(&mut self, verdicts: &mut [(PolicyKey, Step)], now: Instant) {
         let is_former = |(_, step): &&(PolicyKey, Step)| step.is_about_a_former_name();
         let former: Vec<PolicyKey> = verdicts.iter().filter(is_former).map(|(key, _)| key.clone()).collect();
-        let (now, role_count) = (self.elapsed(), self.role_count());
-        let mut steps: Vec<&mut Step> = verdicts.iter_mut().map(|(_, step)| step).collect();
-        match plan::guard(&self.caller.account, &mut steps, &mut self.ledger, &self.guards, role_count, now) {
+        let (elapsed, role_count) = (self.elapsed(), self.role_count());
+        // A role whose write waits for a person, or for a fight to end, holds up nobody else.
+        let waits = |key: &PolicyKey, step: &Step| self.slots.get(key).is_some_and(|slot| slot.waits(step, now));
+        let mut steps: Vec<&mut Step> =
+            verdicts.iter_mut().filter(|(key, step)| !waits(key, step)).map(|(_, step)| step).collect();
+        match plan::guard(&mut steps, &mut self.ledger, &self.guards, role_count, elapsed) {
             Guarded::Within => self.tell_held(None),
             Guarded::WithoutFormer(_) => {
                 self.tell_held(None);
                 self.give_up(&former);
             }
-            Guarded::Held(held) => {
-                self.tell_held(Some(held));
+            Guarded::Held(excess) => {
+                let held = self.digest.clone().map(|digest| Held { digest, excess });
+                self.tell_held(held);
                 // What was queued by an earlier plan is part of this one.
-                for key in std::mem::take(&mut self.queue) {
-                    if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.is_queued = false;
-                    }
-                }
+                let slots = &mut self.slots;
+                self.queue.retain(|key| {
+                    let Some(slot) = slots.get_mut(key).filter(|slot| slot.is_planned) else { return true };
+                    slot.is_queued = false;
+                    false
+                });
             }
         }
     }
@@ -183,8 +209,12 @@ impl<I: Iam> Account<I> {
     }
 
     fn take_verdict(&mut self, key: PolicyKey, mut step: Step, now: Instant) {
-        if step.is_in_sync() && self.canary.proven(&key) {
-            self.tell_canary_proven(&step);
+        if step.is_in_sync() {
+            self.canary.proven(&key);
+            self.tell_canary_over();
+        }
+        if self.forgets_former(&key, &step, now) {
+            return;
         }
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let is_known = step.reason != Some(Reason::Unknown);
@@ -192,19 +222,37 @@ impl<I: Iam> Account<I> {
             // In sync, blocked, or another drift than the one that failed: earlier failures say nothing of it.
             slot.retry = None;
         }
+        slot.is_planned = step.is_a_write() && !slot.waits(&step, now);
         if step.is_a_write()
             && let Some(due) = slot.contention.holds(step.drift, now)
         {
             let how_often = slot.contention.in_words(due, now);
             step = step.held_by(Reason::Contended, Some(how_often));
         }
-        let repairable = step.is_a_write() && slot.retry.is_none();
+        let repairable = step.is_a_write() && slot.retry.as_ref().is_none_or(|retry| retry.due <= now);
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.judged(step, now);
+        slot.judged_of(self.inventory.get(&key.0));
         self.postpone(&key);
         if repairable {
             self.enqueue(&key);
         }
+    }
+
+    /// Forgets a policy under a former name that is not there: no manifest names it, so whoever makes it again shall keep
+    /// it. Where readings are doubted, a fresh look decides.
+    pub(super) fn forgets_former(&mut self, key: &PolicyKey, step: &Step, now: Instant) -> bool {
+        let Some(slot) = self.slots.get(key).filter(|slot| slot.wanted.successor.is_some()) else { return false };
+        if !step.is_in_sync() || step.live.is_some() {
+            return false;
+        }
+        if slot.is_doubted(now) {
+            self.enqueue(key);
+        } else {
+            self.slots.remove(key);
+            self.reporter.forget(&step.target);
+        }
+        true
     }
 
     /// Has a policy that somebody else writes too looked at again when its repair may begin.

@@ -30,16 +30,18 @@ const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
 impl<I: Iam> Account<I> {
     pub(super) fn begin_repairs(&mut self) {
-        if !self.is_planned {
+        if !self.may_begin() {
             return;
         }
         let now = Instant::now();
         let mut held_back = VecDeque::new();
-        while self.repairs.len() < self.canary.at_once(REPAIRS_AT_ONCE, now)
-            && let Some(key) = self.queue.pop_front()
-        {
-            let another_first = self.canary.is_not_to_be(&key) && !self.queue.is_empty();
-            if self.busy.contains_key(&key.0) || another_first {
+        while let Some(key) = self.queue.pop_front() {
+            if self.repairs.len() >= REPAIRS_AT_ONCE {
+                self.queue.push_front(key);
+                break;
+            }
+            let may_write = self.slots.get(&key).is_some_and(|slot| slot.is_planned);
+            if self.busy.contains_key(&key.0) || may_write && !self.may_go(&key, now) {
                 held_back.push_back(key);
                 continue;
             }
@@ -47,6 +49,18 @@ impl<I: Iam> Account<I> {
         }
         held_back.append(&mut self.queue);
         self.queue = held_back;
+    }
+
+    /// Whether a write of this policy may begin, as far as the first of several writes is concerned. Looks always may.
+    fn may_go(&mut self, key: &PolicyKey, now: Instant) -> bool {
+        let under_way = self.busy.values().filter(|busy| busy.may_write).count();
+        if self.canary.unproven_key() == Some(key) {
+            // It is the one that goes first; while it is not right nobody else is on the way.
+            return under_way == 0;
+        }
+        let others_wait =
+            self.queue.iter().any(|other| other != key && self.slots.get(other).is_some_and(|slot| slot.is_planned));
+        under_way < self.canary.at_once(REPAIRS_AT_ONCE, now) && !(self.canary.is_not_to_be(key) && others_wait)
     }
 
     fn begin_repair(&mut self, key: PolicyKey) {
@@ -59,32 +73,34 @@ impl<I: Iam> Account<I> {
             return;
         };
         let (tools, wanted, role) = (self.tools.clone(), slot.wanted.clone(), Arc::clone(role));
+        let (contention, is_planned) = (slot.contention.clone(), slot.is_planned);
         let circumstances = self.circumstances.clone();
-        let contention = slot.contention.clone();
-        let leave = self.leave(&key, wanted.state == State::Absent);
-        if !matches!(leave, Leave::Look(..)) {
-            self.ledger.begins(&key.0, wanted.state == State::Absent);
+        let is_delete = wanted.state == State::Absent;
+        let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
+        let may_write = matches!(leave, Leave::Write | Leave::WriteInPlaceOf(_));
+        if may_write {
+            self.ledger.begins(&key.0, is_delete);
+            self.canary.begins(&key);
         }
-        self.canary.begins(&key);
         let overtaken = CancellationToken::new();
         let token = overtaken.clone();
         let task = self
             .repairs
             .spawn(async move { tools.repair(&wanted, &role, &circumstances, leave, &contention, &token).await });
-        self.busy.insert(key.0.clone(), Busy { task: task.id(), key, overtaken });
+        self.busy.insert(key.0.clone(), Busy { task: task.id(), key, may_write, overtaken });
     }
 
-    /// Whether one more write may be made now.
+    /// Whether one more write of the plan may be made now.
     fn leave(&mut self, key: &PolicyKey, is_delete: bool) -> Leave {
         match self.approval.leave(key) {
             Leave::Write => {
                 if let Some(held) = &self.held {
-                    return Leave::Look(Reason::GuardHeld, Some(held.excess.to_string()));
+                    return Leave::Held(Reason::GuardHeld, Some(held.excess.to_string()));
                 }
                 let (now, role_count) = (self.elapsed(), self.role_count());
                 match self.ledger.excess(&self.guards, role_count, [(&key.0, is_delete)], now) {
                     None => Leave::Write,
-                    Some(excess) => Leave::Look(Reason::GuardHeld, Some(excess.to_string())),
+                    Some(excess) => Leave::Held(Reason::GuardHeld, Some(excess.to_string())),
                 }
             }
             approved => approved,
@@ -107,14 +123,13 @@ impl<I: Iam> Account<I> {
         let may_have_written = match &repaired {
             Repaired::Written { .. } => true,
             Repaired::WriteFailed { error, .. } => error.class == ErrorClass::Transient,
-            Repaired::NotNeeded(_) | Repaired::Overtaken | Repaired::ReadFailed(_) => false,
+            Repaired::NotNeeded(_) | Repaired::Proved(_) | Repaired::Overtaken | Repaired::ReadFailed(_) => false,
         };
         self.ledger.ended(&role, may_have_written, self.started.elapsed());
         if may_have_written {
-            self.approval.use_up(&key);
             self.spoiled.insert(role);
-        }
-        if !matches!(repaired, Repaired::Written { .. }) {
+            self.begin_read_back(&key, &overtaken);
+        } else {
             self.canary.wrote_nothing(&key);
         }
         match repaired {
@@ -124,13 +139,13 @@ impl<I: Iam> Account<I> {
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.step = Some(step.after_write());
                 }
-                self.begin_read_back(&key, &overtaken);
             }
             Repaired::NotNeeded(step) if !overtaken.is_cancelled() || self.is_stopping => {
                 self.not_needed(&key, step, now);
             }
+            Repaired::Proved(step) if !overtaken.is_cancelled() => self.proved(&key, step, now),
             // A verdict by older manifests says nothing: the fresh look below has the last word.
-            Repaired::NotNeeded(_) | Repaired::Overtaken => {}
+            Repaired::NotNeeded(_) | Repaired::Proved(_) | Repaired::Overtaken => {}
             Repaired::ReadFailed(error) => self.repair_failed(&key, &error, now),
             Repaired::WriteFailed { error, .. } if error.class == ErrorClass::Gone => self.role_is_gone(&key, now),
             Repaired::WriteFailed { step, before, error } => {
@@ -158,13 +173,10 @@ impl<I: Iam> Account<I> {
     /// Tells of a write that took effect, after which old reads may still come.
     fn wrote(&mut self, key: &PolicyKey, step: &Step, before: Option<Arc<LiveDocument>>, now: Instant) {
         self.written += 1;
+        self.approval.use_up(key);
         self.reporter.repaired(step, before.as_deref(), self.started.elapsed()).iter().for_each(emit);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.wrote(before, now);
-        }
-        if step.is_about_a_former_name() {
-            // No manifest names it: whoever makes it again shall keep it.
-            self.give_up(std::slice::from_ref(key));
         }
     }
 
@@ -177,8 +189,9 @@ impl<I: Iam> Account<I> {
 
     fn not_needed(&mut self, key: &PolicyKey, step: Step, now: Instant) {
         self.conclude_lost_answer(key, &step, now);
-        if step.is_in_sync() && self.canary.proven(key) {
-            self.tell_canary_proven(&step);
+        if step.is_in_sync() {
+            self.canary.proven(key);
+            self.tell_canary_over();
         }
         let Some(slot) = self.slots.get_mut(key) else { return };
         let bulk_said = slot.step.as_ref().and_then(|step| step.live.clone());
@@ -187,8 +200,30 @@ impl<I: Iam> Account<I> {
         }
         slot.retry = None;
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        let (target, is_gone) = (step.target.clone(), step.is_in_sync() && step.live.is_none());
         slot.judged(step, now);
+        if is_gone && slot.wanted.successor.is_some() {
+            self.slots.remove(key);
+            self.reporter.forget(&target);
+        }
         self.postpone(key);
+    }
+
+    /// A look has proved a drift, and had no leave to write: the guards see it as part of a plan.
+    fn proved(&mut self, key: &PolicyKey, step: Step, now: Instant) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        slot.proved();
+        if let Some(retry) = &mut slot.retry {
+            // It has waited long enough: the plan decides.
+            retry.due = now;
+        }
+        if let Some(Observed::Found(role)) = self.inventory.get(&key.0) {
+            let fresh = role.with_fresh(&key.1, step.live);
+            Arc::make_mut(&mut self.inventory).insert(&key.0, Observed::Found(Arc::new(fresh)));
+        }
+        // The inventory has the truth of it now.
+        self.spoiled.remove(&key.0);
+        self.is_plan_outdated = true;
     }
 
     fn repair_failed(&mut self, key: &PolicyKey, error: &IamError, now: Instant) {
@@ -240,15 +275,18 @@ impl<I: Iam> Account<I> {
         let Some(ReadBack { key, overtaken, .. }) = self.read_back.take() else { return };
         if found_right {
             self.canary.proven(&key);
+            self.tell_canary_over();
         } else if overtaken.is_cancelled() {
             self.canary.wrote_nothing(&key);
-        } else {
-            self.canary.unproven(&key, Instant::now());
+        } else if self.canary.unproven(&key, Instant::now()) {
             self.tell_canary_failed(&key.0);
         }
     }
 
-    fn tell_canary_failed(&self, role: &RoleName) {
+    fn tell_canary_failed(&mut self, role: &RoleName) {
+        if std::mem::replace(&mut self.canary_failed_told, true) {
+            return;
+        }
         emit(&Event {
             role: Some(role.to_string()),
             reason: Some(Reason::CanaryUnproven.as_str()),
@@ -260,14 +298,13 @@ impl<I: Iam> Account<I> {
         });
     }
 
-    pub(super) fn tell_canary_proven(&self, step: &Step) {
-        let role = &step.target.role;
-        emit(&Event {
-            role: Some(role.to_string()),
-            ..self.about_account(
+    /// Says that nothing waits for a first write any more, where it was told that it does.
+    pub(super) fn tell_canary_over(&mut self) {
+        if self.canary.is_done() && std::mem::take(&mut self.canary_failed_told) {
+            emit(&self.about_account(
                 EventName::CanaryProven,
-                &format!("goes on with its repairs: the first, {role}, is found right"),
-            )
-        });
+                "goes on with its repairs: a first write was found right, or nothing is left to be written",
+            ));
+        }
     }
 }
