@@ -71,7 +71,9 @@ impl SdkIam {
         Self::new(&config)
     }
 
-    fn new(config: &SdkConfig) -> Self {
+    /// Clients for this configuration: its retries and timeouts are replaced by those that the loop relies upon.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
         let retries = RetryConfig::standard().with_max_attempts(3);
         let timeouts = |attempt, operation| {
             TimeoutConfig::builder()

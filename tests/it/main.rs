@@ -5,6 +5,7 @@
 mod apply;
 mod bad_input;
 mod contract;
+mod corpora;
 mod demo;
 mod deploy;
 mod manifests;
