@@ -6,6 +6,7 @@ mod apply;
 mod bad_input;
 mod contract;
 mod corpora;
+mod crash;
 mod demo;
 mod deploy;
 mod manifests;
