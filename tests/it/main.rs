@@ -7,6 +7,7 @@ mod bad_input;
 mod contract;
 mod corpora;
 mod crash;
+mod credentials;
 mod demo;
 mod deploy;
 mod manifests;
