@@ -174,6 +174,7 @@ async fn killed_at_any_moment_it_makes_every_role_right_in_the_end_and_touches_n
             assert!(Instant::now() < deadline, "kill {kill}: fewer than {calls} calls; it said: {}", running.err());
             sleep(Duration::from_millis(1)).await;
         }
+        // And then anywhere in what that call is doing.
         sleep(Duration::from_micros(random.u64(..15_000))).await;
         running.signal("KILL");
         let ended = running.end().await;
