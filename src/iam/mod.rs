@@ -5,6 +5,7 @@
 mod error;
 mod read;
 mod sdk;
+mod whole;
 mod writer;
 
 use std::{collections::BTreeMap, future::Future};

@@ -18,7 +18,7 @@ use aws_sdk_iam::{
     types::{EntityType, Tag},
 };
 
-use super::{Caller, Iam, IamError, InlinePolicy, Put, Removal, RoleDetail, RolesPage};
+use super::{Caller, Iam, IamError, InlinePolicy, Put, Removal, RoleDetail, RolesPage, whole::WholeAnswers};
 use crate::names::{PolicyName, RoleName};
 
 /// A page of 1,000 roles is some 4 MB, which AWS takes seconds to make.
@@ -68,7 +68,9 @@ impl SdkIam {
         Self::new(&config)
     }
 
-    fn new(config: &SdkConfig) -> Self {
+    /// Clients for this configuration: its retries and timeouts are replaced by those that the loop relies upon.
+    #[must_use]
+    pub fn new(config: &SdkConfig) -> Self {
         let retries = RetryConfig::standard().with_max_attempts(3);
         let timeouts = |attempt, operation| {
             TimeoutConfig::builder()
@@ -81,12 +83,14 @@ impl SdkIam {
             let config = aws_sdk_iam::config::Builder::from(config)
                 .retry_config(retries.clone())
                 .timeout_config(timeouts(attempt, operation))
+                .interceptor(WholeAnswers)
                 .build();
             aws_sdk_iam::Client::from_conf(config)
         };
         let sts = aws_sdk_sts::config::Builder::from(config)
             .retry_config(retries.clone())
             .timeout_config(timeouts(ROLE_ATTEMPT, ROLE_OPERATION))
+            .interceptor(WholeAnswers)
             .build();
         Self {
             bulk: iam(BULK_ATTEMPT, BULK_OPERATION),

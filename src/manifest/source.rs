@@ -59,6 +59,8 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn place(&self, mark: Mark) -> Place {
+        // What YAML misses at the end of a last line that has no line end, it misses in the line after that.
+        let mark = if mark.line > self.lines.len() { self.end() } else { mark };
         let line = self.lines.get(mark.line.saturating_sub(1)).copied().unwrap_or_default();
         Place::in_line(self.file.clone(), mark.line, mark.column, line, mark.width)
     }
@@ -68,9 +70,13 @@ impl<'a> Source<'a> {
     }
 
     fn fault_at_end(&self, message: &str, hint: &str) -> Fault {
+        self.fault(self.end(), &KeyPath::default(), message, Some(hint.to_owned()))
+    }
+
+    /// Where the text ends.
+    fn end(&self) -> Mark {
         let column = self.lines.last().map_or(0, |line| line.chars().count()) + 1;
-        let mark = Mark { line: self.lines.len(), column, width: 1 };
-        self.fault(mark, &KeyPath::default(), message, Some(hint.to_owned()))
+        Mark { line: self.lines.len(), column, width: 1 }
     }
 }
 

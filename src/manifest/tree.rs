@@ -396,6 +396,13 @@ mod tests {
            |     ^
         hint: look at the indentation, the colons and the quotes of this line and of the one before
         ");
+        insta::assert_snapshot!(told("- a\nb"), @r"
+        a.yaml:2:2: this is not YAML: simple key expected
+           |
+         2 | b
+           |  ^
+        hint: look at the indentation, the colons and the quotes of this line and of the one before
+        ");
         insta::assert_snapshot!(told("a: [1, 2\nb: 3\n"), @r"
         a.yaml:2:2: this is not YAML: illegal placement of ':' indicator
            |

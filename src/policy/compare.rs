@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use super::document::{Clause, Constraint, Document, Effect, condition};
 use super::pattern::tidy;
+use crate::text::printable_json;
 
 /// How a live policy departs from the desired one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -236,7 +237,8 @@ impl Change {
             summary.push_str(&line(&self.resources));
         }
         if let Some(condition) = &self.condition {
-            summary.push_str(&format!(" if {condition}"));
+            // JSON itself escapes a part of the control characters only.
+            summary.push_str(&format!(" if {}", printable_json(&condition.to_string())));
         }
         summary
     }

@@ -398,6 +398,13 @@ fn a_change_is_told_in_the_same_words_to_machines() {
     assert_eq!(serde_json::to_string(&Drift::Narrowed).unwrap(), r#""narrowed""#);
     let gained = compare(&document(&[]), &document(&[r#""Action":"a\u001bb","Resource":"c\nd""#])).changes;
     assert_eq!(gained[0].to_string(), "gained Allow a b on c d", "control characters never reach a line of output");
+    let gained =
+        compare(&document(&[]), &document(&[r#""Action":"a","Condition":{"B":{"c":"\u0085\u007f"}}"#])).changes;
+    assert_eq!(
+        gained[0].to_string(),
+        r#"gained Allow a on * if {"B":{"c":"\u0085\u007f"}}"#,
+        "nor by way of a condition"
+    );
 }
 
 #[test]

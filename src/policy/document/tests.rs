@@ -197,3 +197,11 @@ fn a_document_of_three_statements_takes_well_under_four_kilobytes() {
     let bytes = size_of::<Document>() + statements.sum::<usize>();
     assert!(bytes < 1_500, "{bytes}");
 }
+
+#[test]
+fn a_number_that_is_not_understood_is_printed_as_the_number_that_it_is() {
+    let text = r#"{"Statement":[],"X":[1.2345678901234563e-7,0.1,5e-324]}"#;
+    let document = parse(text);
+    assert_eq!(document.to_string(), text);
+    assert_eq!(parse(&document.to_string()), document);
+}

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use ssm_role_controller::sandbox::{Effect, Fault};
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
     task::JoinSet,
     time::{Instant, timeout},
@@ -332,4 +332,57 @@ async fn a_log_that_cannot_be_written_does_not_stop_the_repairs() {
         scene.tamper("web");
     }
     child.kill().await.unwrap();
+}
+
+/// Answers every call with the first part of what a sandbox says, and then closes: no header says how long it is.
+async fn cutting(endpoint: String, keep: impl Fn(&str) -> usize + Send + Sync + Copy + 'static) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let port: u16 = endpoint.rsplit(':').next().unwrap().parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = Vec::new();
+                let mut buffer = [0; 4096];
+                // One request: its headers, and the body that they announce.
+                loop {
+                    let read = client.read(&mut buffer).await.unwrap_or(0);
+                    request.extend_from_slice(&buffer[..read]);
+                    let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+                    let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                        length.and_then(|length| length.parse::<usize>().ok()).is_none_or(|length| body.len() >= length)
+                    });
+                    if read == 0 || whole {
+                        break;
+                    }
+                }
+                let mut sandbox = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let asked = String::from_utf8_lossy(&request).replacen("\r\n", "\r\nConnection: close\r\n", 1);
+                sandbox.write_all(asked.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                let _ = sandbox.read_to_string(&mut answer).await;
+                let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+                let cut = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", &body[..keep(body)]);
+                let _ = client.write_all(cut.as_bytes()).await;
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_without_anybody_saying_how_long_it_is_leads_to_nothing() {
+    let shut = document(&[CHANNELS, S3, r#"{"Effect":"Deny","Action":"*","Resource":"*"}"#]);
+    let scene = Scene::with(&["shut"]).await;
+    scene.plant(ssm_role_controller::sandbox::RoleSeed::new("shut").policy(POLICY, &shut));
+    // The cut hides the Deny, and what is left of the document speaks of Session Manager.
+    let before_the_deny = |body: &str| body.find("Deny").map_or(body.len(), |at| at - 20);
+    let endpoint = cutting(scene.serving.endpoint(), before_the_deny).await;
+    for command in ["plan", "apply"] {
+        let ended = finish(program(&endpoint, &scene.config(), &[command])).await;
+        assert_eq!(ended.code(), 1, "{}", ended.err);
+        assert_said(&ended.err, &["broke off"]);
+    }
+    assert_eq!((scene.writes(), scene.live("shut")), (0, Some(shut)));
 }
