@@ -379,10 +379,14 @@ async fn an_answer_that_breaks_off_without_anybody_saying_how_long_it_is_leads_t
     // The cut hides the Deny, and what is left of the document speaks of Session Manager.
     let before_the_deny = |body: &str| body.find("Deny").map_or(body.len(), |at| at - 20);
     let endpoint = cutting(scene.serving.endpoint(), before_the_deny).await;
-    for command in ["plan", "apply"] {
-        let ended = finish(program(&endpoint, &scene.config(), &[command])).await;
-        assert_eq!(ended.code(), 1, "{}", ended.err);
-        assert_said(&ended.err, &["broke off"]);
-    }
+    let ended = finish(program(&endpoint, &scene.config(), &["plan"])).await;
+    assert_eq!(ended.code(), 1, "{}", ended.err);
+    assert_said(&ended.err, &["broke off"]);
+    let mut running = Running::start(program(&endpoint, &scene.config(), &["run"]));
+    assert_said(
+        running.event("read.failed", 1).await["message"].as_str().unwrap(),
+        &["broke off", "nothing is written"],
+    );
+    assert_eq!(running.stop().await.code(), 0);
     assert_eq!((scene.writes(), scene.live("shut")), (0, Some(shut)));
 }
