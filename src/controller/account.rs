@@ -307,7 +307,8 @@ impl<I: Iam> Account<I> {
     /// Whether something is under way, or could begin at once.
     fn is_at_work(&self) -> bool {
         let may_begin = self.may_begin() && self.canary.waits_until().is_none();
-        self.reading.is_some()
+        // A reading that was tried before is not waited for.
+        self.reading.is_some() && self.reading_failed.is_none()
             || !self.repairs.is_empty()
             || self.read_back.is_some()
             || may_begin && (self.is_plan_outdated || !self.queue.is_empty())

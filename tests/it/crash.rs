@@ -126,7 +126,7 @@ fn save(fleet: &Fleet, directory: &std::path::Path) {
         let text = format!("{head}{kind}spec: {{roles: [{}]}}\n", roles.join(", "));
         std::fs::write(directory.join(format!("fleet-{number}.yaml")), text).unwrap();
     }
-    let settings = "kind: ControllerConfiguration\nmetadata: {name: controller}\nspec: {resyncInterval: 1s}\n";
+    let settings = "kind: ControllerConfiguration\nmetadata: {name: controller}\nspec: {resyncInterval: 1s, guards: {maxChangesPerHour: 100000}}\n";
     std::fs::write(directory.join("controller.yaml"), format!("{head}{settings}")).unwrap();
 }
 

@@ -115,7 +115,7 @@ async fn an_endpoint_that_refuses_is_named_as_one_that_cannot_be_reached() {
 async fn an_endpoint_that_answers_half_or_html_or_resets_or_hangs_decides_nothing() {
     let effects = [
         (Effect::Cut, "connection closed before message completed"),
-        (Effect::Html, "something that is not an answer of AWS"),
+        (Effect::Html, "is not one of AWS"),
         (Effect::Reset, "the endpoint cannot be reached"),
         (Effect::Hang, "no whole answer came within the time allowed"),
         (Effect::ServerError, "ServiceFailure"),
