@@ -215,7 +215,7 @@ impl Life {
         self.scene.say(|| {
             format!(
                 "somebody {what}; rejected: {:?}",
-                verdict.rejected.iter().map(|file| &file.file).collect::<Vec<_>>()
+                verdict.rejected.iter().map(|file| (&file.file, &file.faults[0].message)).collect::<Vec<_>>()
             )
         });
         self.scene.manifests_changed();

@@ -117,7 +117,7 @@ fn ceiling(rng: &mut Rng) -> Ceiling {
     Ceiling {
         accounts: some([&[super::OWN], &[super::OWN, super::OTHER], &[super::OTHER]]),
         paths: some([&["/team/"], &["/"], &["/team/", "/elsewhere/"]]),
-        keys: some([&[], &["arn:aws:kms:eu-west-1:*"], &["arn:*:kms:eu-west-?:*:key/*"]]),
+        keys: some([&[], &["arn:aws:kms:eu-west-1:*:key/*"], &["arn:*:kms:eu-west-?:*:key/*"]]),
         buckets: some([&["audit-1"], &["audit-*"], &["*-0", "other"]]),
         groups: some([&[], &["/ssm/*"], &["/other"]]),
     }
