@@ -36,6 +36,8 @@ impl<I: Iam> Account<I> {
             self.tell_kill_switch(circumstances.suspended);
         }
         self.circumstances = circumstances;
+        // What began with leave of other guards has none of these.
+        let same_guards = self.guards == manifests.guards();
         self.guards = manifests.guards();
         let mut desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
         let former = self.former_names(&desired);
@@ -46,7 +48,7 @@ impl<I: Iam> Account<I> {
         for busy in self.busy.values() {
             let asks_the_same =
                 |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| slot.asks_the_same(new));
-            if !same_circumstances || !self.slots.get(&busy.key).is_some_and(asks_the_same) {
+            if !(same_circumstances && same_guards) || !self.slots.get(&busy.key).is_some_and(asks_the_same) {
                 busy.overtaken.cancel();
             }
         }

@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-use super::plain::Grants;
+use super::{
+    operator::{Bounds, Settings},
+    plain::{Ceiling, Grants},
+};
 use crate::{
-    manifest::{Files, Permissions, Standing, Verdict},
+    manifest::{Files, ManifestSet, Permissions, Standing, Verdict},
     names::AccountId,
 };
 
@@ -19,11 +22,13 @@ pub(super) const CUSTOMARY: &str = "SessionManagerPermissions";
 /// What somebody means by one document.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meant {
-    name: String,
+    pub(super) name: String,
     pub(super) account: Option<String>,
     pub(super) roles: Vec<String>,
     pub(super) observe: Option<bool>,
     pub(super) suspend: bool,
+    /// The policy is to be gone.
+    pub(super) absent: bool,
     pub(super) policy: Option<&'static str>,
     pub(super) registers: bool,
     encryption: Option<bool>,
@@ -31,14 +36,6 @@ pub(super) struct Meant {
     keys: Vec<String>,
     bucket_keys: Vec<String>,
     log_group: Option<&'static str>,
-}
-
-/// What somebody means by the controller's settings.
-#[derive(Debug, Clone, Default)]
-struct Settings {
-    suspend: bool,
-    observe: bool,
-    resync: Option<&'static str>,
 }
 
 /// One file: its documents, or text that is spoilt.
@@ -56,7 +53,12 @@ pub(super) struct Authors {
     /// Names that roles may have, whether or not there are such roles.
     roles: Vec<String>,
     pages: BTreeMap<String, Page>,
-    settings: Option<Settings>,
+    /// By number, of settings that were ever meant.
+    settings: Vec<Settings>,
+    /// Which of them stand somewhere now.
+    in_file: Option<usize>,
+    /// Whether they are given apart from the tree, as with `--controller-config`.
+    is_apart: bool,
     /// By the number in the description.
     meant: Vec<Meant>,
     standing: Standing,
@@ -64,10 +66,19 @@ pub(super) struct Authors {
 
 impl Authors {
     pub(super) fn new(mut rng: Rng, roles: Vec<String>) -> Self {
-        let settings =
-            (rng.u8(..4) > 0).then(|| Settings { resync: rng.choice(["20s", "1m", "5m"]), ..Settings::default() });
-        let mut authors =
-            Self { rng, roles, pages: BTreeMap::new(), settings, meant: Vec::new(), standing: Standing::default() };
+        let is_apart = rng.u8(..4) == 0;
+        let settings = Settings::chosen(&mut rng);
+        let in_file = (is_apart || rng.u8(..4) > 0).then_some(0);
+        let mut authors = Self {
+            rng,
+            roles,
+            pages: BTreeMap::new(),
+            settings: vec![settings],
+            in_file,
+            is_apart,
+            meant: Vec::new(),
+            standing: Standing::default(),
+        };
         for number in 0..authors.rng.usize(2..5) {
             authors.write(number);
         }
@@ -76,14 +87,39 @@ impl Authors {
 
     /// What was meant by a document that is in force. None: it was never meant to count.
     pub(super) fn meant_by(&self, permissions: &Permissions) -> Option<&Meant> {
-        let number: usize = permissions.description.as_deref()?.strip_prefix("number ")?.parse().ok()?;
-        self.meant.get(number)
+        self.meant.get(self.number_of(permissions)?)
+    }
+
+    /// The number of a document that is in force.
+    pub(super) fn number_of(&self, permissions: &Permissions) -> Option<usize> {
+        permissions.description.as_deref()?.strip_prefix("number ")?.parse().ok()
+    }
+
+    /// What was meant by the document of this number.
+    pub(super) fn meant(&self, number: usize) -> &Meant {
+        &self.meant[number]
+    }
+
+    /// What was meant by the settings that are in force.
+    pub(super) fn settings_of(&self, set: &ManifestSet) -> Settings {
+        let line = set.configuration().map(|configuration| configuration.place.line);
+        let number = line.and_then(Settings::number_at);
+        number.and_then(|number| self.settings.get(number)).cloned().unwrap_or_default()
+    }
+
+    /// The settings as they are changed next.
+    fn change_settings<T>(&mut self, change: impl FnOnce(&mut Settings, &mut Rng) -> T) -> T {
+        let mut settings = self.in_file.map(|number| self.settings[number].clone()).unwrap_or_default();
+        let changed = change(&mut settings, &mut self.rng);
+        self.in_file = Some(self.settings.len());
+        self.settings.push(settings);
+        changed
     }
 
     /// Somebody edits something. In words, for the trace.
     pub(super) fn edit(&mut self) -> String {
         let number = self.rng.usize(..5);
-        match self.rng.u8(..20) {
+        match self.rng.u8(..26) {
             0..6 => {
                 self.write(number);
                 format!("writes file {number} anew")
@@ -102,31 +138,33 @@ impl Authors {
                 meant.observe = rng.choice([None, Some(true), Some(false)]).flatten();
             }),
             15..16 => self.change_one(number, "changes nothing that matters in", |_, _| ()),
-            16..18 => {
-                let suspend = !self.settings.as_ref().is_some_and(|settings| settings.suspend);
-                self.settings = Some(Settings { suspend, ..self.settings.clone().unwrap_or_default() });
-                format!("sets the kill switch to {suspend}")
-            }
-            18..19 => {
-                self.settings = None;
+            16 if !self.is_apart => {
+                self.in_file = None;
                 "removes the controller's settings".to_owned()
             }
-            _ => {
-                let (observe, resync) = (self.rng.bool(), self.rng.choice(["5s", "20s", "1m", "5m"]));
-                self.settings = Some(Settings { observe, resync, suspend: false });
-                format!("sets defaultMode to observe {observe}, resyncInterval to {resync:?}")
-            }
+            17..20 => self.change_one(number, "wants something else to be there or gone in", |meant, rng| {
+                if rng.bool() {
+                    meant.absent = !meant.absent;
+                } else {
+                    meant.policy = if meant.policy.is_none() { Some("Sessions") } else { None };
+                }
+            }),
+            _ => self.change_settings(Settings::change),
         }
     }
 
-    /// Everything that is broken is mended, and the kill switch is off.
+    /// Everything that is broken is mended, the kill switch is off, and the guards let everything through.
     pub(super) fn mend(&mut self) {
         let spoilt: Vec<usize> =
             (0..5).filter(|number| matches!(self.pages.get(&file(*number)), Some(Page::Spoilt(_)))).collect();
         for number in spoilt {
             self.write(number);
         }
-        self.settings = Some(Settings { resync: Some("1m"), ..Settings::default() });
+        self.change_settings(|settings, rng| {
+            let ceiling = if rng.bool() { settings.ceiling.clone() } else { Ceiling::default() };
+            let bounds = Some(Bounds { changes: 1000, deletes: 1000, percent: None });
+            *settings = Settings { resync: Some("1m"), ceiling, bounds, ..Settings::default() };
+        });
     }
 
     /// What the program makes of the files as they are now.
@@ -139,8 +177,13 @@ impl Authors {
             };
             files.tree.insert(name.clone(), Ok(bytes));
         }
-        if let Some(settings) = &self.settings {
-            files.tree.insert("controller.yaml".to_owned(), Ok(settings.text().into_bytes()));
+        if let Some(number) = self.in_file {
+            let text = self.settings[number].text(number).into_bytes();
+            if self.is_apart {
+                files.controller_config = Some(("settings.yaml".to_owned(), Ok(text)));
+            } else {
+                files.tree.insert("controller.yaml".to_owned(), Ok(text));
+            }
         }
         self.standing.take(files)
     }
@@ -221,7 +264,7 @@ impl Authors {
         let keys = if rng.u8(..4) == 0 { vec![key(rng)] } else { Vec::new() };
         let bucket = (rng.u8(..4) == 0).then(|| {
             let prefix = rng.choice([None, Some("web/logs")]).flatten();
-            let own = super::MENDED.owners_agree.then(|| super::OWN.to_owned());
+            let own = Some(super::OWN.to_owned());
             let owner = rng.choice([None, own, Some(super::OTHER.to_owned())]).flatten();
             (format!("audit-{}", rng.u8(..3)), prefix, owner)
         });
@@ -236,6 +279,7 @@ impl Authors {
                 _ => None,
             },
             suspend: rng.u8(..12) == 0,
+            absent: rng.u8(..8) == 0,
             policy: (rng.u8(..5) == 0).then_some("Sessions"),
             registers: rng.u8(..5) == 0,
             encryption: rng.choice([None, None, Some(false)]).flatten(),
@@ -251,20 +295,6 @@ fn file(number: usize) -> String {
     format!("file-{number}.yaml")
 }
 
-impl Settings {
-    fn text(&self) -> String {
-        let mut text = format!(
-            "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {{name: controller}}\nspec:\n  suspend: {}\n  defaultMode: {}\n",
-            self.suspend,
-            if self.observe { "observe" } else { "enforce" }
-        );
-        if let Some(resync) = self.resync {
-            text.push_str(&format!("  resyncInterval: {resync}\n"));
-        }
-        text
-    }
-}
-
 impl Meant {
     pub(super) fn policy(&self) -> &str {
         self.policy.unwrap_or(CUSTOMARY)
@@ -272,9 +302,17 @@ impl Meant {
 
     /// Whether it is about this role of this account.
     pub(super) fn is_about(&self, account: &AccountId, role: &str, policy: &str) -> bool {
+        self.is_in(account) && self.policy() == policy && self.names(role)
+    }
+
+    /// Whether it is about this account.
+    pub(super) fn is_in(&self, account: &AccountId) -> bool {
         self.account.as_deref().is_none_or(|named| named == account.as_str())
-            && self.policy() == policy
-            && self.roles.iter().any(|named| named.eq_ignore_ascii_case(role))
+    }
+
+    /// Whether it names this role.
+    pub(super) fn names(&self, role: &str) -> bool {
+        self.roles.iter().any(|named| named.eq_ignore_ascii_case(role))
     }
 
     /// What it asks for, told from the documentation of AWS and not from the program.
@@ -340,6 +378,9 @@ impl Meant {
         }
         if self.suspend {
             line("suspend: true".to_owned());
+        }
+        if self.absent {
+            line("state: absent".to_owned());
         }
         if let Some(policy) = self.policy {
             line(format!("policyName: {policy}"));

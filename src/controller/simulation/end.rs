@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use super::{
     judge::{Asked, wanted, why_not},
-    plain::Plain,
+    plain::{Plain, asks_to_be_left_alone},
     scene::{Fresh, Scene},
 };
 use crate::{
     inventory::{Observed, Role},
     manifest::DesiredPolicy,
     names::{PolicyName, RoleName},
-    plan::{Action, Circumstances, judge},
+    plan::{Circumstances, judge},
 };
 
 const QUOTA: usize = 10_240;
@@ -37,7 +37,7 @@ impl Scene {
         for ((role, policy), desired) in &desired.policies {
             let Some(found) = self.role(role, policy) else { continue };
             let step = judge(desired, &Observed::Found(Arc::new(found)), &circumstances);
-            if step.action == Action::Put {
+            if step.is_a_write() {
                 unsettled.push(format!("{role}/{policy} by the program's judgement: {:?}", step.drift));
             }
             let asked = wanted(&self.state(), &set, &self.own, role, policy);
@@ -62,7 +62,7 @@ impl Scene {
         Some(Role {
             name: name.clone(),
             path,
-            is_suspended: false,
+            is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
             policies: live.into_iter().collect(),
             inline_size: Some(names.iter().filter_map(|policy| text(policy)).map(|text| size(&text)).sum()),
         })
@@ -76,11 +76,15 @@ impl Scene {
         let others: usize =
             others.filter_map(|other| self.sandbox.document(own, role.as_str(), &other)).map(|text| size(&text)).sum();
         let is_clear = shown.as_deref().is_none_or(|text| matches!(Plain::of(text), Plain::Grants(_)));
-        let fresh = Fresh { asked: self.now(), answered: self.now(), shown, is_stale: false };
+        let is_tagged = self.state().tags.get(role).is_some_and(asks_to_be_left_alone);
+        let fresh = Fresh { tick: 0, asked: self.now(), answered: self.now(), shown, is_stale: false };
         is_clear
             && !path.starts_with("/aws-")
             && !role.as_str().eq_ignore_ascii_case(super::OWN_ROLE)
-            && others + size(desired.document.as_str()) <= QUOTA
+            && !is_tagged
+            && !asked.outside_path(&path)
+            && !asked.is_as_it_is(fresh.shown.as_deref())
+            && (asked.absent || others + size(desired.document.as_str()) <= QUOTA)
             && why_not(&fresh, Some(asked)).is_none()
     }
 

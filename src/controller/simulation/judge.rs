@@ -6,13 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    plain::{Grants, Plain, never_to_be_written},
-    scene::{Fresh, Key, Known, Scene, Shown, State, Written},
+    pace::Answer,
+    plain::{Ceiling, Grants, Plain, asks_to_be_left_alone, never_to_be_written},
+    scene::{Fresh, Key, Known, Leave, Scene, Shown, State, Written},
 };
 use crate::{
     iam::RolesPage,
     inventory::LiveDocument,
-    manifest::{Guards, ManifestSet},
+    manifest::ManifestSet,
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -37,9 +38,7 @@ impl Scene {
             state.process.pages = None;
             return;
         };
-        roles.extend(page.roles.iter().filter_map(|role| {
-            Some((role.name.parse::<RoleName>().ok()?, Shown { until: None, path: role.path.clone() }))
-        }));
+        roles.extend(page.roles.iter().cloned());
         for role in &page.roles {
             let is_about = |key: &Key| key.0.as_str().eq_ignore_ascii_case(&role.name);
             for (key, known) in
@@ -53,19 +52,20 @@ impl Scene {
             state.process.pages = Some(roles);
             return;
         }
-        for (role, shown) in &mut state.process.shown {
-            if !roles.contains_key(role) {
-                shown.until.get_or_insert(now);
-            }
-        }
-        state.process.shown.extend(roles);
+        state.was_read(roles, now);
+        state.take_in_reading(now);
     }
 
     /// A fresh read of one policy was answered.
     pub(super) fn read_fresh(&self, role: &RoleName, policy: &PolicyName, fresh: Fresh) {
         let mut state = self.state();
+        let tick = state.tick();
+        state.process.looked.insert(role.clone(), fresh.answered);
+        state.was_seen(&(role.clone(), policy.clone()), fresh.shown.as_deref(), tick);
+        let process = state.process.number;
         let known = state.keys.entry((role.clone(), policy.clone())).or_default();
         known.was_shown(fresh.shown.as_deref());
+        known.last = Some((process, fresh.clone()));
         known.fresh.push(fresh);
         if known.fresh.len() > 4 {
             known.fresh.remove(0);
@@ -76,6 +76,11 @@ impl Scene {
     pub(super) fn answered(&self, role: &RoleName, policy: &PolicyName, judged: &Judged, is_done: bool) {
         let now = self.now();
         let mut state = self.state();
+        state.process.looked.insert(role.clone(), now);
+        let is_it = |key: &Key| key.0 == *role && key.1 == *policy;
+        if let Some(attempt) = state.process.attempts.iter_mut().rev().find(|attempt| is_it(&attempt.key)) {
+            attempt.answer = Some(if is_done { Answer::Done(now) } else { Answer::Failed });
+        }
         let known = state.keys.entry((role.clone(), policy.clone())).or_default();
         // What was asked for before the answer was not made after the write.
         known.fresh.retain(|fresh| fresh.asked > judged.arrived);
@@ -90,14 +95,14 @@ impl Scene {
         let truth = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
         let mut state = self.state();
         state.tally.writes += 1;
-        state.process.writes.push((now, document.is_none()));
         let mut faults: Vec<(&str, String)> = Vec::new();
 
         if state.process.flying.contains_key(role) {
             faults.push(("I11 one write to a role at a time", format!("{role} is being written to")));
         }
         // A role that was made anew since it was read may be protected now: then IAM refuses the write.
-        let path = state.process.shown.get(role).map(|shown| shown.path.clone()).unwrap_or_default();
+        let shown = state.process.shown.get(role).cloned();
+        let path = shown.as_ref().map(|shown| shown.path.clone()).unwrap_or_default();
         let is_protected = path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/");
         if is_protected || role.as_str().eq_ignore_ascii_case(super::OWN_ROLE) {
             faults.push(("I6 protected roles are never written to", format!("{role} at {path}")));
@@ -106,10 +111,18 @@ impl Scene {
             faults.push(("I3 only plain grants of the vocabulary", fault));
         }
 
+        let key: Key = (role.clone(), policy.clone());
+        let grants = document.map(Plain::of).and_then(|plain| plain.grants().cloned()).unwrap_or_default();
+
         // Some set of manifests that is in force, or was a moment ago, asks for just this.
         let sets = state.sets(now);
-        let asked: Vec<Result<Asked, String>> =
-            sets.iter().map(|set| asked_for(&state, set, &self.own, role, policy, document)).collect();
+        let asked: Vec<Result<Asked, String>> = sets
+            .iter()
+            .map(|set| match document {
+                Some(document) => asked_for(&state, set, &self.own, role, policy, document),
+                None => removal_asked_for(&state, set, &self.own, &key, now),
+            })
+            .collect();
         let wanted = asked.iter().find_map(|asked| asked.as_ref().ok());
         if wanted.is_none() {
             let why: Vec<&str> = asked.iter().filter_map(|asked| asked.as_ref().err()).map(String::as_str).collect();
@@ -118,17 +131,21 @@ impl Scene {
                 format!("{role}/{policy}: {}", why.join("; ")),
             ));
         }
+        // What is removed names nothing.
+        let outside =
+            |set: &Arc<ManifestSet>| state.authors.settings_of(set).ceiling.outside(self.own.as_str(), &path, &grants);
+        if let Some(outside) = sets.iter().map(outside).reduce(Option::and).flatten() {
+            faults.push(("I13 nothing outside the limits", format!("{role}/{policy}: {outside}")));
+        }
 
-        faults.extend(state.beyond_guards(now).filter(|_| super::FEATURES.guards).map(|what| ("I5 guards hold", what)));
-        let shown = &state.process.shown;
-        let is_known = shown
-            .get(role)
-            .is_some_and(|shown| shown.until.is_none_or(|until| now.saturating_sub(until) < READ_BEFORE));
+        let is_known =
+            shown.as_ref().is_some_and(|shown| shown.until.is_none_or(|until| now.saturating_sub(until) < READ_BEFORE));
         if !is_known {
             faults.push(("I2 no write to a role that was not read", format!("{role}")));
         }
         let process = state.process.number;
-        let known = state.keys.entry((role.clone(), policy.clone())).or_default();
+        let successor = wanted.and_then(|wanted| wanted.successor.clone());
+        let known = state.keys.entry(key.clone()).or_default();
         let fresh: Vec<&Fresh> =
             known.fresh.iter().filter(|fresh| now.saturating_sub(fresh.answered) <= FRESH).collect();
         let justifies = |fresh: &&&Fresh| why_not(fresh, wanted).is_none();
@@ -149,6 +166,8 @@ impl Scene {
         if is_useless && !was_misled {
             faults.push(("I4 no more writes than causes", format!("{role}/{policy} is right, and was shown to be")));
         }
+        let begun = chosen.as_ref().map(|fresh| fresh.tick);
+        let before = chosen.as_ref().and_then(|fresh| fresh.shown.clone());
         known.written = chosen.map(|fresh| Written {
             process,
             fresh,
@@ -158,6 +177,14 @@ impl Scene {
         });
         known.fresh.clear();
         state.tally.useless_writes += u64::from(is_useless);
+        state.process.looked.insert(role.clone(), now);
+        let tagged = shown.as_ref().and_then(|shown| shown.tagged);
+        if tagged.zip(begun).is_some_and(|(tagged, begun)| tagged < begun) {
+            faults.push(("I18 a tag of the role stops every write", format!("{role}/{policy}")));
+        }
+        faults.extend(state.without_leave(&key, &before));
+        let begun = begun.unwrap_or(state.process.ticks);
+        faults.extend(state.attempt(&key, document, begun, successor, now));
         drop(state);
         for (invariant, what) in faults {
             self.violated(invariant, what);
@@ -167,20 +194,43 @@ impl Scene {
 }
 
 impl State {
-    /// How the writes of this process within the last hour are more than the settings allow.
-    fn beyond_guards(&self, now: Duration) -> Option<String> {
-        let hour = self.process.writes.iter().filter(|(at, _)| now.saturating_sub(*at) < Duration::from_secs(3600));
-        let (changes, deletes) =
-            hour.fold((0, 0), |(changes, deletes), (_, is_delete)| (changes + 1, deletes + u32::from(*is_delete)));
-        // Settings that became stricter meanwhile do not take back what was done.
-        let loosest =
-            |bound: fn(&Guards) -> u32| self.sets(now).iter().map(|set| bound(&set.guards())).max().unwrap_or_default();
-        let most = loosest(|guards| guards.max_changes_per_hour);
-        let most_deletes = loosest(|guards| guards.max_deletes_per_hour);
-        if changes > most {
-            return Some(format!("{changes} changes within an hour, and {most} are allowed"));
+    /// A whole reading came: what it showed of each role.
+    fn take_in_reading(&mut self, now: Duration) {
+        let Some(reading) = self.process.reading.take() else { return };
+        let mut gone: Vec<RoleName> = self.process.shown.keys().cloned().collect();
+        for role in reading.roles() {
+            let Ok(name) = role.name.parse::<RoleName>() else { continue };
+            gone.retain(|known| *known != name);
+            let tagged = asks_to_be_left_alone(&role.tags).then_some(reading.tick);
+            self.process.shown.insert(name.clone(), Shown { tagged, until: None, path: role.path.clone() });
+            for live in &role.inline_policies {
+                let Ok(policy) = live.name.parse() else { continue };
+                let key = (name.clone(), policy);
+                if self.process.attempts.iter().any(|attempt| attempt.key == key) {
+                    self.was_seen(&key, Some(&LiveDocument::new(&live.encoded_document).text()), reading.tick);
+                }
+            }
         }
-        (deletes > most_deletes).then(|| format!("{deletes} deletions within an hour, and {most_deletes} are allowed"))
+        for role in gone {
+            if let Some(shown) = self.process.shown.get_mut(&role) {
+                shown.until.get_or_insert(now);
+            }
+        }
+        self.process.reading = Some(reading);
+    }
+
+    /// Why a process that carries out an approved plan may not write this.
+    fn without_leave(&mut self, key: &Key, before: &Option<String>) -> Option<(&'static str, String)> {
+        const RULE: &str = "I19 an approval admits that very plan";
+        match &mut self.process.leave {
+            Leave::Ask => None,
+            Leave::Nothing => Some((RULE, format!("{}/{}: another plan was approved", key.0, key.1))),
+            Leave::Plan(plan) => match plan.remove(key) {
+                Some(approved) if approved == *before => None,
+                Some(approved) => Some((RULE, format!("{}/{}: in place of {approved:?}", key.0, key.1))),
+                None => Some((RULE, format!("{}/{} is no part of it, or was written before", key.0, key.1))),
+            },
+        }
     }
 }
 
@@ -192,12 +242,30 @@ const READ_BEFORE: Duration = Duration::from_secs(20);
 pub(super) struct Asked {
     pub(super) grants: Grants,
     pub(super) registers: bool,
+    /// The policy is to be gone.
+    pub(super) absent: bool,
+    ceiling: Ceiling,
+    /// What has to be right before this is removed, as it has that name now.
+    successor: Option<(Key, Grants)>,
 }
 
 impl Asked {
     /// Whether the policy is as it is asked for, in whatever words.
     pub(super) fn is_as_it_is(&self, live: Option<&str>) -> bool {
-        live.is_some_and(|text| Plain::of(text) == Plain::Grants(self.grants.clone()))
+        match live {
+            None => self.absent,
+            Some(_) if self.absent => false,
+            Some(text) => self.is_what_it_yields(text),
+        }
+    }
+
+    fn is_what_it_yields(&self, text: &str) -> bool {
+        Plain::of(text) == Plain::Grants(self.grants.clone())
+    }
+
+    /// Whether the operator's limits admit no role of this path.
+    pub(super) fn outside_path(&self, path: &str) -> bool {
+        self.ceiling.outside(super::OWN, path, &Grants::new()).is_some()
     }
 }
 
@@ -208,10 +276,12 @@ fn asked_for(
     account: &AccountId,
     role: &RoleName,
     policy: &PolicyName,
-    document: Option<&str>,
+    document: &str,
 ) -> Result<Asked, String> {
     let asked = wanted(state, set, account, role, policy)?;
-    let Some(document) = document else { return Err("nobody asks for its removal".to_owned()) };
+    if asked.absent {
+        return Err("the manifests want it to be gone".to_owned());
+    }
     if !asked.is_as_it_is(Some(document)) {
         return Err(format!("the manifests ask for other grants: {:?}", asked.grants));
     }
@@ -223,7 +293,25 @@ fn asked_for(
     Ok(asked)
 }
 
-/// What `set` wants to have repaired under this key, by what its authors meant; why nothing is to be.
+/// What `set` asks for by this removal; why it does not.
+fn removal_asked_for(
+    state: &State,
+    set: &Arc<ManifestSet>,
+    account: &AccountId,
+    key: &Key,
+    now: Duration,
+) -> Result<Asked, String> {
+    match wanted(state, set, account, &key.0, &key.1) {
+        Ok(asked) if asked.absent => return Ok(asked),
+        Ok(_) => return Err("the manifests want it to be there".to_owned()),
+        Err(_) => {}
+    }
+    let (newer, grants, former) = state.successor(set, account, key, now)?;
+    let ceiling = state.authors.settings_of(set).ceiling;
+    Ok(Asked { grants: former, registers: false, absent: true, ceiling, successor: Some((newer, grants)) })
+}
+
+/// What `set` wants to have repaired under this key, within the operator's limits; why nothing is to be.
 pub(super) fn wanted(
     state: &State,
     set: &ManifestSet,
@@ -231,11 +319,27 @@ pub(super) fn wanted(
     role: &RoleName,
     policy: &PolicyName,
 ) -> Result<Asked, String> {
-    let settings = set.configuration();
-    if settings.is_some_and(|settings| settings.suspend) {
+    let asked = meant_for(state, set, account, role, policy)?;
+    let outside = asked.ceiling.outside_account(account.as_str());
+    let named = || asked.ceiling.outside_names(&asked.grants).filter(|_| !asked.absent);
+    match outside.or_else(named) {
+        Some(outside) => Err(format!("{outside} is outside of the limits")),
+        None => Ok(asked),
+    }
+}
+
+/// What `set` wants to have repaired under this key, by what its authors meant; why nothing is to be.
+pub(super) fn meant_for(
+    state: &State,
+    set: &ManifestSet,
+    account: &AccountId,
+    role: &RoleName,
+    policy: &PolicyName,
+) -> Result<Asked, String> {
+    let settings = state.authors.settings_of(set);
+    if settings.suspend {
         return Err("the kill switch is on".to_owned());
     }
-    let default_observes = settings.is_some_and(|settings| settings.default_mode == crate::manifest::Mode::Observe);
     let mut asked: Option<Asked> = None;
     for permissions in set.permissions() {
         let Some(meant) = state.authors.meant_by(permissions) else {
@@ -247,26 +351,36 @@ pub(super) fn wanted(
         if meant.suspend {
             return Err("a manifest suspends it".to_owned());
         }
-        if meant.observe.unwrap_or(default_observes) {
+        if meant.observe.unwrap_or(settings.observe) {
             return Err("a manifest only observes it".to_owned());
         }
         let grants = meant.grants(account);
-        if asked.as_ref().is_some_and(|asked| asked.grants != grants) {
+        if asked.as_ref().is_some_and(|asked| asked.grants != grants || asked.absent != meant.absent) {
             return Err("manifests differ about it".to_owned());
         }
-        asked = Some(Asked { grants, registers: meant.registers });
+        let ceiling = settings.ceiling.clone();
+        asked = Some(Asked { grants, registers: meant.registers, absent: meant.absent, ceiling, successor: None });
     }
     asked.ok_or_else(|| "no manifest in force names it".to_owned())
 }
 
 /// Why nothing may be written after this read; the rule, and what breaks it.
 pub(super) fn why_not(fresh: &Fresh, wanted: Option<&Asked>) -> Option<(&'static str, String)> {
-    let shown = fresh.shown.as_deref()?;
+    let Some(shown) = fresh.shown.as_deref() else {
+        return wanted
+            .filter(|wanted| wanted.absent)
+            .map(|_| ("I4 what is right is not written", "the fresh read showed that it is gone".to_owned()));
+    };
     let plain = Plain::of(shown);
     if plain == Plain::Denies {
         return Some(("I8 a Deny is never replaced", "the fresh read showed one".to_owned()));
     }
     let wanted = wanted?;
+    if wanted.absent {
+        return (!wanted.is_what_it_yields(shown)).then(|| {
+            ("I8 only what the settings yield is removed", "the fresh read showed something else".to_owned())
+        });
+    }
     if wanted.is_as_it_is(Some(shown)) {
         return Some(("I4 what is right is not written", "the fresh read showed that it is right".to_owned()));
     }

@@ -25,8 +25,9 @@ use crate::{
     sandbox::Sandbox,
 };
 
-/// How long after the calm everything must be right: waits of up to ten minutes may have begun just before it.
-const BOUND: u64 = 30;
+/// How long after the calm everything must be right, in minutes: a fight keeps repairs waiting for half an hour, and
+/// other waits of up to ten minutes may have begun just before it.
+const BOUND: u64 = 45;
 
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -214,7 +215,7 @@ impl Life {
         self.scene.say(|| {
             format!(
                 "somebody {what}; rejected: {:?}",
-                verdict.rejected.iter().map(|file| &file.file).collect::<Vec<_>>()
+                verdict.rejected.iter().map(|file| (&file.file, &file.faults[0].message)).collect::<Vec<_>>()
             )
         });
         self.scene.manifests_changed();

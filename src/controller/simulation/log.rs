@@ -28,6 +28,8 @@ pub(super) struct Told {
     pub(super) reason: Option<String>,
     /// What it says in particular: two of one name that differ in it are two pieces of news.
     particulars: String,
+    digest: Option<String>,
+    pub(super) remedy: Option<String>,
     pub(super) message: String,
 }
 
@@ -40,6 +42,14 @@ struct Standing {
     drift: bool,
     not_found: bool,
     suspended: bool,
+    /// Suspended by a tag of the role.
+    tagged: bool,
+    contended: bool,
+    orphaned: bool,
+    /// The digest of the plan that was told as held.
+    held: Option<String>,
+    /// When the first of several writes was told not to be found right.
+    unproven: Option<Instant>,
     /// Manifests that did not ask for it came since: then it is new to the controller, and may be told anew.
     may_be_new: bool,
     /// The last event, unless something happened since that makes it worth telling again.
@@ -72,7 +82,9 @@ impl Log {
         for ((_, role, policy), standing) in &mut self.standing {
             standing.last = None;
             if let Some(policy) = policy {
-                standing.may_be_new |= !asked_for.contains(&(role.clone(), policy.clone()));
+                let is_asked_for = asked_for.contains(&(role.clone(), policy.clone()));
+                standing.may_be_new |= !is_asked_for;
+                standing.orphaned &= !is_asked_for;
             }
         }
     }
@@ -124,14 +136,25 @@ impl Log {
         let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
         let is_reminder = told.name == "drift.standing";
         let may_be_new = std::mem::take(&mut standing.may_be_new);
+        let is_by_tag = told.message.contains("by a tag");
+        let is_suspended = if is_by_tag { standing.tagged } else { standing.suspended };
         let fault = match told.name.as_str() {
+            "policy.orphaned" if standing.orphaned => again("orphaned"),
+            "guard.held" if standing.held.is_some() && standing.held == told.digest => again("the same plan held"),
+            "guard.released" if standing.held.is_none() => again("never held, and released"),
+            "canary.failed" => {
+                let is_soon = |at: Instant| at.elapsed() < Duration::from_secs(300);
+                standing.unproven.is_some_and(is_soon).then(|| again("unproven")).flatten()
+            }
             _ if may_be_new => None,
+            "policy.contended" if standing.contended => again("contended"),
+            "policy.settled" if !standing.contended => again("never contended, and settled"),
             "drift.detected" if standing.drift => again("detected"),
             "drift.changed" | "drift.repaired" if !standing.drift => again("never detected, and told"),
             "role.not_found" if standing.not_found => again("not found"),
             "role.found" if !standing.not_found => again("never missing, and found"),
-            "role.suspended" if standing.suspended => again("suspended"),
-            "role.resumed" if !standing.suspended => again("never suspended, and resumed"),
+            "role.suspended" if is_suspended => again("suspended"),
+            "role.resumed" if !is_suspended => again("never suspended, and resumed"),
             _ if !is_reminder && standing.last.as_ref().is_some_and(|last| last.is_the_same(told)) => {
                 again("told the same")
             }
@@ -139,8 +162,9 @@ impl Log {
         };
         match told.name.as_str() {
             "drift.detected" => standing.drift = true,
-            "drift.repaired" | "drift.ended" | "role.suspended" | "role.not_found" | "role.released"
-            | "policy.orphaned" => standing.drift = false,
+            "role.suspended" if is_by_tag => {}
+            "drift.repaired" | "drift.ended" | "policy.removed" | "role.suspended" | "role.not_found"
+            | "role.released" | "policy.orphaned" => standing.drift = false,
             // Where nobody can say any more what is right, drift is forgotten.
             "drift.blocked" if matches!(told.reason.as_deref(), Some("Conflict" | "AccountMismatch")) => {
                 standing.drift = false;
@@ -149,12 +173,28 @@ impl Log {
         }
         match told.name.as_str() {
             "role.not_found" => standing.not_found = true,
+            "role.suspended" if is_by_tag => {}
             "role.found" | "role.released" | "role.suspended" => standing.not_found = false,
             _ => {}
         }
         match told.name.as_str() {
-            "role.suspended" => standing.suspended = true,
-            "role.resumed" | "role.released" => standing.suspended = false,
+            "role.suspended" if is_by_tag => standing.tagged = true,
+            "role.resumed" if is_by_tag => standing.tagged = false,
+            "role.suspended" => (standing.suspended, standing.tagged, standing.contended) = (true, false, false),
+            "role.not_found" => (standing.tagged, standing.contended) = (false, false),
+            "role.resumed" => standing.suspended = false,
+            "role.released" | "policy.orphaned" => {
+                (standing.suspended, standing.tagged, standing.contended) = (false, false, false);
+            }
+            "policy.contended" => standing.contended = true,
+            "policy.settled" => standing.contended = false,
+            _ => {}
+        }
+        match told.name.as_str() {
+            "policy.orphaned" => standing.orphaned = true,
+            "guard.held" => standing.held.clone_from(&told.digest),
+            "guard.released" => standing.held = None,
+            "canary.failed" => standing.unproven = told.at,
             _ => {}
         }
         if !is_reminder {
@@ -177,10 +217,8 @@ impl Told {
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
-        if !super::MENDED.no_room_twice && self.reason.as_deref() == Some("NoRoom") {
-            return false;
-        }
-        (&self.name, &self.reason, &self.particulars) == (&other.name, &other.reason, &other.particulars)
+        let of = |told: &Self| (told.name.clone(), told.reason.clone(), told.particulars.clone(), told.digest.clone());
+        of(self) == of(other)
     }
 }
 
@@ -194,6 +232,8 @@ impl Visit for Told {
             "policy" => self.policy = text(),
             "reason" => self.reason = text(),
             "message" => value.clone_into(&mut self.message),
+            "digest" => self.digest = text(),
+            "remedy" => self.remedy = text(),
             "drift" | "gained" | "lost" | "mode" => {
                 self.particulars.push_str(value);
                 self.particulars.push('|');

@@ -16,9 +16,12 @@
 //! | `life.rs` | one life from its beginning to its calm end |
 //! | `people.rs` | who meddles with the world, and what goes wrong |
 //! | `authors.rs` | who writes the manifests, and what is meant by them |
+//! | `operator.rs` | the controller's settings, and what is meant by them |
 //! | `scene.rs` | the whole truth |
 //! | `witness.rs` | the edge: delays, deaths, writes that outlive who sent them |
 //! | `judge.rs` | the invariants of a write |
+//! | `pace.rs` | how much, and in which order: guards, canary, fights |
+//! | `succession.rs` | former names and orphans |
 //! | `log.rs` | that everything is told once |
 //! | `end.rs` | what must be so when all is calm |
 //! | `treachery.rs` | what the writer lets through that nobody checked before |
@@ -33,9 +36,12 @@ mod end;
 mod judge;
 mod life;
 mod log;
+mod operator;
+mod pace;
 mod people;
 mod plain;
 mod scene;
+mod succession;
 mod treachery;
 mod witness;
 
@@ -57,28 +63,6 @@ const OWN: &str = "111122223333";
 const OTHER: &str = "444455556666";
 /// The role that the controller itself runs as, as the sandbox's STS says.
 const OWN_ROLE: &str = "ssm-role-controller";
-
-/// What the controller is expected to do already: disturbances and rules of what it does not do yet lie still.
-const FEATURES: Features = Features { tag: false, guards: false };
-
-struct Features {
-    /// A role with the tag that asks to be left alone is left alone.
-    tag: bool,
-    /// Never more changes within an hour than the settings say.
-    guards: bool,
-}
-
-/// Defects that lives have shown, and that are not mended yet: where it says false, they are not looked for.
-const MENDED: Mended = Mended { owners_agree: true, found_in_conflict: true, no_room_twice: true };
-
-struct Mended {
-    /// Two manifests that differ in `s3BucketOwner` alone, one of them naming the account itself, are in conflict.
-    owners_agree: bool,
-    /// A role that is missing is not told as found when its manifests begin to differ.
-    found_in_conflict: bool,
-    /// That a role has no room is told once, whether IAM said it or a reading showed it.
-    no_room_twice: bool,
-}
 
 /// How many lives there are where nobody says.
 const LIVES: u64 = 300;

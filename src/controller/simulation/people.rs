@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{FEATURES, OWN_ROLE, authors::CUSTOMARY, scene::Scene};
+use super::{OWN_ROLE, authors::CUSTOMARY, scene::Scene};
 use crate::{
     names::RoleName,
     sandbox::{Effect, Fault, Lag, RoleSeed},
@@ -15,8 +15,14 @@ use crate::{
 
 const CHANNELS: &str = r#"{"Effect":"Allow","Action":["ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"}"#;
 const S3: &str = r#"{"Effect":"Allow","Action":["s3:GetEncryptionConfiguration"],"Resource":"*"}"#;
-const OPERATIONS: [&str; 5] =
-    ["GetAccountAuthorizationDetails", "GetRolePolicy", "PutRolePolicy", "GetRole", "GetCallerIdentity"];
+const OPERATIONS: [&str; 6] = [
+    "GetAccountAuthorizationDetails",
+    "GetRolePolicy",
+    "PutRolePolicy",
+    "DeleteRolePolicy",
+    "GetRole",
+    "GetCallerIdentity",
+];
 
 /// The names that roles have in a world, and some that none has.
 pub(super) fn names(rng: &mut Rng) -> Vec<String> {
@@ -145,7 +151,7 @@ pub(super) fn disturb(scene: &Scene, rng: &mut Rng, names: &[String]) -> Option<
                 policy,
                 document: (rng.u8(..4) > 0).then(|| document(rng)),
                 every: Duration::from_secs(rng.u64(1..90)),
-                times: rng.u32(3..12),
+                times: if rng.u8(..4) == 0 { rng.u32(30..150) } else { rng.u32(3..12) },
             });
         }
         20 => scene.sandbox.clear_faults(),
@@ -157,7 +163,11 @@ pub(super) fn disturb(scene: &Scene, rng: &mut Rng, names: &[String]) -> Option<
             scene.sandbox.set_lag(lag);
         }
         23 => scene.sandbox.set_page_cap((rng.bool()).then(|| rng.usize(1..9))),
-        25 if FEATURES.tag => scene.tag(&role, rng.choice([None, Some(""), Some("true"), Some("false")]).flatten()),
+        25 => {
+            let key = if rng.bool() { "ssm-role-controller.dev/suspend" } else { "SSM-Role-Controller.dev/Suspend" };
+            let values = [None, Some("false"), Some("FALSE"), Some(""), Some("true"), Some("incident 42")];
+            scene.tag(&role, key, rng.choice(values).flatten());
+        }
         24 => {
             scene.say(|| "the credentials expire".to_owned());
             scene.sandbox.fault(Fault::new(Effect::ExpiredToken).times(rng.u64(1..20)));

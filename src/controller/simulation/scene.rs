@@ -13,8 +13,15 @@ use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{MENDED, authors::Authors, log::Ear, plain::Plain};
+use super::{
+    authors::Authors,
+    log::{Ear, Told},
+    pace::{Attempt, Effect, Reading},
+    plain::Plain,
+    succession::{Former, Named},
+};
 use crate::{
+    iam::RoleDetail,
     manifest::ManifestSet,
     names::{AccountId, PolicyName, RoleName},
     sandbox::{Change, RoleSeed, Sandbox},
@@ -65,6 +72,8 @@ pub(super) struct State {
     pub(super) replaced: Option<(Duration, Arc<ManifestSet>)>,
     /// When a role was changed last, by anybody.
     touched_roles: BTreeMap<RoleName, Duration>,
+    /// The tags of roles in the account of the credentials.
+    pub(super) tags: BTreeMap<RoleName, BTreeMap<String, String>>,
     /// What stands in the world because of people, and of writes that were found good.
     pub(super) standing: BTreeMap<(AccountId, RoleName), BTreeMap<String, String>>,
     pub(super) keys: BTreeMap<Key, Known>,
@@ -77,19 +86,50 @@ pub(super) struct Process {
     pub(super) calls: u64,
     pub(super) kill_at: Option<(u64, Moment)>,
     pub(super) dead: CancellationToken,
+    /// Counts what happens, so that of two things in one moment the first is known.
+    pub(super) ticks: u64,
     /// The roles of the pages of a bulk reading that is not whole yet.
-    pub(super) pages: Option<BTreeMap<RoleName, Shown>>,
+    pub(super) pages: Option<Vec<RoleDetail>>,
+    /// The last whole reading.
+    pub(super) reading: Option<Reading>,
     /// The roles that a reading has shown.
     pub(super) shown: BTreeMap<RoleName, Shown>,
     /// Writes under way.
     pub(super) flying: BTreeMap<RoleName, u64>,
-    /// Writes so far, for guards over a rolling hour: when, and whether it removed something.
-    pub(super) writes: Vec<(Duration, bool)>,
+    /// Writes that were asked for.
+    pub(super) attempts: Vec<Attempt>,
+    /// Writes that changed the world.
+    pub(super) effects: Vec<Effect>,
+    /// When a write was seen to be right last, by ticks.
+    pub(super) proven: u64,
+    /// When manifests were saved last, by ticks.
+    pub(super) saved: u64,
+    /// When a role was looked at afresh last, or written to.
+    pub(super) looked: BTreeMap<RoleName, Duration>,
+    /// The documents that were in force in its time.
+    pub(super) named: Named,
+    /// Policies whose manifest has changed its `policyName` in its time.
+    pub(super) former: BTreeMap<Key, Vec<Former>>,
+    pub(super) leave: Leave,
+}
+
+/// What a process may write at all.
+#[derive(Debug, Default)]
+pub(super) enum Leave {
+    /// What manifests and guards say: it is a daemon, or `apply`.
+    #[default]
+    Ask,
+    /// Nothing: what it was told to carry out is not the plan.
+    Nothing,
+    /// These, each in place of that document: the plan was approved.
+    Plan(BTreeMap<Key, Option<String>>),
 }
 
 /// What the controller was shown of a role.
 #[derive(Clone)]
 pub(super) struct Shown {
+    /// Whether the whole reading of that tick showed the tag that has it left alone.
+    pub(super) tagged: Option<u64>,
     /// Since when newer readings do not show it any more.
     pub(super) until: Option<Duration>,
     pub(super) path: String,
@@ -103,11 +143,15 @@ pub(super) struct Known {
     /// Fresh reads since the last write.
     pub(super) fresh: Vec<Fresh>,
     pub(super) written: Option<Written>,
+    /// The last fresh read, and by which process.
+    pub(super) last: Option<(u64, Fresh)>,
 }
 
 /// A fresh read of one policy.
 #[derive(Clone)]
 pub(super) struct Fresh {
+    /// The tick at which it was asked for.
+    pub(super) tick: u64,
     pub(super) asked: Duration,
     pub(super) answered: Duration,
     pub(super) shown: Option<String>,
@@ -141,6 +185,14 @@ pub(super) struct Tally {
     pub(super) useless_writes: u64,
     /// Denies that somebody put between the read and the write: IAM has no conditional write.
     pub(super) denies_erased: u64,
+    /// Removals of policies under former names while somebody undid the new one after it was read.
+    pub(super) successors_undone: u64,
+    pub(super) removals: u64,
+    /// Plans that were told as held.
+    pub(super) held: u64,
+    /// Plans that were carried out with approval.
+    pub(super) approved: u64,
+    pub(super) orphans: u64,
     pub(super) seconds: u64,
     pub(super) minutes_to_calm: u64,
 }
@@ -157,6 +209,7 @@ impl Scene {
             replaced: None,
             standing: BTreeMap::new(),
             touched_roles: BTreeMap::new(),
+            tags: BTreeMap::new(),
             keys: BTreeMap::new(),
             process: Process::new(0, None),
             rng,
@@ -220,8 +273,9 @@ impl Scene {
             self.violated("I9 everything is told once", fault);
         }
         for told in news {
+            self.hear(&told);
             let says_found = match told.name.as_str() {
-                "role.found" if MENDED.found_in_conflict => true,
+                "role.found" => true,
                 "role.not_found" => false,
                 _ => continue,
             };
@@ -235,6 +289,19 @@ impl Scene {
         }
     }
 
+    fn hear(&self, told: &Told) {
+        match told.name.as_str() {
+            "guard.held" => self.state().tally.held += 1,
+            "policy.orphaned" => {
+                self.state().tally.orphans += 1;
+                if let Some(fault) = self.orphan_fault(told) {
+                    self.violated("I15 orphans are told as they are", fault);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Newer manifests are on their way to the controller.
     pub(super) fn manifests_changed(&self) {
         let desired = self.state().in_force.desired(&self.own, None);
@@ -245,7 +312,10 @@ impl Scene {
     /// A process begins, which knows nothing.
     pub(super) fn started(&self, process: Process) {
         self.say(|| format!("process {} begins, to be killed {:?}", process.number, process.kill_at));
-        self.state().process = process;
+        let mut state = self.state();
+        state.process = process;
+        state.process.named = Named::of(&state.authors, &state.in_force);
+        drop(state);
         self.ear.log().restarted();
     }
 
@@ -295,16 +365,34 @@ impl Scene {
         self.touched(account, role);
     }
 
+    fn sandbox_has(&self, state: &State, role: &RoleName) -> bool {
+        state.standing.contains_key(&(self.own.clone(), role.clone()))
+    }
+
     pub(super) fn remove_role(&self, account: &AccountId, role: &RoleName) {
         self.say(|| format!("{account}: role {role} is removed"));
         self.sandbox.remove_role(account, role.as_str());
-        self.state().standing.remove(&(account.clone(), role.clone()));
+        let mut state = self.state();
+        state.standing.remove(&(account.clone(), role.clone()));
+        if *account == self.own {
+            state.tags.remove(role);
+        }
+        drop(state);
         self.touched(account, role);
     }
 
-    pub(super) fn tag(&self, role: &RoleName, value: Option<&str>) {
-        self.say(|| format!("role {role} is tagged {value:?}"));
-        self.sandbox.tag(&self.own, role.as_str(), crate::inventory::SUSPEND_TAG, value);
+    pub(super) fn tag(&self, role: &RoleName, key: &str, value: Option<&str>) {
+        self.say(|| format!("role {role} is tagged {key} {value:?}"));
+        self.sandbox.tag(&self.own, role.as_str(), key, value);
+        let mut state = self.state();
+        if let Some(value) = value
+            && self.sandbox_has(&state, role)
+        {
+            state.tags.insert(role.clone(), [(key.to_owned(), value.to_owned())].into());
+        } else {
+            state.tags.remove(role);
+        }
+        drop(state);
         self.touched(&self.own, role);
     }
 
@@ -325,6 +413,7 @@ impl Scene {
         let (role, policy): (RoleName, PolicyName) = (change.role.parse().unwrap(), change.policy.parse().unwrap());
         let mut state = self.state();
         state.tally.effects += 1;
+        state.tally.removals += u64::from(change.after.is_none());
         let held = state.standing.entry((change.account.clone(), role.clone())).or_default();
         match change.after {
             Some(document) => held.insert(change.policy.to_owned(), document.to_owned()),
@@ -333,12 +422,23 @@ impl Scene {
         state.tally.denies_erased += u64::from(change.before.is_some_and(|text| Plain::of(text) == Plain::Denies));
         if !state.process.flying.contains_key(&role) {
             // Nobody waits for it any more: to the process of now it is a change by somebody else.
-            state.keys.entry((role, policy)).or_default().touched = now;
+            state.keys.entry((role.clone(), policy.clone())).or_default().touched = now;
+        }
+        let faults = state.count_effect((role, policy), change.after, now);
+        drop(state);
+        for (invariant, what) in faults {
+            self.violated(invariant, what);
         }
     }
 }
 
 impl State {
+    /// One more thing happens.
+    pub(super) fn tick(&mut self) -> u64 {
+        self.process.ticks += 1;
+        self.process.ticks
+    }
+
     /// The manifests by which a write may be judged now: the newest, and those that were newest a moment ago.
     pub(super) fn sets(&self, now: Duration) -> Vec<Arc<ManifestSet>> {
         let before = self.replaced.iter().filter(|(until, _)| now.saturating_sub(*until) <= GRACE);
@@ -347,6 +447,7 @@ impl State {
 
     pub(super) fn put_in_force(&mut self, set: Arc<ManifestSet>, now: Duration) {
         let before = std::mem::replace(&mut self.in_force, set);
+        self.manifests_take_over(&before);
         // Two saves in one moment: the oldest of them may still be under way.
         if self.replaced.as_ref().is_none_or(|(until, _)| now.saturating_sub(*until) > GRACE) {
             self.replaced = Some((now, before));
@@ -361,10 +462,19 @@ impl Process {
             calls: 0,
             kill_at,
             dead: CancellationToken::new(),
+            ticks: 0,
             pages: None,
+            reading: None,
             shown: BTreeMap::new(),
             flying: BTreeMap::new(),
-            writes: Vec::new(),
+            attempts: Vec::new(),
+            effects: Vec::new(),
+            proven: 0,
+            saved: 0,
+            looked: BTreeMap::new(),
+            named: Named::default(),
+            former: BTreeMap::new(),
+            leave: Leave::Ask,
         }
     }
 }
@@ -380,6 +490,11 @@ impl Tally {
             events,
             useless_writes,
             denies_erased,
+            successors_undone,
+            removals,
+            held,
+            approved,
+            orphans,
             seconds,
             minutes_to_calm,
         } = other;
@@ -391,6 +506,11 @@ impl Tally {
         self.events += events;
         self.useless_writes += useless_writes;
         self.denies_erased += denies_erased;
+        self.successors_undone += successors_undone;
+        self.removals += removals;
+        self.held += held;
+        self.approved += approved;
+        self.orphans += orphans;
         self.seconds += seconds;
         self.minutes_to_calm += minutes_to_calm;
     }

@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use fastrand::Rng;
 use serde_json::Value;
 
-use super::{OTHER, OWN, plain::never_to_be_written};
+use super::{
+    OTHER, OWN,
+    plain::{fits_all, never_to_be_written},
+};
 use crate::{
     iam::{ErrorClass, Writer},
     inventory::Role,
@@ -139,22 +142,4 @@ fn named(text: &str, service: &str, marker: &str) -> Vec<String> {
         }
     };
     resources.map(name).collect()
-}
-
-/// Whether a pattern fits a name, whatever the wildcards in the name itself stand for.
-fn fits_all(pattern: &str, name: &str) -> bool {
-    ["", "z", "zz", "-1", "*"].iter().all(|stand_in| {
-        let single = stand_in.chars().next().unwrap_or('q').to_string();
-        fits(pattern.as_bytes(), name.replace('*', stand_in).replace('?', &single).as_bytes())
-    })
-}
-
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => fits(rest, name) || name.split_first().is_some_and(|(_, name)| fits(pattern, name)),
-        (Some((b'?', rest)), Some((_, name))) => fits(rest, name),
-        (Some((one, rest)), Some((other, name))) => one == other && fits(rest, name),
-        _ => false,
-    }
 }

@@ -18,7 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::scene::{Fresh, Moment, Scene, Shown};
+use super::{
+    plain::asks_to_be_left_alone,
+    scene::{Fresh, Moment, Scene, Shown},
+};
 use crate::{
     iam::{Caller, ErrorClass, Iam, IamError, Put, Removal, RoleDetail, RolesPage},
     inventory::LiveDocument,
@@ -259,14 +262,18 @@ impl Iam for Witness {
         let answer = self.pass(|| format!("reads the role {role}"), self.inner.role(role)).await;
         self.told(|| format!("role {role}"), &answer);
         if let Ok(detail) = &answer {
-            let shown = Shown { until: None, path: detail.path.clone() };
-            self.scene.state().process.shown.insert(role.clone(), shown);
+            let mut state = self.scene.state();
+            // What a single call shows counts once all roles were read.
+            let before = state.process.shown.get(role).and_then(|shown| shown.tagged);
+            let tagged = before.filter(|_| asks_to_be_left_alone(&detail.tags));
+            state.process.shown.insert(role.clone(), Shown { tagged, until: None, path: detail.path.clone() });
         }
         answer
     }
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
         let asked = self.scene.now();
+        let tick = self.scene.state().tick();
         let answer = self.pass(|| format!("reads {role}/{policy}"), self.inner.role_policy(role, policy)).await;
         self.told(|| format!("{role}/{policy}"), &answer);
         let shown = match &answer {
@@ -275,7 +282,7 @@ impl Iam for Witness {
             Err(_) => return answer,
         };
         let truth = self.scene.sandbox.document(&self.scene.own, role.as_str(), policy.as_str());
-        let fresh = Fresh { asked, answered: self.scene.now(), is_stale: truth != shown, shown };
+        let fresh = Fresh { tick, asked, answered: self.scene.now(), is_stale: truth != shown, shown };
         self.scene.read_fresh(role, policy, fresh);
         answer
     }

@@ -53,6 +53,18 @@ async fn a_changed_manifest_is_planned_and_guarded_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tightened_guards_hold_for_repairs_that_are_under_way() {
+    let life = Life::with(&missing(&["a"]));
+    // Between the fresh look and the write, the operator allows nothing any more.
+    life.sandbox.fault(Fault::new(Effect::DelayMs(5_000)).on("GetRolePolicy"));
+    let life = life.start(&guarded(&["a"], "maxChangesPerHour: 5"));
+    sleep(Duration::from_secs(2)).await;
+    life.save(&guarded(&["a"], "maxChangesPerHour: 0"));
+    minutes(30).await;
+    assert_eq!(life.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn deletions_are_guarded_by_a_bound_of_their_own() {
     let right = right();
     let roles: Vec<_> = FOUR.iter().map(|role| (*role, Some(right.as_str()))).collect();

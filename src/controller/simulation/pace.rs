@@ -1,0 +1,333 @@
+//! How much is written, and in which order: guards, plans that are held, the canary, fights.
+//!
+//! Counts what takes effect in the world, and judges whole readings by what they showed and what the authors meant. What
+//! must stay true: what is said to be due is certain, so that a plan that is too large by it is too large indeed.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use super::{
+    judge::{wanted, why_not},
+    operator::Bounds,
+    plain::{Grants, Plain, asks_to_be_left_alone},
+    scene::{Fresh, Key, Leave, State},
+};
+use crate::{
+    iam::RoleDetail,
+    inventory::LiveDocument,
+    manifest::ManifestSet,
+    names::{AccountId, RoleName},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// How long the rest wait where the first of several writes was not found right.
+const ANOTHER_AFTER: Duration = Duration::from_secs(300);
+
+/// A reading of a role that was looked at or written to so recently may be taken for the old world, by right.
+const DOUBTED: Duration = Duration::from_secs(330);
+
+/// So many writes of one policy within an hour are the most in a fight: three at once, after one, two and four minutes,
+/// then every five.
+const IN_A_FIGHT: usize = 20;
+
+const QUOTA: usize = 10_240;
+
+/// A write that was asked for.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) key: Key,
+    document: Option<String>,
+    /// The tick at which the read before it was asked for.
+    begun: u64,
+    /// The tick of the reading that it follows from, if that certainly showed several writes to be due.
+    of_several: Option<u64>,
+    most: Most,
+    is_approved: bool,
+    /// The policy that has to be right when this takes effect, where it removes one under a former name.
+    pub(super) successor: Option<(Key, Grants)>,
+    pub(super) answer: Option<Answer>,
+    took_effect: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Answer {
+    Done(Duration),
+    /// It was refused, or nobody can say.
+    Failed,
+}
+
+/// A write that changed the world.
+#[derive(Debug)]
+pub(super) struct Effect {
+    at: Duration,
+    pub(super) key: Key,
+    is_delete: bool,
+    /// Manifests that did not name it came since.
+    pub(super) is_forgotten: bool,
+}
+
+/// The loosest bounds of the manifests in force in one moment.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    changes: usize,
+    deletes: usize,
+    roles: usize,
+}
+
+/// A whole reading, and what was known in the moment in which it came.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) tick: u64,
+    at: Duration,
+    set: Option<Arc<ManifestSet>>,
+    looked: Vec<(RoleName, Duration)>,
+    roles: Vec<RoleDetail>,
+    shows: Option<Shows>,
+}
+
+/// What a reading certainly shows.
+#[derive(Debug, Clone, Default)]
+struct Shows {
+    due: usize,
+    /// How it is beyond the guards.
+    beyond: Option<String>,
+}
+
+impl Reading {
+    pub(super) fn roles(&self) -> &[RoleDetail] {
+        &self.roles
+    }
+}
+
+impl State {
+    /// A whole reading came.
+    pub(super) fn was_read(&mut self, roles: Vec<RoleDetail>, now: Duration) {
+        let tick = self.tick();
+        let sets = self.sets(now);
+        let is_sure = sets.iter().all(|set| Arc::ptr_eq(set, &sets[0]));
+        let looked = self.process.looked.iter().map(|(role, at)| (role.clone(), *at)).collect();
+        let set = is_sure.then(|| Arc::clone(&self.in_force));
+        self.process.reading = Some(Reading { tick, at: now, set, looked, roles, shows: None });
+    }
+
+    /// A policy was seen, afresh or in bulk: that may prove a write.
+    pub(super) fn was_seen(&mut self, key: &Key, shown: Option<&str>, tick: u64) {
+        let written = self.process.attempts.iter().rev().find(|attempt| attempt.key == *key);
+        if written.is_some_and(|attempt| attempt.document.as_deref() == shown) {
+            self.process.proven = self.process.proven.max(tick);
+        }
+    }
+
+    /// A write is asked for that follows from the read of this tick. What is wrong with its time.
+    pub(super) fn attempt(
+        &mut self,
+        key: &Key,
+        document: Option<&str>,
+        begun: u64,
+        successor: Option<(Key, Grants)>,
+        now: Duration,
+    ) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let account: AccountId = super::OWN.parse().unwrap();
+        let shows = self.shows(&account);
+        let reading = self.process.reading.as_ref().filter(|reading| reading.tick <= begun);
+        let epoch = reading.map(|reading| (reading.tick, shows.clone().unwrap_or_default()));
+        let is_approved = !matches!(self.process.leave, Leave::Ask);
+        if let Some((_, Shows { beyond: Some(beyond), .. })) = &epoch
+            && !is_approved
+        {
+            faults.push(("I5 a plan beyond the guards is held whole", format!("{}/{}: {beyond}", key.0, key.1)));
+        }
+        let of_several = epoch.filter(|(_, shows)| shows.due > 1).map(|(tick, _)| tick);
+        for first in &self.process.attempts {
+            let Some(since) = first.of_several.filter(|since| self.process.proven < *since) else { continue };
+            let is_waited_for = match first.answer {
+                None => self.process.flying.contains_key(&first.key.0),
+                Some(Answer::Done(at)) => now < at + ANOTHER_AFTER,
+                Some(Answer::Failed) => false,
+            };
+            let role_is_there = self.process.shown.get(&first.key.0).is_some_and(|shown| shown.until.is_none());
+            if is_waited_for && role_is_there && first.begun > self.process.saved && begun > self.process.saved {
+                faults.push((
+                    "I16 the first of several writes is proven alone",
+                    format!("{}/{} follows {}/{} (reading {since})", key.0, key.1, first.key.0, first.key.1),
+                ));
+                break;
+            }
+        }
+        let most = self.most(&account, now);
+        self.process.attempts.push(Attempt {
+            key: key.clone(),
+            document: document.map(str::to_owned),
+            begun,
+            of_several,
+            most,
+            is_approved,
+            successor,
+            answer: None,
+            took_effect: false,
+        });
+        faults
+    }
+
+    /// The loosest bounds of now.
+    fn most(&self, account: &AccountId, now: Duration) -> Most {
+        let bounds = self.sets(now).into_iter().map(|set| self.bounds(&set, account));
+        bounds
+            .reduce(|one, other| Most {
+                changes: one.changes.max(other.changes),
+                deletes: one.deletes.max(other.deletes),
+                roles: one.roles.max(other.roles),
+            })
+            .unwrap()
+    }
+
+    fn bounds(&self, set: &ManifestSet, account: &AccountId) -> Most {
+        let Bounds { changes, deletes, percent } = self.authors.settings_of(set).bounds.unwrap_or_default();
+        let roles = percent.map_or(usize::MAX, |percent| {
+            let meant = set.permissions().iter().filter_map(|permissions| self.authors.meant_by(permissions));
+            let named = meant.filter(|meant| meant.is_in(account)).flat_map(|meant| &meant.roles);
+            let managed: BTreeSet<String> = named.map(|role| role.to_ascii_lowercase()).collect();
+            (managed.len() * percent / 100).max(1)
+        });
+        Most { changes, deletes, roles }
+    }
+
+    /// A write of a process took effect. What is wrong with that.
+    pub(super) fn count_effect(&mut self, key: Key, after: Option<&str>, now: Duration) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let is_it =
+            |attempt: &&mut Attempt| !attempt.took_effect && attempt.key == key && attempt.document.as_deref() == after;
+        // What a process has sent that is dead counts for nobody.
+        let Some(attempt) = self.process.attempts.iter_mut().rev().find(is_it) else { return faults };
+        attempt.took_effect = true;
+        let (most, is_approved, successor) = (attempt.most, attempt.is_approved, attempt.successor.clone());
+        let account: AccountId = super::OWN.parse().unwrap();
+        if let Some((newer, grants)) = successor
+            && let Some(why) = self.is_without_permission(&account, &newer, &grants)
+        {
+            faults.push(("I14 never a moment without permission", why));
+        }
+        self.process.effects.push(Effect {
+            at: now,
+            key: key.clone(),
+            is_delete: after.is_none(),
+            is_forgotten: false,
+        });
+        let spent = self.spent(now);
+        if !is_approved
+            && (spent.changes > most.changes || spent.deletes > most.deletes || spent.roles.len() > most.roles)
+        {
+            faults.push(("I5 guards hold", format!("{spent:?} within the hour, {most:?} are allowed")));
+        }
+        let same = |effect: &&Effect| effect.key == key && !effect.is_forgotten && now.saturating_sub(effect.at) < HOUR;
+        let repairs = self.process.effects.iter().filter(same).count();
+        if repairs > IN_A_FIGHT {
+            faults.push(("I17 fights back off", format!("{}/{} was written {repairs} times in an hour", key.0, key.1)));
+        }
+        faults
+    }
+
+    fn spent(&self, now: Duration) -> Spent {
+        let mut spent = Spent::default();
+        for effect in self.process.effects.iter().filter(|effect| now.saturating_sub(effect.at) < HOUR) {
+            spent.changes += 1;
+            spent.deletes += usize::from(effect.is_delete);
+            spent.roles.insert(effect.key.0.folded());
+        }
+        spent
+    }
+
+    /// What the last whole reading certainly shows. Worked out only where somebody wants to know.
+    fn shows(&mut self, account: &AccountId) -> Option<Shows> {
+        let reading = self.process.reading.as_ref()?;
+        if let Some(shows) = &reading.shows {
+            return Some(shows.clone());
+        }
+        let shows = reading.set.as_ref().map(|set| self.certain(reading, set, account)).unwrap_or_default();
+        self.process.reading.as_mut()?.shows = Some(shows.clone());
+        Some(shows)
+    }
+
+    fn certain(&self, reading: &Reading, set: &ManifestSet, account: &AccountId) -> Shows {
+        let (mut planned, mut spent) = (Spent::default(), Spent::default());
+        for effect in &self.process.effects {
+            if effect.at <= reading.at && reading.at - effect.at < HOUR {
+                spent.changes += 1;
+                spent.deletes += usize::from(effect.is_delete);
+                spent.roles.insert(effect.key.0.folded());
+            }
+        }
+        for (key, desired) in &set.desired(account, None).policies {
+            let Some(role) = reading.roles.iter().find(|role| role.name.eq_ignore_ascii_case(key.0.as_str())) else {
+                continue;
+            };
+            if let Some(is_delete) = self.is_due(reading, role, set, account, key, desired.document.as_str()) {
+                planned.changes += 1;
+                planned.deletes += usize::from(is_delete);
+                if !spent.roles.contains(&key.0.folded()) {
+                    planned.roles.insert(key.0.folded());
+                }
+            }
+        }
+        let most = self.bounds(set, account);
+        let beyond = [
+            (planned.changes, spent.changes, most.changes, "changes"),
+            (planned.deletes, spent.deletes, most.deletes, "deletions"),
+            (planned.roles.len(), spent.roles.len(), most.roles, "roles"),
+        ];
+        let beyond = beyond.into_iter().find(|(planned, spent, most, _)| *planned > 0 && planned + spent > *most);
+        Shows {
+            due: planned.changes,
+            beyond: beyond
+                .map(|(planned, spent, most, what)| format!("{planned} {what} and {spent} before, {most} allowed")),
+        }
+    }
+
+    /// Whether something is certainly to be written, and whether it is a removal.
+    fn is_due(
+        &self,
+        reading: &Reading,
+        role: &RoleDetail,
+        set: &ManifestSet,
+        account: &AccountId,
+        key: &Key,
+        document: &str,
+    ) -> Option<bool> {
+        let asked = wanted(self, set, account, &key.0, &key.1).ok()?;
+        let is_doubted = |(looked, at): &(RoleName, Duration)| *looked == key.0 && *at + DOUBTED > reading.at;
+        if role.path.starts_with("/aws-")
+            || role.name.eq_ignore_ascii_case(super::OWN_ROLE)
+            || asks_to_be_left_alone(&role.tags)
+            || asked.outside_path(&role.path)
+            || reading.looked.iter().any(is_doubted)
+        {
+            return None;
+        }
+        let text = |encoded: &str| LiveDocument::new(encoded).text();
+        let is_this = |name: &str| name == key.1.as_str();
+        let live =
+            role.inline_policies.iter().find(|live| is_this(&live.name)).map(|live| text(&live.encoded_document));
+        let is_clear = live.as_deref().is_none_or(|text| matches!(Plain::of(text), Plain::Grants(_)));
+        let others = role.inline_policies.iter().filter(|other| !is_this(&other.name));
+        let others: usize = others.map(|other| size(&text(&other.encoded_document))).sum();
+        let fresh = Fresh { tick: 0, asked: reading.at, answered: reading.at, shown: live, is_stale: false };
+        let is_due = is_clear
+            && !asked.is_as_it_is(fresh.shown.as_deref())
+            && why_not(&fresh, Some(&asked)).is_none()
+            && (asked.absent || others + size(document) <= QUOTA);
+        is_due.then_some(asked.absent)
+    }
+}
+
+fn size(text: &str) -> usize {
+    text.chars().filter(|character| !character.is_whitespace()).count()
+}
+
+/// What was written within an hour, or is planned.
+#[derive(Debug, Default)]
+struct Spent {
+    changes: usize,
+    deletes: usize,
+    roles: BTreeSet<String>,
+}
