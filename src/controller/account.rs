@@ -279,8 +279,10 @@ impl<I: Iam> Account<I> {
     fn next_wake(&self) -> Instant {
         let reading = (self.reading.is_none() && !self.is_closing).then_some(self.next_reading);
         let retry = self.waiting.first().map(|(due, _)| *due).filter(|_| !self.is_closing);
-        let rest = self.canary.waits_until().filter(|_| !self.queue.is_empty());
-        reading.into_iter().chain(retry).chain(rest).min().unwrap_or_else(|| Instant::now() + RESYNC_INTERVAL)
+        // Where its time is over and nothing may begin, something under way will say when.
+        let now = Instant::now();
+        let rest = self.canary.waits_until().filter(|until| *until > now && !self.queue.is_empty());
+        reading.into_iter().chain(retry).chain(rest).min().unwrap_or(now + RESYNC_INTERVAL)
     }
 
     /// Queues a fresh look at the policy, which ends in a write where one is due.

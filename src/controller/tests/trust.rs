@@ -512,3 +512,18 @@ async fn a_role_outside_the_limits_is_told_and_never_written() {
     assert_eq!(life.writes(), 1);
     assert!(life.told().contains(&"drift.blocked OutsideLimits".to_owned()), "{:?}", life.told());
 }
+
+/// Were the loop to turn without waiting, this test would never end: the paused clock stands still then.
+#[tokio::test(start_paused = true)]
+async fn an_unproven_first_write_does_not_keep_the_loop_turning_while_readings_fail() {
+    let life = Life::with(&missing(&FOUR));
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(1800), single: Duration::from_secs(1800) });
+    let life = life.start(&manifest(&FOUR, ""));
+    sleep(Duration::from_secs(30)).await;
+    assert!(life.told().contains(&"canary.failed CanaryUnproven".to_owned()), "{:?}", life.told());
+    life.sandbox.fault(Fault::new(Effect::ServerError).on("GetAccountAuthorizationDetails"));
+    minutes(60).await;
+    life.sandbox.clear_faults();
+    minutes(60).await;
+    assert!(FOUR.iter().all(|role| life.live(role) == Some(right())));
+}
