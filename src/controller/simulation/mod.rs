@@ -24,6 +24,7 @@
 //! | `succession.rs` | former names and orphans |
 //! | `log.rs` | that everything is told once |
 //! | `end.rs` | what must be so when all is calm |
+//! | `aftermath.rs` | what comes after that: fights, approvals, new names |
 //! | `treachery.rs` | what the writer lets through that nobody checked before |
 //! | `plain.rs` | another idea of policy documents |
 //!
@@ -31,6 +32,7 @@
 //! (of writes), `log.rs` (of what is told) or `end.rs` (of how it ends). That the rules find anything is shown by the
 //! mutations in `tests/mutations`. What must stay true: nothing here relies on what the controller thinks of itself.
 
+mod aftermath;
 mod authors;
 mod end;
 mod judge;
