@@ -167,6 +167,34 @@ impl Authors {
         });
     }
 
+    /// So many changes within an hour, and no more.
+    pub(super) fn allow(&mut self, changes: usize) {
+        self.change_settings(|settings, _| settings.bounds = Some(Bounds { changes, deletes: 1000, percent: None }));
+    }
+
+    /// The policies of one file get other names. In words, for the trace.
+    pub(super) fn rename(&mut self) -> String {
+        let number = self.rng.usize(..5);
+        if let Some(Page::Good(documents)) = self.pages.get_mut(&file(number)) {
+            for document in documents {
+                let mut meant = self.meant[*document].clone();
+                meant.policy = if meant.policy.is_none() { Some("Sessions") } else { None };
+                *document = self.meant.len();
+                self.meant.push(meant);
+            }
+        }
+        format!("renames the policies of file {number}")
+    }
+
+    /// One file is removed. In words, for the trace.
+    pub(super) fn forget(&mut self) -> String {
+        let number = self.rng.usize(..5);
+        if self.pages.len() > 1 {
+            self.pages.remove(&file(number));
+        }
+        format!("removes file {number}")
+    }
+
     /// What the program makes of the files as they are now.
     pub(super) fn look(&mut self) -> Verdict {
         let mut files = Files::default();

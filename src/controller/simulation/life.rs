@@ -2,7 +2,7 @@
 //!
 //! What must stay true: everything follows from the seed, so the same seed is the same life to the last call.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use tokio::{
@@ -16,18 +16,23 @@ use tokio_util::sync::CancellationToken;
 use super::{
     log::{Ear, Log},
     people::{self, Stubborn},
-    scene::{Moment, Process, Scene, Tally},
+    scene::{Key, Leave, Moment, Process, Scene, Tally},
     witness::Witness,
 };
 use crate::{
-    controller::{Controller, Options},
+    controller::{Controller, Options, Outcome},
+    iam::Caller,
     manifest::ManifestSet,
+    plan::{Digest, Reason, Step},
     sandbox::Sandbox,
 };
 
 /// How long after the calm everything must be right, in minutes: a fight keeps repairs waiting for half an hour, and
 /// other waits of up to ten minutes may have begun just before it.
 const BOUND: u64 = 45;
+
+/// How long a single pass may take.
+const ONCE: Duration = Duration::from_secs(120);
 
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,22 +57,26 @@ pub(super) fn live(seed: u64, is_traced: bool, ear: &Ear) -> Ended {
     })
 }
 
-struct Life {
-    scene: Arc<Scene>,
-    rng: Rng,
+pub(super) struct Life {
+    pub(super) scene: Arc<Scene>,
+    pub(super) rng: Rng,
     names: Vec<String>,
     manifests: watch::Sender<Arc<ManifestSet>>,
     running: Option<Running>,
     /// When the next process begins, where none is at work.
     restart: Option<Instant>,
-    stubborn: Option<(Instant, Stubborn)>,
+    pub(super) stubborn: Option<(Instant, Stubborn)>,
     processes: u64,
     is_calm: bool,
+    /// What the last process that was to end by itself said.
+    pub(super) outcome: Option<Outcome>,
 }
 
 struct Running {
-    task: JoinHandle<()>,
+    /// The daemon's end says nothing.
+    task: JoinHandle<Option<Outcome>>,
     shutdown: CancellationToken,
+    ends_by_itself: bool,
 }
 
 impl Life {
@@ -93,6 +102,7 @@ impl Life {
             stubborn: None,
             processes: 0,
             is_calm: false,
+            outcome: None,
         };
         life.save("the first manifests");
         life
@@ -136,6 +146,9 @@ impl Life {
         if !unsettled.is_empty() {
             self.scene.violated("I10 convergence", format!("settled no longer: {}", unsettled.join("; ")));
         }
+        if !self.scene.has_gone_wrong() {
+            self.aftermath().await;
+        }
         self.stop().await;
         for strange in self.scene.touched_by_nobody_known() {
             self.scene.violated("I12 nothing else is touched", strange);
@@ -143,7 +156,7 @@ impl Life {
     }
 
     /// Lets time go by; kills, restarts and stubborn tools come at their own times.
-    async fn pass(&mut self, time: Duration) {
+    pub(super) async fn pass(&mut self, time: Duration) {
         let end = Instant::now() + time;
         loop {
             let tick = self.stubborn.as_ref().map(|(at, _)| *at);
@@ -164,8 +177,7 @@ impl Life {
             }
             self.scene.listen();
             if self.running.as_ref().is_some_and(|running| running.task.is_finished()) {
-                self.scene.violated("the daemon runs until it is stopped", "it ended, or panicked");
-                self.bury();
+                self.harvest().await;
             }
             if now >= end {
                 return;
@@ -180,7 +192,6 @@ impl Life {
                 self.save(&what);
             }
             5 => {
-                self.scene.kill();
                 self.bury();
             }
             6 => {
@@ -190,6 +201,9 @@ impl Life {
             }
             7 => {
                 self.stop().await;
+                if self.rng.bool() {
+                    self.apply_once().await;
+                }
                 self.restart = Some(Instant::now() + Duration::from_secs(self.rng.u64(..60)));
             }
             _ => {
@@ -206,7 +220,7 @@ impl Life {
     }
 
     /// Takes the files as they are now, and has them put in force.
-    fn save(&mut self, what: &str) {
+    pub(super) fn save(&mut self, what: &str) {
         let now = self.scene.now();
         let mut state = self.scene.state();
         let verdict = state.authors.look();
@@ -222,22 +236,90 @@ impl Life {
         self.manifests.send_replace(verdict.set);
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
+        let (controller, shutdown) = self.controller(Leave::Ask, Options::default());
+        let stop = shutdown.clone();
+        let task = tokio::spawn(async move {
+            controller.run(stop).await;
+            None
+        });
+        self.running = Some(Running { task, shutdown, ends_by_itself: false });
+    }
+
+    /// Starts a single pass, as `apply` does.
+    fn start_once(&mut self, leave: Leave, approve: Option<Digest>) {
+        let (controller, shutdown) = self.controller(leave, Options { approve, ..Options::default() });
+        let stop = shutdown.clone();
+        let caller = Caller {
+            account: self.scene.own.clone(),
+            arn: format!("arn:aws:sts::{}:assumed-role/{}/simulation", super::OWN, super::OWN_ROLE),
+        };
+        let deadline = Instant::now() + ONCE;
+        let task = tokio::spawn(async move { Some(controller.once(caller, deadline, stop).await) });
+        self.running = Some(Running { task, shutdown, ends_by_itself: true });
+    }
+
+    fn controller(&mut self, leave: Leave, options: Options) -> (Controller<Witness>, CancellationToken) {
         self.restart = None;
         self.processes += 1;
         let kill_at = (!self.is_calm && self.rng.u8(..4) == 0).then(|| self.kill_at(60));
-        self.scene.started(Process::new(self.processes, kill_at));
+        self.scene.started(Process { leave, ..Process::new(self.processes, kill_at) });
         let witness = Witness::new(&self.scene, if self.rng.bool() { 1000 } else { self.rng.u16(2..20) });
-        let options = Options { seed: self.rng.u64(..), ..Options::default() };
-        let shutdown = CancellationToken::new();
-        let controller = Controller::new(witness, self.manifests.subscribe(), options);
-        self.running = Some(Running { task: tokio::spawn(controller.run(shutdown.clone())), shutdown });
+        let options = Options { seed: self.rng.u64(..), ..options };
+        (Controller::new(witness, self.manifests.subscribe(), options), CancellationToken::new())
+    }
+
+    /// One pass from its beginning to its end, whatever happens meanwhile; none where it was killed.
+    pub(super) async fn once(&mut self, leave: Leave, approve: Option<Digest>) -> Option<Outcome> {
+        self.start_once(leave, approve);
+        let process = self.processes;
+        self.outcome = None;
+        while self.processes == process && self.running.is_some() {
+            self.pass(Duration::from_secs(1)).await;
+        }
+        self.outcome.take()
+    }
+
+    /// `apply`, without approval, with that of another plan, or with that of the very plan.
+    async fn apply_once(&mut self) {
+        if self.rng.u8(..3) == 0 {
+            self.once(Leave::Ask, None).await;
+            return;
+        }
+        let Some(void) = self.once(Leave::Nothing, "0".repeat(64).parse().ok()).await else { return };
+        if self.rng.bool() && self.running.is_none() {
+            self.approve(void).await;
+        }
+    }
+
+    /// Carries out the plan of which a void approval told.
+    pub(super) async fn approve(&mut self, void: Outcome) -> Option<(usize, Outcome)> {
+        let digest = void.digest?;
+        let text = |step: &Step| step.live.as_ref().map(|live| live.text());
+        let plan = void.steps.iter().filter(|step| step.reason == Some(Reason::ApprovalVoid));
+        let plan: BTreeMap<Key, Option<String>> =
+            plan.map(|step| ((step.target.role.clone(), step.target.policy.clone()), text(step))).collect();
+        let planned = plan.len();
+        let outcome = self.once(Leave::Plan(plan), Some(digest)).await?;
+        self.scene.state().tally.approved += u64::from(outcome.written > 0);
+        Some((planned, outcome))
+    }
+
+    /// The process has ended of its own accord.
+    async fn harvest(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        match running.task.await {
+            Ok(outcome) if running.ends_by_itself => self.outcome = outcome,
+            _ => self.scene.violated("the daemon runs until it is stopped", "it ended, or panicked"),
+        }
+        self.scene.end_process();
+        self.scene.buried();
     }
 
     /// The process is dead: nothing of it runs any more. Another one begins some time later.
     fn bury(&mut self) {
         let Some(running) = self.running.take() else { return };
-        self.scene.kill();
+        self.scene.end_process();
         running.task.abort();
         self.scene.buried();
         let downtime = if self.rng.bool() { self.rng.u64(..5_000) } else { self.rng.u64(..120_000) };
@@ -245,7 +327,7 @@ impl Life {
     }
 
     /// Asks the process to stop, and waits until it has.
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         self.scene.say(|| "the daemon is asked to stop".to_owned());
         running.shutdown.cancel();
@@ -264,7 +346,7 @@ impl Life {
             }
         }
         self.scene.listen();
-        self.scene.kill();
+        self.scene.end_process();
         self.scene.buried();
     }
 

@@ -89,6 +89,21 @@ impl Log {
         }
     }
 
+    fn of(&self, account: &str, role: &str, policy: &str) -> impl Iterator<Item = &Standing> {
+        let subject = (Some(account.to_owned()), role.to_owned(), Some(policy.to_owned()));
+        self.standing.get(&subject).into_iter()
+    }
+
+    /// Whether this policy of this role, in small letters, is told as one that somebody else writes too.
+    pub(super) fn is_contended(&self, account: &str, role: &str, policy: &str) -> bool {
+        self.of(account, role, policy).any(|standing| standing.contended)
+    }
+
+    /// Whether it is told as an orphan.
+    pub(super) fn is_orphaned(&self, account: &str, role: &str, policy: &str) -> bool {
+        self.of(account, role, policy).any(|standing| standing.orphaned)
+    }
+
     /// The log of a life that begins.
     pub(super) fn new(is_traced: bool) -> Self {
         Self { lines: is_traced.then(Vec::new), ..Self::default() }

@@ -8,6 +8,7 @@
 //! ```sh
 //! cargo test --lib simulation                            # a few hundred lives
 //! SIMULATION_LIVES=10000 cargo test --lib simulation     # as many as you like; SIMULATION_FIRST says with which to begin
+//! SIMULATION_STOP=1 …                                    # ends with the first that goes wrong
 //! SIMULATION_SEED=17 cargo test --lib simulation         # this one again, told in words
 //! ```
 //!
@@ -24,6 +25,7 @@
 //! | `succession.rs` | former names and orphans |
 //! | `log.rs` | that everything is told once |
 //! | `end.rs` | what must be so when all is calm |
+//! | `aftermath.rs` | what comes after that: fights, approvals, new names |
 //! | `treachery.rs` | what the writer lets through that nobody checked before |
 //! | `plain.rs` | another idea of policy documents |
 //!
@@ -31,6 +33,7 @@
 //! (of writes), `log.rs` (of what is told) or `end.rs` (of how it ends). That the rules find anything is shown by the
 //! mutations in `tests/mutations`. What must stay true: nothing here relies on what the controller thinks of itself.
 
+mod aftermath;
 mod authors;
 mod end;
 mod judge;
@@ -53,6 +56,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use self::{life::live, log::Ear, scene::Tally};
@@ -83,7 +87,9 @@ fn no_life_shows_the_controller_do_harm() {
     }
     let lives: u64 = given("SIMULATION_LIVES").unwrap_or(LIVES);
     let first: u64 = given("SIMULATION_FIRST").unwrap_or(0);
+    let stops = given::<u8>("SIMULATION_STOP").is_some();
     let next = AtomicU64::new(first);
+    let begun = Instant::now();
     let together = Mutex::new((Tally::default(), Vec::new()));
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -97,6 +103,9 @@ fn no_life_shows_the_controller_do_harm() {
                             return;
                         }
                         let ended = live(seed, false, &ear);
+                        if !ended.violations.is_empty() && stops {
+                            next.store(first + lives, Ordering::Relaxed);
+                        }
                         let mut together = together.lock().unwrap();
                         together.0.add(&ended.tally);
                         if !ended.violations.is_empty() {
@@ -108,7 +117,7 @@ fn no_life_shows_the_controller_do_harm() {
         }
     });
     let (tally, mut failed) = together.into_inner().unwrap();
-    println!("{lives} lives: {tally:?}");
+    println!("{lives} lives in {} s: {tally:?}", begun.elapsed().as_secs());
     failed.sort();
     let Some((seed, _)) = failed.first() else { return };
     let ear = Ear::default();

@@ -302,6 +302,14 @@ impl Scene {
         }
     }
 
+    pub(super) fn is_told_as_contended(&self, (role, policy): &Key) -> bool {
+        self.ear.log().is_contended(self.own.as_str(), &role.folded(), policy.as_str())
+    }
+
+    pub(super) fn is_told_as_orphaned(&self, (role, policy): &Key) -> bool {
+        self.ear.log().is_orphaned(self.own.as_str(), &role.folded(), policy.as_str())
+    }
+
     /// Newer manifests are on their way to the controller.
     pub(super) fn manifests_changed(&self) {
         let desired = self.state().in_force.desired(&self.own, None);
@@ -327,9 +335,14 @@ impl Scene {
         self.ear.log().is_listening = false;
     }
 
+    /// The process asks for nothing any more, and is told nothing.
+    pub(super) fn end_process(&self) {
+        self.state().process.dead.cancel();
+    }
+
     /// Kills the process before the controller comes to its next step.
     pub(super) fn kill(&self) {
-        self.state().process.dead.cancel();
+        self.end_process();
         self.killed.notify_one();
     }
 

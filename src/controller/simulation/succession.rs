@@ -103,10 +103,7 @@ impl State {
         let formers = self.process.former.get(&(role.clone(), policy.clone())).into_iter().flatten();
         let mut why = "nobody asks for its removal".to_owned();
         for former in formers.filter(|former| !former.observed) {
-            let newer = meant(self, set, account)
-                .find(|meant| meant.name == former.name && !meant.absent && meant.names(role.as_str()));
-            let Some(newer) = newer else { continue };
-            let key: Key = (role.clone(), newer.policy().parse::<PolicyName>().unwrap());
+            let Some(key) = self.successor_of(set, account, role, former) else { continue };
             match meant_for(self, set, account, &key.0, &key.1) {
                 Err(not) => why = not,
                 Ok(asked) if self.was_seen_right(&key, &asked.grants, now) => {
@@ -116,6 +113,19 @@ impl State {
             }
         }
         Err(why)
+    }
+
+    /// What this policy is called now.
+    pub(super) fn successor_of(
+        &self,
+        set: &ManifestSet,
+        account: &AccountId,
+        role: &RoleName,
+        former: &Former,
+    ) -> Option<Key> {
+        let newer = meant(self, set, account)
+            .find(|meant| meant.name == former.name && !meant.absent && meant.names(role.as_str()))?;
+        Some((role.clone(), newer.policy().parse::<PolicyName>().unwrap()))
     }
 
     fn was_seen_right(&self, key: &Key, grants: &Grants, now: Duration) -> bool {
