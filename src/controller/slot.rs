@@ -217,7 +217,9 @@ impl Slot {
 
     /// What a verdict is worth that comes from a bulk reading.
     pub(super) fn worth(&self, step: &Step, now: Instant) -> Worth {
-        let Some(old) = self.old.as_ref().filter(|old| step.has_drifted() && now < old.doubted_until) else {
+        let Some(old) =
+            self.old.as_ref().filter(|old| (step.has_drifted() || step.is_a_write()) && now < old.doubted_until)
+        else {
             return Worth::News;
         };
         match &old.world {

@@ -283,6 +283,18 @@ async fn an_orphan_is_told_with_the_manifest_that_removes_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_former_name_is_removed_once_while_reads_lag_behind_the_removal() {
+    let life = Life::with(&missing(&["web"])).start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 1s\n"));
+    minutes(1).await;
+    life.save(&(manifest(&["web"], "  policyName: Sessions\n") + SETTINGS + "  resyncInterval: 1s\n"));
+    sleep(Duration::from_millis(500)).await;
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(15), single: Duration::from_secs(15) });
+    minutes(5).await;
+    assert_eq!(life.sandbox.policies(&life.account, "web"), ["Sessions"]);
+    assert_eq!(life.calls("DeleteRolePolicy"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_makes_a_policy_under_a_former_name_keeps_it_once_it_was_gone() {
     let life = Life::with(&missing(&["web"])).start(&manifest(&["web"], ""));
     minutes(1).await;
