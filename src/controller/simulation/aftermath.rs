@@ -170,7 +170,8 @@ impl Life {
             let mut newer = formers.filter_map(|former| state.successor_of(&state.in_force, &account, &key.0, former));
             let has_gone_over = newer.any(|newer| after.contains(&newer));
             drop(state);
-            if has_gone_over && self.live(&key).is_some() {
+            // Where another manifest has asked for the new name before, this one is told as an orphan.
+            if has_gone_over && self.live(&key).is_some() && !self.scene.is_told_as_orphaned(&key) {
                 self.scene.violated("I10 convergence", format!("{}/{} is left under its old name", key.0, key.1));
             }
         }

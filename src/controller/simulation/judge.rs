@@ -3,7 +3,7 @@
 //! Knows the truth, and none of the controller's own verdicts. What must stay true: each rule can be read beside the
 //! sentence that it stands for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     pace::Answer,
@@ -203,12 +203,11 @@ impl State {
             gone.retain(|known| *known != name);
             let tagged = asks_to_be_left_alone(&role.tags).then_some(reading.tick);
             self.process.shown.insert(name.clone(), Shown { tagged, until: None, path: role.path.clone() });
-            for live in &role.inline_policies {
-                let Ok(policy) = live.name.parse() else { continue };
-                let key = (name.clone(), policy);
-                if self.process.attempts.iter().any(|attempt| attempt.key == key) {
-                    self.was_seen(&key, Some(&LiveDocument::new(&live.encoded_document).text()), reading.tick);
-                }
+            let written: BTreeSet<Key> = self.process.attempts.iter().map(|attempt| attempt.key.clone()).collect();
+            for key in written.into_iter().filter(|key| key.0 == name) {
+                let live = role.inline_policies.iter().find(|live| live.name == key.1.as_str());
+                let text = live.map(|live| LiveDocument::new(&live.encoded_document).text());
+                self.was_seen(&key, text.as_deref(), reading.tick);
             }
         }
         for role in gone {

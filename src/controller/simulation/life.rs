@@ -204,7 +204,10 @@ impl Life {
                 if self.rng.bool() {
                     self.apply_once().await;
                 }
-                self.restart = Some(Instant::now() + Duration::from_secs(self.rng.u64(..60)));
+                // Where the pass was killed, the daemon may be back by now.
+                if self.running.is_none() {
+                    self.restart = Some(Instant::now() + Duration::from_secs(self.rng.u64(..60)));
+                }
             }
             _ => {
                 if let Some(tool) = people::disturb(&self.scene, &mut self.rng, &self.names) {

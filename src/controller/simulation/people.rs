@@ -196,6 +196,9 @@ fn fault(rng: &mut Rng, role: &RoleName) -> Fault {
         13 => Effect::InvalidClientTokenId,
         _ => Effect::DelayMs(rng.u64(1..20_000)),
     };
+    // What AWS refuses has no effect.
+    let is_refusal =
+        matches!(effect, Effect::Throttle | Effect::Deny | Effect::InvalidClientTokenId | Effect::Unavailable);
     let mut fault = Fault::new(effect);
     if rng.u8(..5) > 0 {
         fault = fault.on(OPERATIONS[rng.usize(..OPERATIONS.len())]);
@@ -206,7 +209,7 @@ fn fault(rng: &mut Rng, role: &RoleName) -> Fault {
     if rng.u8(..6) == 0 {
         fault = fault.beyond(0.5, 3);
     }
-    if rng.bool() {
+    if rng.bool() && !is_refusal {
         fault = fault.done();
     }
     if rng.u8(..6) > 0 {

@@ -263,6 +263,8 @@ impl Iam for Witness {
         self.told(|| format!("role {role}"), &answer);
         if let Ok(detail) = &answer {
             let mut state = self.scene.state();
+            // A reading of role by role takes the place of the last whole one, and nobody sees its end.
+            state.process.reading = None;
             // What a single call shows counts once all roles were read.
             let before = state.process.shown.get(role).and_then(|shown| shown.tagged);
             let tagged = before.filter(|_| asks_to_be_left_alone(&detail.tags));
@@ -273,7 +275,11 @@ impl Iam for Witness {
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
         let asked = self.scene.now();
-        let tick = self.scene.state().tick();
+        let tick = {
+            let mut state = self.scene.state();
+            state.process.looked.insert(role.clone(), asked);
+            state.tick()
+        };
         let answer = self.pass(|| format!("reads {role}/{policy}"), self.inner.role_policy(role, policy)).await;
         self.told(|| format!("{role}/{policy}"), &answer);
         let shown = match &answer {
