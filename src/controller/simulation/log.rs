@@ -49,7 +49,7 @@ struct Standing {
     /// The digest of the plan that was told as held.
     held: Option<String>,
     /// When the first of several writes was told not to be found right.
-    unproven: Option<Instant>,
+    unproven: bool,
     /// Manifests that did not ask for it came since: then it is new to the controller, and may be told anew.
     may_be_new: bool,
     /// The last event, unless something happened since that makes it worth telling again.
@@ -144,7 +144,8 @@ impl Log {
         let room = told.name.split('.').next().unwrap_or_default().to_owned();
         let subject: Subject = (
             told.account.clone(),
-            told.role.as_ref().map_or(room, |role| role.to_ascii_lowercase()),
+            // The canary is the account's, whichever role it is.
+            told.role.as_ref().filter(|_| room != "canary").map_or(room.clone(), |role| role.to_ascii_lowercase()),
             told.policy.clone(),
         );
         let standing = self.standing.entry(subject).or_default();
@@ -157,10 +158,8 @@ impl Log {
             "policy.orphaned" if standing.orphaned => again("orphaned"),
             "guard.held" if standing.held.is_some() && standing.held == told.digest => again("the same plan held"),
             "guard.released" if standing.held.is_none() => again("never held, and released"),
-            "canary.failed" => {
-                let is_soon = |at: Instant| at.elapsed() < Duration::from_secs(300);
-                standing.unproven.is_some_and(is_soon).then(|| again("unproven")).flatten()
-            }
+            "canary.failed" if standing.unproven => again("unproven"),
+            "canary.proven" if !standing.unproven => again("never unproven, and proven"),
             _ if may_be_new => None,
             "policy.contended" if standing.contended => again("contended"),
             "policy.settled" if !standing.contended => again("never contended, and settled"),
@@ -209,7 +208,7 @@ impl Log {
             "policy.orphaned" => standing.orphaned = true,
             "guard.held" => standing.held.clone_from(&told.digest),
             "guard.released" => standing.held = None,
-            "canary.failed" => standing.unproven = told.at,
+            "canary.failed" | "canary.proven" => standing.unproven = told.name == "canary.failed",
             _ => {}
         }
         if !is_reminder {
