@@ -337,3 +337,16 @@ async fn a_role_outside_the_limits_is_told_and_never_written() {
     assert_eq!(life.writes(), 1);
     assert!(life.told().contains(&"drift.blocked OutsideLimits".to_owned()), "{:?}", life.told());
 }
+
+#[tokio::test(start_paused = true)]
+async fn drift_outside_the_limits_is_told_when_it_begins_and_when_it_ends() {
+    let life = Life::with(&missing(&["web"]));
+    let life = life.start(&(manifest(&["web"], "") + SETTINGS + "  limits: {rolePathPrefixes: [/fleet/]}\n"));
+    minutes(2).await;
+    life.write("web", &right());
+    minutes(2).await;
+    life.sandbox.remove_policy(&life.account, "web", POLICY);
+    minutes(2).await;
+    let of_drift: Vec<String> = life.told().into_iter().filter(|told| !told.starts_with("drift.blocked")).collect();
+    assert_eq!(of_drift, ["drift.detected OutsideLimits", "drift.ended", "drift.detected OutsideLimits"]);
+}
