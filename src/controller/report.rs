@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    iam::IamError,
+    iam::{ErrorClass, IamError},
     inventory::LiveDocument,
     manifest::State,
     plan::{Action, Reason, Step, Target},
@@ -117,8 +117,14 @@ impl Reporter {
                     events.push(blocked(step));
                 }
             }
-        } else if record.blocked.take().is_some() && events.is_empty() && step.is_in_sync() {
-            events.push(about(EventName::DriftEnded, step, "is in sync, and no longer held"));
+        } else if let Some(blocked) = record.blocked.take() {
+            if events.is_empty() && step.is_in_sync() {
+                events.push(about(EventName::DriftEnded, step, "is in sync, and no longer held"));
+            }
+            if blocked == Reason::NoRoom && step.is_a_write() {
+                // Role by role nobody tells how much room there is: IAM will say the same again.
+                record.write_failed = Some(Reason::Failed(ErrorClass::Quota));
+            }
         }
         events.extend(record.reminder(step, now, told_before && events.is_empty()));
         record.noted(events, now)
@@ -263,7 +269,9 @@ impl Record {
     fn drift_events(&mut self, step: &Step, now: Duration) -> Option<Event> {
         if !step.has_drifted() {
             self.write_failed = None;
-            let ended = self.drift.take().filter(|_| !step.is_undecided())?;
+            // What lies outside of the limits was judged all the same.
+            let is_decided = !step.is_undecided() || step.reason == Some(Reason::OutsideLimits);
+            let ended = self.drift.take().filter(|_| is_decided)?;
             let seen_for = now.saturating_sub(ended.since);
             let said =
                 format!("is in sync again, {} after it drifted, without a write of this controller's", span(seen_for));

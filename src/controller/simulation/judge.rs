@@ -219,13 +219,13 @@ impl State {
     }
 
     /// Why a process that carries out an approved plan may not write this.
-    fn without_leave(&mut self, key: &Key, before: &Option<String>) -> Option<(&'static str, String)> {
+    fn without_leave(&self, key: &Key, before: &Option<String>) -> Option<(&'static str, String)> {
         const RULE: &str = "I19 an approval admits that very plan";
-        match &mut self.process.leave {
+        match &self.process.leave {
             Leave::Ask => None,
             Leave::Nothing => Some((RULE, format!("{}/{}: another plan was approved", key.0, key.1))),
-            Leave::Plan(plan) => match plan.remove(key) {
-                Some(approved) if approved == *before => None,
+            Leave::Plan(plan) => match plan.get(key) {
+                Some(approved) if approved == before => None,
                 Some(approved) => Some((RULE, format!("{}/{}: in place of {approved:?}", key.0, key.1))),
                 None => Some((RULE, format!("{}/{} is no part of it, or was written before", key.0, key.1))),
             },

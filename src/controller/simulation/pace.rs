@@ -201,6 +201,10 @@ impl State {
         // What a process has sent that is dead counts for nobody.
         let Some(attempt) = self.process.attempts.iter_mut().rev().find(is_it) else { return faults };
         attempt.took_effect = true;
+        if let Leave::Plan(plan) = &mut self.process.leave {
+            // Each write of an approved plan is made once.
+            plan.remove(&key);
+        }
         let (most, is_approved, successor) = (attempt.most, attempt.is_approved, attempt.successor.clone());
         let account: AccountId = super::OWN.parse().unwrap();
         if let Some((newer, grants)) = successor

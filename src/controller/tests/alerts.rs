@@ -146,3 +146,15 @@ async fn the_daily_reminder_says_why_a_repair_keeps_failing() {
     assert_eq!(reminder["reason"], "AccessDenied");
     assert!(reminder["message"].as_str().unwrap().ends_with("the repair keeps failing"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_a_role_has_no_room_is_told_once_whether_a_reading_shows_it_or_iam_says_it() {
+    let life = Life::with(&[]);
+    let much = format!(r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"{}"}}]}}"#, "x".repeat(10_150));
+    life.sandbox.plant(&life.account, RoleSeed::new("web").policy("Application", &much));
+    let life = life.start(&manifest(&["web"], ""));
+    minutes(2).await;
+    life.sandbox.fault(Fault::new(Effect::Deny).on("GetAccountAuthorizationDetails").times(1));
+    minutes(30).await;
+    assert_eq!(life.told().iter().filter(|told| *told == "drift.blocked NoRoom").count(), 1, "{:?}", life.told());
+}

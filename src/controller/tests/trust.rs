@@ -539,3 +539,16 @@ async fn an_unproven_first_write_does_not_keep_the_loop_turning_while_readings_f
     minutes(60).await;
     assert!(FOUR.iter().all(|role| life.live(role) == Some(right())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn drift_outside_the_limits_is_told_when_it_begins_and_when_it_ends() {
+    let life = Life::with(&missing(&["web"]));
+    let life = life.start(&(manifest(&["web"], "") + SETTINGS + "  limits: {rolePathPrefixes: [/fleet/]}\n"));
+    minutes(2).await;
+    life.write("web", &right());
+    minutes(2).await;
+    life.sandbox.remove_policy(&life.account, "web", POLICY);
+    minutes(2).await;
+    let of_drift: Vec<String> = life.told().into_iter().filter(|told| !told.starts_with("drift.blocked")).collect();
+    assert_eq!(of_drift, ["drift.detected OutsideLimits", "drift.ended", "drift.detected OutsideLimits"]);
+}
