@@ -21,7 +21,7 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long the rest wait where the first of several writes was not found right.
-const ANOTHER_AFTER: Duration = Duration::from_secs(300);
+const ANOTHER_AFTER: Duration = Duration::from_secs(240);
 
 /// A reading of a role that was looked at or written to so recently may be taken for the old world, by right.
 const DOUBTED: Duration = Duration::from_secs(330);
@@ -147,7 +147,14 @@ impl State {
                 Some(Answer::Failed) => false,
             };
             let role_is_there = self.process.shown.get(&first.key.0).is_some_and(|shown| shown.until.is_none());
-            if is_waited_for && role_is_there && first.begun > self.process.saved && begun > self.process.saved {
+            // It may itself be written again while the others wait for it.
+            let is_another = first.key != *key;
+            if is_another
+                && is_waited_for
+                && role_is_there
+                && first.begun > self.process.saved
+                && begun > self.process.saved
+            {
                 faults.push((
                     "I16 the first of several writes is proven alone",
                     format!("{}/{} follows {}/{} (reading {since})", key.0, key.1, first.key.0, first.key.1),
