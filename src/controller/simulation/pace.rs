@@ -139,7 +139,12 @@ impl State {
             faults.push(("I5 a plan beyond the guards is held whole", format!("{}/{}: {beyond}", key.0, key.1)));
         }
         let of_several = epoch.filter(|(_, shows)| shows.due > 1).map(|(tick, _)| tick);
-        for first in &self.process.attempts {
+        for (at, first) in self.process.attempts.iter().enumerate() {
+            // Where a later write of it was refused, it proves nothing any more, and another one goes alone.
+            let is_over = |later: &Attempt| later.key == first.key && matches!(later.answer, Some(Answer::Failed));
+            if self.process.attempts[at + 1..].iter().any(is_over) {
+                continue;
+            }
             let Some(since) = first.of_several.filter(|since| self.process.proven < *since) else { continue };
             let is_waited_for = match first.answer {
                 None => self.process.flying.contains_key(&first.key.0),
