@@ -48,7 +48,8 @@ impl<I: Iam> Account<I> {
         for busy in self.busy.values() {
             let asks_the_same =
                 |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| slot.asks_the_same(new));
-            if !(same_circumstances && same_guards) || !self.slots.get(&busy.key).is_some_and(asks_the_same) {
+            let goes_on = same_circumstances && same_guards && self.slots.get(&busy.key).is_some_and(asks_the_same);
+            if !goes_on {
                 busy.overtaken.cancel();
             }
         }

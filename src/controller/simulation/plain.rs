@@ -158,7 +158,7 @@ impl Ceiling {
             };
             let asks_only = ["s3:getencryptionconfiguration", "logs:describeloggroups"].contains(&action.as_str());
             let is_inside = |admitted: &Vec<&str>| admitted.iter().any(|pattern| fits_all(pattern, name));
-            !(asks_only && resource == "*") && !admitted.as_ref().is_none_or(is_inside)
+            !(asks_only && resource == "*" || admitted.as_ref().is_none_or(is_inside))
         });
         named.map(|(action, resource)| format!("{action} on {resource}"))
     }
