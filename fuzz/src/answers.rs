@@ -130,7 +130,7 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
             let reader = Reader::new(Arc::new(iam.clone()), account);
             match told_well(reader.confirm(&role, &policy).await) {
                 Some(Some(live)) => {
-                    assert!(well_answered());
+                    assert!(well_answered() && served().last().is_some_and(|(_, body)| is_closed(body)));
                     let _ = (live.parsed().is_ok(), live.text(), live.size());
                 }
                 Some(None) => assert!(served().last().is_some_and(|(status, body)| is_gone(*status, body))),
@@ -184,6 +184,7 @@ fn assert_whole(served: &[(u16, String)], inventory: &Inventory) {
     );
     let mut names = BTreeSet::new();
     for (number, page) in pages.iter().enumerate() {
+        assert!(is_closed(page), "an answer that was cut off was taken: {}", shown());
         // The second opinion reads plain XML only.
         let Some(page) = Page::read(page) else { return };
         assert_eq!(page.truncated, number + 1 < pages.len(), "a page is missing: {}", shown());
@@ -215,6 +216,18 @@ fn assert_each_role_was_answered(served: &[(u16, String)], inventory: &Inventory
         }
     }
     assert!(gone <= said_gone && found <= good, "{gone} gone, {found} found: {served:?}");
+}
+
+/// Whether the last tag closes an element of the name of the first one.
+fn is_closed(body: &str) -> bool {
+    let first = body.split('<').skip(1).find(|tag| !tag.starts_with('?')).unwrap_or_default();
+    let name =
+        first.split(|sign: char| !sign.is_ascii_alphanumeric() && !":_-.".contains(sign)).next().unwrap_or_default();
+    let last = body.trim_end().rsplit('<').next().unwrap_or_default();
+    last.strip_prefix('/')
+        .and_then(|tag| tag.strip_suffix('>'))
+        .unwrap_or(last.trim_end_matches("/>"))
+        .starts_with(name)
 }
 
 /// A second opinion on a page of a bulk read.
