@@ -6,11 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Context, Dependence, Doubt, Permissions, Policy, Question, Truth,
-    context::Variable,
-    prepared::{Clauses, Statement},
-};
+use super::{Context, Dependence, Doubt, Permissions, Policy, Question, Truth, prepared::Statement};
 use crate::policy::document::Effect;
 
 /// An answer that is not certain: its grade, and which of its parts have that grade.
@@ -71,10 +67,8 @@ impl Uncertain<'_> {
             }
         }
         for target in statement.resource.iter() {
-            if target.admits(self.question, self.context) == Some(Truth::Depends) {
-                let unknown = target.pattern.variables();
-                let unknown = unknown.filter(|name| matches!(self.context.variable(name), Variable::NotKnown));
-                keys.extend(unknown.map(str::to_owned));
+            if statement.entry(target, self.question, self.context) == Truth::Depends {
+                keys.extend(target.unknown(self.context).map(str::to_owned));
             }
         }
         keys.into_iter().collect()
@@ -91,13 +85,9 @@ impl Uncertain<'_> {
             }
         }
         for target in statement.resource.iter() {
-            match target.admits(self.question, self.context) {
-                None if matches!(statement.resource, Clauses::Only(_)) => {}
-                None => {
-                    doubts.insert("a variable in its NotResource has no value in such a request".to_owned());
-                }
-                Some(Truth::Unclear) => doubts.extend(target.doubt.as_ref().map(|doubtful| doubtful.why.to_owned())),
-                Some(Truth::No | Truth::Depends | Truth::Yes) => {}
+            if statement.entry(target, self.question, self.context) == Truth::Unclear {
+                let valueless = "a variable in its NotResource has no value in such a request";
+                doubts.insert(target.doubt.as_ref().map_or(valueless, |doubtful| doubtful.why).to_owned());
             }
         }
         doubts

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     Question, Truth,
     condition::{Condition, issued_before},
-    context::Context,
+    context::{Context, Variable},
 };
 use crate::policy::{
     document::{self, Clause, Document, Effect, Elements},
@@ -43,7 +43,7 @@ pub(super) enum Clauses<T> {
 /// A resource pattern.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) pattern: Pattern,
+    pattern: Pattern,
     /// Whether it has policy variables.
     variables: bool,
     pub(super) doubt: Option<Doubtful>,
@@ -168,11 +168,23 @@ impl Statement {
 
     /// Whether its resources are those that are asked for.
     pub(super) fn resource(&self, question: &Question, context: &Context) -> Truth {
-        let each = self.resource.iter().map(|target| target.admits(question, context));
+        let each = self.resource.iter().map(|target| self.entry(target, question, context));
         match &self.resource {
-            Clauses::Only(_) => Truth::any(each.map(|admits| admits.unwrap_or(Truth::No)), self.effect),
-            // Whether what matches nothing excludes nothing, or makes the statement invalid, no page says.
-            Clauses::Except(_) => Truth::all(each.map(|admits| !admits.unwrap_or(Truth::Unclear)), self.effect),
+            Clauses::Only(_) => Truth::any(each, self.effect),
+            Clauses::Except(_) => Truth::all(each, self.effect),
+        }
+    }
+
+    /// Whether one entry of its resources lets it apply.
+    ///
+    /// A variable without a value matches no resource. Whether a NotResource then excludes nothing or makes the whole
+    /// statement invalid is not documented, so there one that may have no value is never passed over.
+    pub(super) fn entry(&self, target: &Target, question: &Question, context: &Context) -> Truth {
+        match (&self.resource, target.admits(question, context)) {
+            (Clauses::Only(_), admits) => admits.unwrap_or(Truth::No),
+            (Clauses::Except(_), None) => Truth::Unclear,
+            (Clauses::Except(_), Some(Truth::No)) if target.unknown(context).next().is_some() => Truth::Depends,
+            (Clauses::Except(_), Some(admits)) => !admits,
         }
     }
 
@@ -225,8 +237,14 @@ impl Target {
         Self { pattern, variables, doubt }
     }
 
+    /// Its variables that are not known.
+    pub(super) fn unknown<'a>(&'a self, context: &'a Context) -> impl Iterator<Item = &'a str> {
+        let variables = self.pattern.variables();
+        variables.filter(|name| matches!(context.variable(name), Variable::NotKnown))
+    }
+
     /// Whether it admits what is asked for; none where a variable in it stands for nothing.
-    pub(super) fn admits(&self, question: &Question, context: &Context) -> Option<Truth> {
+    fn admits(&self, question: &Question, context: &Context) -> Option<Truth> {
         let asked = &question.resource;
         let truth = if self.pattern.covers(asked) {
             Truth::Yes

@@ -243,6 +243,21 @@ fn a_variable_is_what_it_is_known_to_be_and_otherwise_may_be_anything() {
 }
 
 #[test]
+fn an_exclusion_by_a_variable_that_may_have_no_value_is_not_sure_to_exclude_nothing() {
+    let except = |pattern: &str| json!({"Effect": "Allow", "Action": "s3:*", "NotResource": pattern});
+    for (pattern, expected) in [
+        ("arn:aws:s3:::a/${aws:PrincipalAccount}", "allowed"),
+        ("arn:aws:s3:::a/${aws:PrincipalTag/team}", "conditional"),
+        ("arn:aws:s3:::a/${aws:username}", "unknown"),
+    ] {
+        assert_eq!(one(except(pattern), "s3:PutObject", OBJECT), expected, "{pattern}");
+    }
+    let some = role(vec![inline("p", except("arn:aws:s3:::a/${aws:PrincipalTag/team}"))], None);
+    let Answer::Conditional { on } = ask(&some, "s3:PutObject", OBJECT) else { panic!() };
+    assert_eq!(on[0].keys, ["aws:PrincipalTag/team"]);
+}
+
+#[test]
 fn what_is_not_understood_is_unknown_and_named() {
     let asked = Resource::Exactly("arn:aws:s3:::logs/x/y");
     let bare = json!({"Effect": "Allow", "Action": "s3:*"});

@@ -178,10 +178,16 @@ proptest! {
     }
 
     /// What the comparison calls the same gives the same answers, and what it calls wider or narrower gives no other.
+    /// It takes it that a variable has a value; so no NotResource has one here.
     #[test]
     fn the_comparison_of_documents_is_not_contradicted(
-        one in statements(), other in statements(), changed in any::<sample::Index>(), related: bool,
+        mut one in statements(), mut other in statements(), changed in any::<sample::Index>(), related: bool,
     ) {
+        for statement in one.iter_mut().chain(&mut other) {
+            if let Some(excluded) = statement.get_mut("NotResource").and_then(Value::as_array_mut) {
+                excluded.retain(|text| !text.to_string().contains('$'));
+            }
+        }
         let other = if related && !one.is_empty() {
             let mut fewer = one.clone();
             fewer.remove(changed.index(one.len()));
