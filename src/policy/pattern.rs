@@ -30,17 +30,64 @@ pub(super) struct Pattern(Box<[Token]>);
 impl Pattern {
     /// An action pattern: case does not matter, and `${` means nothing ("Where you can use policy variables").
     pub(super) fn action(text: &str) -> Self {
-        Self(tokens(&text.to_ascii_lowercase(), false))
+        Self(tokens(&text.to_ascii_lowercase(), false, true))
     }
 
     /// A resource pattern: case matters. Policy variables exist where the document's Version has them.
     pub(super) fn resource(text: &str, variables: bool) -> Self {
-        Self(tokens(text, variables))
+        Self(tokens(text, variables, true))
+    }
+
+    /// A text in which `*` and `?` are characters like any other, and `${…}` may be a variable.
+    pub(super) fn text(text: &str, variables: bool) -> Self {
+        Self(tokens(text, variables, false))
     }
 
     /// Whether every string is admitted.
     pub(super) fn is_everything(&self) -> bool {
         matches!(*self.0, [Token::Many])
+    }
+
+    /// Whether exactly one string is admitted.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.iter().all(|token| matches!(token, Token::Literal(_)))
+    }
+
+    /// Its variables, each as the text between its braces.
+    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|token| match token {
+            Token::Variable(name) => Some(&**name),
+            Token::Literal(_) | Token::One | Token::Many => None,
+        })
+    }
+
+    /// The pattern with plain text in the place of each variable that `value` knows; the others stay.
+    pub(super) fn with(&self, value: impl Fn(&str) -> Option<Box<str>>) -> Self {
+        let mut tokens = Vec::with_capacity(self.0.len());
+        for token in &self.0 {
+            match token {
+                Token::Variable(name) => match value(name) {
+                    Some(text) => tokens.extend(text.chars().map(Token::Literal)),
+                    None => tokens.push(token.clone()),
+                },
+                Token::Literal(_) | Token::One | Token::Many => tokens.push(token.clone()),
+            }
+        }
+        Self(tokens.into())
+    }
+
+    /// The same for texts whose case does not matter: its letters in lower case.
+    pub(super) fn lowercased(&self) -> Self {
+        let lowercased = self.0.iter().map(|token| match token {
+            Token::Literal(character) => Token::Literal(character.to_ascii_lowercase()),
+            Token::Variable(_) | Token::One | Token::Many => token.clone(),
+        });
+        Self(lowercased.collect())
+    }
+
+    /// What stands between the first colons, in at most `count` parts: the last one holds the rest.
+    pub(super) fn parts(&self, count: usize) -> impl Iterator<Item = Self> {
+        self.0.splitn(count, |token| *token == Token::Literal(':')).map(|part| Self(part.into()))
     }
 
     /// Whether every string that `other` admits is admitted here too.
@@ -153,7 +200,7 @@ pub(super) fn tidy(text: &str) -> Cow<'_, str> {
 
 /// Reads the tokens. A run of wildcards becomes one normal form: where it holds a `*`, every `?` stands between two of
 /// them (`*?*`), since such a run asks for "at least so many characters", wherever the other pattern has them.
-fn tokens(text: &str, variables: bool) -> Box<[Token]> {
+fn tokens(text: &str, variables: bool, wildcards: bool) -> Box<[Token]> {
     let mut tokens = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -165,7 +212,7 @@ fn tokens(text: &str, variables: bool) -> Box<[Token]> {
                 name => Token::Variable(name.into()),
             });
             rest = after;
-        } else if matches!(first, '*' | '?') {
+        } else if wildcards && matches!(first, '*' | '?') {
             let length = rest.find(|c| !matches!(c, '*' | '?')).unwrap_or(rest.len());
             let (run, after) = rest.split_at(length);
             let elastic = run.contains('*');

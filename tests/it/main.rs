@@ -13,6 +13,7 @@ mod demo;
 mod deploy;
 mod manifests;
 mod offline;
+mod oracle;
 mod plan;
 mod run;
 mod sandbox_control;

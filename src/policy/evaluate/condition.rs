@@ -1,0 +1,280 @@
+//! Whether a condition holds, from what is known of a request.
+//!
+//! What must stay true: an operator that is not known is never passed over, and one that is not worked out here
+//! (`IpAddress`, `Binary…`) depends on its key unless the key is absent.
+//!
+//! Sources: IAM User Guide, "IAM JSON policy elements: Condition operators" (also for `…IfExists`, `Null` and what an
+//! absent key means), "Set operators for multivalued context keys", "Creating a condition with multiple keys or values".
+
+use jiff::Timestamp;
+
+use super::{
+    Truth,
+    context::{Context, Known, Variable},
+};
+use crate::policy::{
+    document::{Constraint, Effect, Texts},
+    pattern::Pattern,
+};
+
+/// One line of a `Condition` element, its operator taken apart.
+#[derive(Debug)]
+pub(super) struct Condition {
+    operator: Operator,
+    /// In lower case.
+    key: Box<str>,
+    values: Texts,
+    /// Whether `${…}` is a variable.
+    variables: bool,
+    written: Written,
+}
+
+/// For messages.
+#[derive(Debug)]
+struct Written {
+    operator: Box<str>,
+    key: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Null,
+    Test { set: Option<Set>, test: Test, negated: bool, if_exists: bool },
+    NotUnderstood,
+}
+
+/// For keys with several values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    ForAllValues,
+    ForAnyValue,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Test {
+    Text {
+        like: bool,
+        ignore_case: bool,
+    },
+    Arn,
+    Number(Relation),
+    Date(Relation),
+    Bool,
+    /// An operator of IAM's that is not worked out here.
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relation {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Condition {
+    pub(super) fn of(constraint: &Constraint, variables: bool) -> Self {
+        Self {
+            operator: Operator::of(&constraint.operator),
+            key: constraint.key.to_ascii_lowercase().into(),
+            values: constraint.values.clone(),
+            variables,
+            written: Written { operator: constraint.operator.clone(), key: constraint.key.clone() },
+        }
+    }
+
+    /// Whether it holds, in a statement of this effect.
+    pub(super) fn holds(&self, context: &Context, effect: Effect) -> Truth {
+        match (self.operator, context.get(&self.key)) {
+            (Operator::NotUnderstood, _) => Truth::Unclear,
+            (_, None) => Truth::Depends,
+            (Operator::Null, Some(known)) => self.null(*known == Known::Absent, effect),
+            (Operator::Test { .. }, Some(Known::Present)) => Truth::Depends,
+            (Operator::Test { set, negated, if_exists, .. }, Some(Known::Absent)) => match set {
+                None => Truth::of(negated || if_exists),
+                Some(Set::ForAllValues) => Truth::Yes,
+                // That no value is there and that none is needed contradict each other; no page tells which wins.
+                Some(Set::ForAnyValue) if if_exists => Truth::Unclear,
+                Some(Set::ForAnyValue) => Truth::No,
+            },
+            (Operator::Test { set, test, negated, .. }, Some(Known::Values(values))) => {
+                // What an empty value means depends on the operator, and several need a set operator.
+                if values.iter().any(|value| value.is_empty()) || (set.is_none() && values.len() != 1) {
+                    return Truth::Unclear;
+                }
+                let mut each = values.iter().map(|value| self.admits(test, negated, value, context, effect));
+                match set {
+                    None | Some(Set::ForAllValues) => Truth::all(&mut each, effect),
+                    Some(Set::ForAnyValue) => Truth::any(&mut each, effect),
+                }
+            }
+        }
+    }
+
+    /// The key and the variables on whose values it depends.
+    pub(super) fn keys<'a>(&'a self, context: &'a Context) -> impl Iterator<Item = &'a str> {
+        let key = match context.get(&self.key) {
+            Some(Known::Values(_)) if !matches!(self.operator, Operator::Test { test: Test::Other, .. }) => None,
+            _ => Some(&*self.written.key),
+        };
+        let variables = self.values.iter().flat_map(move |value| {
+            value.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+        });
+        let variables = variables.filter(|name| {
+            self.variables && !matches!(*name, "*" | "?" | "$") && matches!(context.variable(name), Variable::NotKnown)
+        });
+        key.into_iter().chain(variables)
+    }
+
+    /// What of it is not understood.
+    pub(super) fn doubt(&self) -> String {
+        let Written { operator, key } = &self.written;
+        match self.operator {
+            Operator::NotUnderstood => format!("the condition operator {operator} is not known"),
+            Operator::Null | Operator::Test { .. } => {
+                format!("what the condition {operator} on {key} compares is not understood")
+            }
+        }
+    }
+
+    /// `"true"` asks that the key be absent, `"false"` that it be there.
+    fn null(&self, absent: bool, effect: Effect) -> Truth {
+        let each = self.values.iter().map(|value| match boolean(value) {
+            Some(wanted) => Truth::of(wanted == absent),
+            None => Truth::Unclear,
+        });
+        Truth::any(each, effect)
+    }
+
+    /// Whether one value of the request is among those of the policy, or, negated, among none of them.
+    fn admits(&self, test: Test, negated: bool, value: &str, context: &Context, effect: Effect) -> Truth {
+        let mut each = self.values.iter().map(|wanted| self.matches(test, wanted, value, context, effect));
+        if negated { Truth::all(each.map(|matches| !matches), effect) } else { Truth::any(&mut each, effect) }
+    }
+
+    fn matches(&self, test: Test, wanted: &str, value: &str, context: &Context, effect: Effect) -> Truth {
+        let told = |matches: Option<bool>| matches.map_or(Truth::Unclear, Truth::of);
+        match test {
+            Test::Text { like, ignore_case } => {
+                let pattern = if like {
+                    Pattern::resource(wanted, self.variables)
+                } else {
+                    Pattern::text(wanted, self.variables)
+                };
+                fits(&pattern, &Pattern::text(value, false), ignore_case, context)
+            }
+            Test::Arn => {
+                let wanted: Vec<Pattern> = Pattern::resource(wanted, self.variables).parts(6).collect();
+                let value: Vec<Pattern> = Pattern::text(value, false).parts(6).collect();
+                if wanted.len() < 6 || value.len() < 6 {
+                    return Truth::Unclear;
+                }
+                Truth::all(wanted.iter().zip(&value).map(|(part, value)| fits(part, value, false, context)), effect)
+            }
+            Test::Number(relation) => told(relation.between(value.parse::<f64>().ok(), wanted.parse().ok())),
+            Test::Date(relation) => told(relation.between(instant(value), instant(wanted))),
+            Test::Bool => told(boolean(wanted).zip(boolean(value)).map(|(wanted, value)| wanted == value)),
+            Test::Other => Truth::Depends,
+        }
+    }
+}
+
+/// A variable without a value matches nothing, so what is negated matches ("IAM policy elements: Variables and tags").
+fn fits(pattern: &Pattern, value: &Pattern, ignore_case: bool, context: &Context) -> Truth {
+    let Some(pattern) = context.resolved(pattern) else { return Truth::No };
+    let (pattern, value) =
+        if ignore_case { (pattern.lowercased(), value.lowercased()) } else { (pattern.into_owned(), value.clone()) };
+    if pattern.covers(&value) {
+        Truth::Yes
+    } else if pattern.intersects(&value) {
+        Truth::Depends
+    } else {
+        Truth::No
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        _ if text.eq_ignore_ascii_case("true") => Some(true),
+        _ if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// A full ISO 8601 instant, or seconds since 1970.
+fn instant(text: &str) -> Option<Timestamp> {
+    match text.parse() {
+        Ok(seconds) => Timestamp::from_second(seconds).ok(),
+        Err(_) => text.parse().ok(),
+    }
+}
+
+impl Relation {
+    fn between<T: PartialOrd>(self, value: Option<T>, wanted: Option<T>) -> Option<bool> {
+        let order = value?.partial_cmp(&wanted?)?;
+        Some(match self {
+            Self::Equal => order.is_eq(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        })
+    }
+}
+
+impl Operator {
+    /// IAM reads operators ignoring case.
+    fn of(written: &str) -> Self {
+        let name = written.to_ascii_lowercase();
+        let (set, name) = match name.split_once(':') {
+            None => (None, &*name),
+            Some(("forallvalues", name)) => (Some(Set::ForAllValues), name),
+            Some(("foranyvalue", name)) => (Some(Set::ForAnyValue), name),
+            Some(_) => return Self::NotUnderstood,
+        };
+        if name == "null" && set.is_none() {
+            return Self::Null;
+        }
+        let (name, if_exists) = name.strip_suffix("ifexists").map_or((name, false), |name| (name, true));
+        let text = |like, ignore_case| Test::Text { like, ignore_case };
+        let (test, negated) = match name {
+            "stringequals" => (text(false, false), false),
+            "stringnotequals" => (text(false, false), true),
+            "stringequalsignorecase" => (text(false, true), false),
+            "stringnotequalsignorecase" => (text(false, true), true),
+            "stringlike" => (text(true, false), false),
+            "stringnotlike" => (text(true, false), true),
+            "arnequals" | "arnlike" => (Test::Arn, false),
+            "arnnotequals" | "arnnotlike" => (Test::Arn, true),
+            "bool" => (Test::Bool, false),
+            "ipaddress" | "binaryequals" => (Test::Other, false),
+            "notipaddress" => (Test::Other, true),
+            _ => {
+                let number = name.strip_prefix("numeric").map(|relation| (Test::Number as fn(_) -> _, relation));
+                let date = || name.strip_prefix("date").map(|relation| (Test::Date as fn(_) -> _, relation));
+                let Some((test, relation)) = number.or_else(date) else { return Self::NotUnderstood };
+                match relation {
+                    "equals" => (test(Relation::Equal), false),
+                    "notequals" => (test(Relation::Equal), true),
+                    "lessthan" => (test(Relation::Less), false),
+                    "lessthanequals" => (test(Relation::LessOrEqual), false),
+                    "greaterthan" => (test(Relation::Greater), false),
+                    "greaterthanequals" => (test(Relation::GreaterOrEqual), false),
+                    _ => return Self::NotUnderstood,
+                }
+            }
+        };
+        Self::Test { set, test, negated, if_exists }
+    }
+}
+
+/// The moment of a `DateLessThan` on `aws:TokenIssueTime` alone.
+pub(super) fn issued_before(conditions: &[Condition]) -> Option<&str> {
+    let [condition] = conditions else { return None };
+    let older = Operator::Test { set: None, test: Test::Date(Relation::Less), negated: false, if_exists: false };
+    match &*condition.values {
+        [moment] if condition.operator == older && &*condition.key == "aws:tokenissuetime" => Some(moment),
+        _ => None,
+    }
+}

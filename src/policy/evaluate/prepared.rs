@@ -1,0 +1,281 @@
+//! A document made ready for questions: its patterns read, its conditions taken apart.
+//!
+//! What must stay true: a statement that does not surely apply is never said to, and one that may apply is never passed
+//! over.
+
+use std::sync::Arc;
+
+use super::{
+    Question, Truth,
+    condition::{Condition, issued_before},
+    context::{Context, Variable},
+};
+use crate::policy::{
+    document::{self, Clause, Document, Effect, Elements},
+    pattern::Pattern,
+};
+
+/// A document ready for questions, or why there is none. Prepare each distinct document once and share it.
+#[derive(Debug)]
+pub struct Prepared {
+    statements: Box<[Statement]>,
+    /// Why nothing can be told of it.
+    pub(super) unreadable: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Statement {
+    sid: Option<Arc<str>>,
+    pub(super) effect: Effect,
+    action: Clauses<Pattern>,
+    pub(super) resource: Clauses<Target>,
+    pub(super) conditions: Box<[Condition]>,
+    /// What stands in it and is not understood.
+    pub(super) unknown: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum Clauses<T> {
+    Only(Box<[T]>),
+    Except(Box<[T]>),
+}
+
+/// A resource pattern.
+#[derive(Debug)]
+pub(super) struct Target {
+    pattern: Pattern,
+    /// Whether it has policy variables.
+    variables: bool,
+    pub(super) doubt: Option<Doubtful>,
+}
+
+/// Why it is not certain what a resource pattern admits beyond what it surely does.
+#[derive(Debug)]
+pub(super) struct Doubtful {
+    /// What it may admit.
+    reach: Pattern,
+    pub(super) why: &'static str,
+}
+
+/// What one document makes of a question.
+pub(super) struct Verdict {
+    /// How far it grants.
+    pub(super) granted: Truth,
+    /// How far it does not deny.
+    pub(super) undenied: Truth,
+    /// The first statement that surely grants.
+    pub(super) granting: Option<usize>,
+    /// The first statement that surely denies; nothing else counts then.
+    pub(super) denying: Option<usize>,
+}
+
+impl Prepared {
+    /// Makes a document ready. One with elements that are not understood beside its statements is as good as unread.
+    #[must_use]
+    pub fn of(document: &Document) -> Self {
+        let variables = document.has_variables();
+        Self {
+            statements: document.statements.iter().map(|statement| Statement::of(statement, variables)).collect(),
+            unreadable: names(&document.unknown),
+        }
+    }
+
+    /// A document that could not be read or fetched, and why, in words.
+    #[must_use]
+    pub fn unreadable(why: impl Into<String>) -> Self {
+        Self { statements: Box::default(), unreadable: Some(why.into()) }
+    }
+
+    /// The moment before which a session must have begun to be denied everything, where the document does just that:
+    /// what the console's "Revoke sessions" writes as the inline policy `AWSRevokeOlderSessions` (IAM User Guide,
+    /// "Revoke IAM role temporary security credentials"). To ask about later sessions, say the value of
+    /// `aws:TokenIssueTime` in the context.
+    #[must_use]
+    pub fn revokes_sessions_before(&self) -> Option<&str> {
+        match (&*self.statements, &self.unreadable) {
+            ([statement], None) => statement.denies_all_issued_before(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn statements(&self) -> impl Iterator<Item = (usize, &Statement)> {
+        self.statements.iter().enumerate()
+    }
+
+    pub(super) fn sid(&self, statement: usize) -> Option<Arc<str>> {
+        self.statements.get(statement).and_then(|statement| statement.sid.clone())
+    }
+
+    pub(super) fn verdict(&self, question: &Question, context: &Context) -> Verdict {
+        let mut verdict = Verdict { granted: Truth::No, undenied: Truth::Yes, granting: None, denying: None };
+        if self.unreadable.is_some() {
+            return Verdict { granted: Truth::Unclear, undenied: Truth::Unclear, ..verdict };
+        }
+        for (index, statement) in self.statements() {
+            let applies = statement.applies(question, context);
+            match statement.effect {
+                Effect::Allow => {
+                    verdict.granted = verdict.granted.max(applies);
+                    if applies == Truth::Yes && verdict.granting.is_none() {
+                        verdict.granting = Some(index);
+                    }
+                }
+                Effect::Deny => verdict.undenied = verdict.undenied.min(!applies),
+            }
+            if verdict.undenied == Truth::No {
+                return Verdict { denying: Some(index), ..verdict };
+            }
+        }
+        verdict
+    }
+}
+
+impl Statement {
+    fn of(statement: &document::Statement, variables: bool) -> Self {
+        let unknown = match &statement.resource {
+            Some(_) => names(&statement.unknown),
+            None => Some("it has no Resource".to_owned()),
+        };
+        let conditions = statement.conditions.iter().map(|constraint| Condition::of(constraint, variables));
+        Self {
+            sid: statement.sid.as_deref().map(Arc::from),
+            effect: statement.effect,
+            action: Clauses::of(&statement.action, Pattern::action),
+            resource: statement.resource.as_ref().map_or(Clauses::Only(Box::default()), |clause| {
+                Clauses::of(clause, |text| Target::of(text, variables))
+            }),
+            conditions: conditions.collect(),
+            unknown,
+        }
+    }
+
+    /// Whether it applies to what is asked. An element that is not understood might widen it as well as narrow it.
+    pub(super) fn applies(&self, question: &Question, context: &Context) -> Truth {
+        if self.unknown.is_some() {
+            return Truth::Unclear;
+        }
+        let names_action = |actions: &[Pattern]| actions.iter().any(|pattern| pattern.covers(&question.action));
+        let action = match &self.action {
+            Clauses::Only(actions) => names_action(actions),
+            Clauses::Except(actions) => !names_action(actions),
+        };
+        if !action {
+            return Truth::No;
+        }
+        let conditions = self.conditions.iter().map(|condition| condition.holds(context, self.effect));
+        Truth::all(std::iter::once(self.resource(question, context)).chain(conditions), self.effect)
+    }
+
+    /// Whether its resources are those that are asked for.
+    pub(super) fn resource(&self, question: &Question, context: &Context) -> Truth {
+        let each = self.resource.iter().map(|target| self.entry(target, question, context));
+        match &self.resource {
+            Clauses::Only(_) => Truth::any(each, self.effect),
+            Clauses::Except(_) => Truth::all(each, self.effect),
+        }
+    }
+
+    /// Whether one entry of its resources lets it apply.
+    ///
+    /// A variable without a value matches no resource. Whether a NotResource then excludes nothing or makes the whole
+    /// statement invalid is not documented, so there one that may have no value is never passed over.
+    pub(super) fn entry(&self, target: &Target, question: &Question, context: &Context) -> Truth {
+        match (&self.resource, target.admits(question, context)) {
+            (Clauses::Only(_), admits) => admits.unwrap_or(Truth::No),
+            (Clauses::Except(_), None) => Truth::Unclear,
+            (Clauses::Except(_), Some(Truth::No)) if target.unknown(context).next().is_some() => Truth::Depends,
+            (Clauses::Except(_), Some(admits)) => !admits,
+        }
+    }
+
+    fn denies_all_issued_before(&self) -> Option<&str> {
+        let (Clauses::Only(actions), Clauses::Only(targets)) = (&self.action, &self.resource) else { return None };
+        let everything =
+            actions.iter().any(Pattern::is_everything) && targets.iter().any(|target| target.pattern.is_everything());
+        let plain = self.effect == Effect::Deny && self.unknown.is_none();
+        issued_before(&self.conditions).filter(|_| plain && everything)
+    }
+}
+
+impl<T> Clauses<T> {
+    fn of(clause: &Clause, read: impl Fn(&str) -> T) -> Self {
+        let all = |texts: &document::Texts| texts.iter().map(|text| read(text)).collect();
+        match clause {
+            Clause::Only(texts) => Self::Only(all(texts)),
+            Clause::Except(texts) => Self::Except(all(texts)),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        let (Self::Only(all) | Self::Except(all)) = self;
+        all.iter()
+    }
+}
+
+impl Target {
+    fn of(text: &str, variables: bool) -> Self {
+        let pattern = Pattern::resource(text, variables);
+        let head: Vec<Pattern> = pattern.parts(6).collect();
+        let shouted = |part: &Pattern| part.lowercased() != *part;
+        let doubt = if !text.starts_with("arn:") {
+            None
+        } else if head.iter().take(5).any(|part| part.variables().next().is_some()) {
+            let why = "a variable before the fifth colon of an ARN is not one that IAM replaces";
+            Some(Doubtful { reach: pattern.clone(), why })
+        } else if head.iter().take(5).any(shouted) {
+            // Services and Regions are written in lower case; whether IAM would compare them ignoring case is not said.
+            let reach = Pattern::resource(&lower_head(text), variables);
+            Some(Doubtful { reach, why: "upper case before the fifth colon of an ARN" })
+        } else if head.len() < 6 && !text.ends_with('*') {
+            // The grammar asks for six parts; what IAM makes of an older document with fewer is not documented.
+            let reach = Pattern::resource(&format!("{text}:*"), variables);
+            Some(Doubtful { reach, why: "an ARN of fewer than six parts" })
+        } else {
+            None
+        };
+        let variables = pattern.variables().next().is_some();
+        Self { pattern, variables, doubt }
+    }
+
+    /// Its variables that are not known.
+    pub(super) fn unknown<'a>(&'a self, context: &'a Context) -> impl Iterator<Item = &'a str> {
+        let variables = self.pattern.variables();
+        variables.filter(|name| matches!(context.variable(name), Variable::NotKnown))
+    }
+
+    /// Whether it admits what is asked for; none where a variable in it stands for nothing.
+    fn admits(&self, question: &Question, context: &Context) -> Option<Truth> {
+        let asked = &question.resource;
+        let truth = if self.pattern.covers(asked) {
+            Truth::Yes
+        } else if let Some(doubtful) = &self.doubt {
+            if doubtful.reach.intersects(asked) { Truth::Unclear } else { Truth::No }
+        } else if question.exact && !self.variables {
+            Truth::No
+        } else {
+            let pattern = context.resolved(&self.pattern)?;
+            if pattern.covers(asked) {
+                Truth::Yes
+            } else if pattern.intersects(asked) {
+                Truth::Depends
+            } else {
+                Truth::No
+            }
+        };
+        Some(truth)
+    }
+}
+
+/// The ARN with its first five parts in lower case.
+fn lower_head(arn: &str) -> String {
+    let parts = arn.splitn(6, ':').enumerate();
+    let parts: Vec<String> =
+        parts.map(|(index, part)| if index < 5 { part.to_ascii_lowercase() } else { part.to_owned() }).collect();
+    parts.join(":")
+}
+
+/// The elements that are not understood, in words; none where there are none.
+fn names(unknown: &Elements) -> Option<String> {
+    let names: Vec<&str> = unknown.iter().map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("elements that are not understood: {}", names.join(", ")))
+}

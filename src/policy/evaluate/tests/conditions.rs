@@ -1,0 +1,119 @@
+//! The condition operators, where the key's values are known, known to be absent, and not known.
+
+use super::*;
+
+/// What the condition makes of an Allow: `allowed` where it holds, `not granted` where it does not.
+fn outcome(condition: Value, context: &Context) -> &'static str {
+    let role = role(vec![inline("p", when(allow(json!("*"), json!("*")), condition))], None);
+    word(&role.answer(&Question::new(OPEN, Resource::Unnamed), context))
+}
+
+fn check(context: &Context, operator: &str, key: &str, values: Value, expected: &str) {
+    let condition = json!({operator: {key: values.clone()}});
+    assert_eq!(outcome(condition, context), expected, "{operator} {key} {values}");
+}
+
+#[test]
+fn each_operator_compares_in_its_own_way() {
+    let context = session()
+        .with("aws:RequestedRegion", ["eu-west-1"])
+        .with("s3:max-keys", ["10"])
+        .with("aws:CurrentTime", ["2026-01-02T03:04:05Z"])
+        .with("aws:SecureTransport", ["true"]);
+    for (operator, key, values, expected) in [
+        ("StringEquals", "AWS:requestedregion", json!(["us-east-1", "eu-west-1"]), "allowed"),
+        ("stringequals", "aws:RequestedRegion", json!("EU-west-1"), "not granted"),
+        ("StringEquals", "aws:RequestedRegion", json!("eu-*"), "not granted"),
+        ("StringEqualsIgnoreCase", "aws:RequestedRegion", json!("EU-west-1"), "allowed"),
+        ("StringLike", "aws:RequestedRegion", json!("eu-*-?"), "allowed"),
+        ("StringNotEquals", "aws:RequestedRegion", json!(["us-east-1", "eu-west-1"]), "not granted"),
+        ("StringNotLike", "aws:RequestedRegion", json!(["us-*"]), "allowed"),
+        ("StringNotEqualsIgnoreCase", "aws:RequestedRegion", json!("EU-WEST-1"), "not granted"),
+        ("NumericLessThanEquals", "s3:max-keys", json!("10"), "allowed"),
+        ("NumericLessThan", "s3:max-keys", json!(10), "not granted"),
+        ("NumericNotEquals", "s3:max-keys", json!("10.5"), "allowed"),
+        ("NumericEquals", "s3:max-keys", json!("ten"), "unknown"),
+        ("DateGreaterThan", "aws:CurrentTime", json!("2026-01-02T03:04:04Z"), "allowed"),
+        ("DateLessThan", "aws:CurrentTime", json!("0"), "not granted"),
+        ("DateEquals", "aws:CurrentTime", json!("yesterday"), "unknown"),
+        ("Bool", "aws:SecureTransport", json!(true), "allowed"),
+        ("Bool", "aws:SecureTransport", json!("false"), "not granted"),
+        ("ArnLike", "aws:PrincipalArn", json!("arn:aws:iam::111122223333:role/fleet/*"), "allowed"),
+        ("ArnEquals", "aws:PrincipalArn", json!("arn:aws:iam::*:role/*"), "allowed"),
+        ("ArnEquals", "aws:PrincipalArn", json!("arn:aws:iam:*:role/*"), "unknown"),
+        ("ArnNotLike", "aws:PrincipalArn", json!("arn:aws:iam::444455556666:*"), "allowed"),
+        ("Null", "aws:TokenIssueTime", json!("false"), "allowed"),
+        ("Null", "aws:TokenIssueTime", json!("true"), "not granted"),
+        ("Null", "aws:username", json!("true"), "allowed"),
+        ("IpAddress", "aws:SourceIp", json!("10.0.0.0/8"), "conditional"),
+        ("StringEquals", "aws:SourceVpc", json!("vpc-1"), "conditional"),
+        ("StringEqualsIfExists", "aws:SourceVpc", json!("vpc-1"), "conditional"),
+        ("NullIfExists", "aws:username", json!("true"), "unknown"),
+        ("ForSomeValues:StringEquals", "aws:username", json!("x"), "unknown"),
+    ] {
+        check(&context, operator, key, values, expected);
+    }
+}
+
+#[test]
+fn an_absent_key_fails_what_compares_and_holds_for_what_is_negated_or_optional() {
+    for (operator, expected) in [
+        ("StringEquals", "not granted"),
+        ("StringNotEquals", "allowed"),
+        ("StringEqualsIfExists", "allowed"),
+        ("StringNotLikeIfExists", "allowed"),
+        ("IpAddress", "not granted"),
+        ("NotIpAddress", "allowed"),
+        ("ForAllValues:StringEquals", "allowed"),
+        ("ForAnyValue:StringEquals", "not granted"),
+        ("ForAnyValue:StringNotEquals", "not granted"),
+        ("ForAnyValue:StringEqualsIfExists", "unknown"),
+    ] {
+        check(&session(), operator, "aws:username", json!("x"), expected);
+    }
+}
+
+#[test]
+fn set_operators_ask_for_all_or_any_of_the_request_s_values() {
+    let context = session().with("aws:TagKeys", ["team", "cost"]);
+    for (operator, values, expected) in [
+        ("ForAllValues:StringEquals", json!(["team", "cost", "x"]), "allowed"),
+        ("ForAllValues:StringEquals", json!(["team"]), "not granted"),
+        ("ForAnyValue:StringEquals", json!(["team"]), "allowed"),
+        ("ForAnyValue:StringEquals", json!(["x"]), "not granted"),
+        ("ForAllValues:StringNotEquals", json!(["x"]), "allowed"),
+        ("ForAllValues:StringNotEquals", json!(["team"]), "not granted"),
+        ("ForAnyValue:StringNotEquals", json!(["team"]), "allowed"),
+        ("ForAnyValue:StringNotEquals", json!(["team", "cost"]), "not granted"),
+        ("StringEquals", json!(["team"]), "unknown"),
+    ] {
+        check(&context, operator, "aws:TagKeys", values, expected);
+    }
+}
+
+#[test]
+fn all_keys_and_all_operators_must_hold() {
+    let account = json!({"aws:PrincipalAccount": "111122223333"});
+    let both = |other: Value| json!({"StringEquals": account, "StringLike": other});
+    assert_eq!(outcome(both(json!({"aws:PrincipalArn": "*/web"})), &session()), "allowed");
+    assert_eq!(outcome(both(json!({"aws:PrincipalArn": "*/db"})), &session()), "not granted");
+    assert_eq!(outcome(both(json!({"aws:SourceVpc": "*"})), &session()), "conditional");
+    let failed = json!({"StringEquals": {"aws:PrincipalAccount": "4"}, "StringRhymes": {"aws:x": "y"}});
+    assert_eq!(outcome(failed, &session()), "not granted", "whatever the other means, this one fails");
+}
+
+#[test]
+fn a_variable_in_a_condition_is_replaced_and_without_a_value_matches_nothing() {
+    let context = session().with("aws:PrincipalTag/team", ["red"]).with("ec2:ResourceTag/team", ["red"]);
+    for (operator, value, expected) in [
+        ("StringEquals", "${aws:PrincipalTag/team}", "allowed"),
+        ("StringNotEquals", "${aws:PrincipalTag/team}", "not granted"),
+        ("StringEqualsIgnoreCase", "${aws:PrincipalTag/team}", "allowed"),
+        ("StringEquals", "${aws:username}", "not granted"),
+        ("StringNotEquals", "${aws:username}", "allowed"),
+        ("StringEquals", "${aws:PrincipalTag/unit}", "conditional"),
+        ("StringEquals", "x${aws:PrincipalTag/unit}", "not granted"),
+    ] {
+        check(&context, operator, "ec2:ResourceTag/team", json!(value), expected);
+    }
+}
