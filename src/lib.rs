@@ -1,23 +1,23 @@
 //! `ssm-role-controller` keeps existing IAM roles able to use Session Manager, and nothing more.
 //!
-//! Data flows one way: manifests and inventory in, then plan, apply, report.
+//! Data flows one way: manifests and inventory in, then plan, guard, apply, report.
 //!
 //! ```text
 //!  config/*.yaml ─▶ watch ─▶ manifest ─▶ Desired ─┐
 //!                                                 ├─▶ plan ─▶ controller ─▶ telemetry (logs)
 //!  IAM ─▶ iam ─▶ inventory ─▶ Observed ───────────┘  (pure)      │
 //!                                                                └─▶ iam (confirm, write)
-//!  policy (IAM policy documents: build, compare; pure) serves manifest, inventory and plan
+//!  policy (IAM policy documents: build, compare, bound, evaluate; pure) serves manifest, inventory and plan
 //! ```
 //!
 //! | room | what lives there | it may not know |
 //! |---|---|---|
 //! | [`names`] | account ids, role and policy names, key ARNs: text that was checked once | everything else |
-//! | [`policy`] | IAM policy documents: typed model, directional comparison, settings → document | AWS clients, files, the clock |
+//! | [`policy`] | IAM policy documents: typed model, directional comparison, settings → document, the operator's limits, effective permissions | AWS clients, files, the clock |
 //! | [`manifest`] | the YAML that people write: parsing, faults, JSON Schema, Desired | AWS clients, the clock |
 //! | [`watch`] | files → the newest good manifests | IAM |
 //! | [`inventory`] | what IAM said of the managed roles | AWS clients |
-//! | [`plan`] | Desired × Inventory → steps | AWS clients, the clock |
+//! | [`plan`] | Desired × Inventory → steps; the guards over a whole plan | AWS clients, the clock |
 //! | [`iam`] | the one edge to AWS | manifests |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
