@@ -94,6 +94,10 @@ impl Reporter {
         if step.reason != Some(Reason::Conflict) && std::mem::take(&mut record.not_found) {
             events.push(about(EventName::RoleFound, step, "exists now"));
         }
+        if step.reason == Some(Reason::AwaitsSuccessor) {
+            // A moment's wait under a former name: what was told of it still stands.
+            return record.noted(events, now);
+        }
         if record.tagged != (step.reason == Some(Reason::SuspendTag)) {
             record.tagged = !record.tagged;
             events.push(if record.tagged {
@@ -196,9 +200,13 @@ impl Reporter {
         std::mem::take(&mut record.contended).then(|| about(EventName::PolicySettled, step, &said))
     }
 
-    /// Forgets a policy that is not there, and that nobody asked for: there is nothing to tell.
-    pub(super) fn forget(&mut self, target: &Target) {
-        self.records.remove(target);
+    /// Forgets a policy under a former name that is not there: there is nothing to tell, unless its drift was told.
+    pub(super) fn forget(&mut self, step: &Step) -> Option<Event> {
+        let record = self.records.remove(&step.target)?;
+        let said = format!("has no policy {}, and its manifest gives it another name now", step.target.policy);
+        record
+            .drift
+            .map(|drift| Event { drift: Some(drift.kind.as_str()), ..about(EventName::DriftEnded, step, &said) })
     }
 
     /// Whether this very drift was told, and stands.
@@ -268,7 +276,9 @@ impl Record {
 
     fn drift_events(&mut self, step: &Step, now: Duration) -> Option<Event> {
         if !step.has_drifted() {
-            self.write_failed = None;
+            if !step.is_a_write() {
+                self.write_failed = None;
+            }
             // What lies outside of the limits was judged all the same.
             let is_decided = !step.is_undecided() || step.reason == Some(Reason::OutsideLimits);
             let ended = self.drift.take().filter(|_| is_decided)?;

@@ -250,7 +250,7 @@ impl<I: Iam> Account<I> {
             self.enqueue(key);
         } else {
             self.slots.remove(key);
-            self.reporter.forget(&step.target);
+            self.reporter.forget(step).iter().for_each(emit);
         }
         true
     }

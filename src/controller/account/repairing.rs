@@ -118,7 +118,7 @@ impl<I: Iam> Account<I> {
         let Some(role) = self.busy.iter().find(|(_, busy)| busy.task == id).map(|(role, _)| role.clone()) else {
             return;
         };
-        let Some(Busy { key, overtaken, .. }) = self.busy.remove(&role) else { return };
+        let Some(Busy { key, overtaken, may_write, .. }) = self.busy.remove(&role) else { return };
         let now = Instant::now();
         let may_have_written = match &repaired {
             Repaired::Written { .. } => true,
@@ -129,7 +129,7 @@ impl<I: Iam> Account<I> {
         if may_have_written {
             self.spoiled.insert(role);
             self.begin_read_back(&key, &overtaken);
-        } else {
+        } else if may_write {
             self.canary.wrote_nothing(&key);
         }
         match repaired {
@@ -199,13 +199,13 @@ impl<I: Iam> Account<I> {
             slot.contradicted(bulk_said, now);
         }
         slot.retry = None;
-        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
-        let (target, is_gone) = (step.target.clone(), step.is_in_sync() && step.live.is_none());
-        slot.judged(step, now);
-        if is_gone && slot.wanted.successor.is_some() {
+        if slot.wanted.successor.is_some() && step.is_in_sync() && step.live.is_none() {
             self.slots.remove(key);
-            self.reporter.forget(&target);
+            self.reporter.forget(&step).iter().for_each(emit);
+            return;
         }
+        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        slot.judged(step, now);
         self.postpone(key);
     }
 

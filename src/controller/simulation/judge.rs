@@ -81,6 +81,10 @@ impl Scene {
         if let Some(attempt) = state.process.attempts.iter_mut().rev().find(|attempt| is_it(&attempt.key)) {
             attempt.answer = Some(if is_done { Answer::Done(now) } else { Answer::Failed });
         }
+        if is_done && let Leave::Plan(plan) = &mut state.process.leave {
+            // Each write of an approved plan is made once; one without an answer may not have been made.
+            plan.remove(&(role.clone(), policy.clone()));
+        }
         let known = state.keys.entry((role.clone(), policy.clone())).or_default();
         // What was asked for before the answer was not made after the write.
         known.fresh.retain(|fresh| fresh.asked > judged.arrived);

@@ -213,10 +213,6 @@ impl State {
         // What a process has sent that is dead counts for nobody.
         let Some(attempt) = self.process.attempts.iter_mut().rev().find(is_it) else { return faults };
         attempt.took_effect = true;
-        if let Leave::Plan(plan) = &mut self.process.leave {
-            // Each write of an approved plan is made once.
-            plan.remove(&key);
-        }
         let (most, is_approved, successor) = (attempt.most, attempt.is_approved, attempt.successor.clone());
         let account: AccountId = super::OWN.parse().unwrap();
         if let Some((newer, grants)) = successor
@@ -231,8 +227,16 @@ impl State {
             is_forgotten: false,
         });
         let spent = self.spent(now);
+        // A bound that was lowered under what was spent forbids only what would add to that.
+        let is_new_role = {
+            let of_role = |effect: &&Effect| effect.key.0.folded() == key.0.folded();
+            self.process.effects.iter().filter(|effect| now.saturating_sub(effect.at) < HOUR).filter(of_role).count()
+                == 1
+        };
         if !is_approved
-            && (spent.changes > most.changes || spent.deletes > most.deletes || spent.roles.len() > most.roles)
+            && (spent.changes > most.changes
+                || after.is_none() && spent.deletes > most.deletes
+                || is_new_role && spent.roles.len() > most.roles)
         {
             faults.push(("I5 guards hold", format!("{spent:?} within the hour, {most:?} are allowed")));
         }
