@@ -152,6 +152,8 @@ impl Log {
         let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
         let is_reminder = told.name == "drift.standing";
         let may_be_new = std::mem::take(&mut standing.may_be_new);
+        // A tag is told before the drift of its role: that the drift is forgotten must not be used up by it.
+        standing.drift &= !may_be_new || told.name != "role.suspended";
         let is_by_tag = told.message.contains("by a tag");
         let is_suspended = if is_by_tag { standing.tagged } else { standing.suspended };
         let fault = match told.name.as_str() {
