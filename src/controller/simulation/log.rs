@@ -185,6 +185,10 @@ impl Log {
             "drift.blocked" if matches!(told.reason.as_deref(), Some("Conflict" | "AccountMismatch")) => {
                 standing.drift = false;
             }
+            // So it is under a former name, where there is nothing beside the mode to tell.
+            "drift.blocked" if told.reason.as_deref() == Some("DocumentDiffers") && told.particulars == "enforce|" => {
+                standing.drift = false;
+            }
             _ => {}
         }
         match told.name.as_str() {
