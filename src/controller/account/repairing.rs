@@ -108,22 +108,23 @@ impl<I: Iam> Account<I> {
     }
 
     pub(super) fn conclude_repair(&mut self, done: Result<(task::Id, Repaired), JoinError>) {
-        let (id, repaired) = match done {
-            Ok(done) => done,
-            Err(ended_early) => {
-                let error = IamError::contradiction("repair", format!("it ended early ({ended_early})"));
-                (ended_early.id(), Repaired::ReadFailed(error))
-            }
-        };
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(role) = self.busy.iter().find(|(_, busy)| busy.task == id).map(|(role, _)| role.clone()) else {
             return;
         };
         let Some(Busy { key, overtaken, may_write, .. }) = self.busy.remove(&role) else { return };
+        let is_unknown = done.is_err();
+        let repaired = match done {
+            Ok((_, repaired)) => repaired,
+            Err(ended_early) => self.ended_early(&key, may_write, &ended_early),
+        };
         let now = Instant::now();
         let may_have_written = match &repaired {
             Repaired::Written { .. } => true,
             Repaired::WriteFailed { error, .. } => error.class == ErrorClass::Transient,
-            Repaired::NotNeeded(_) | Repaired::Proved(_) | Repaired::Overtaken | Repaired::ReadFailed(_) => false,
+            Repaired::NotNeeded(_) | Repaired::Proved(_) | Repaired::Overtaken => false,
+            // Or it ended early, and no manifest asks for it any more.
+            Repaired::ReadFailed(_) => is_unknown && may_write,
         };
         self.ledger.ended(&role, may_have_written, self.started.elapsed());
         if may_have_written {
@@ -167,6 +168,15 @@ impl<I: Iam> Account<I> {
             if !self.slots.contains_key(&key) {
                 self.release();
             }
+        }
+    }
+
+    /// A repair of which nobody can say how far it came: where it had leave to write, it may have written.
+    fn ended_early(&self, key: &PolicyKey, may_write: bool, ended_early: &JoinError) -> Repaired {
+        let error = IamError::contradiction("repair", format!("it ended early ({ended_early})"));
+        match self.slots.get(key).and_then(|slot| slot.step.clone()).filter(|_| may_write) {
+            Some(step) => Repaired::WriteFailed { before: step.live.clone(), step, error },
+            None => Repaired::ReadFailed(error),
         }
     }
 

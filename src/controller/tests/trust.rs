@@ -65,6 +65,25 @@ async fn tightened_guards_hold_for_repairs_that_are_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repair_that_panics_after_its_write_counts_as_one_that_wrote() {
+    let life = Life::with(&missing(&["a"]));
+    let panics = std::sync::atomic::AtomicBool::new(true);
+    life.sandbox.watch(move |_| {
+        assert!(
+            !panics.swap(false, std::sync::atomic::Ordering::Relaxed),
+            "a defect, right after the write took effect"
+        );
+    });
+    let life = life.start(&guarded(&["a"], "maxChangesPerHour: 1"));
+    minutes(2).await;
+    assert_eq!((life.writes(), life.live("a")), (1, Some(right())));
+    life.sandbox.remove_policy(&life.account, "a", POLICY);
+    minutes(50).await;
+    assert_eq!(life.writes(), 1, "the hour is used up: {:?}", life.told());
+    assert_eq!(life.told()[..2], ["drift.detected", "drift.repaired"], "and it is told as ours once it is seen");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deletions_are_guarded_by_a_bound_of_their_own() {
     let right = right();
     let roles: Vec<_> = FOUR.iter().map(|role| (*role, Some(right.as_str()))).collect();
