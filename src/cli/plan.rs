@@ -68,13 +68,7 @@ pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
 
 /// Reads the account, judges every managed policy, and has the guards look at it.
 async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_only: bool) -> Planned {
-    let circumstances = Circumstances {
-        account: Some(caller.account.clone()),
-        own_role: caller.role(),
-        observe_only,
-        suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
-        limits: manifests.limits(),
-    };
+    let circumstances = Circumstances::of(caller, manifests, observe_only);
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
     let inventory = if asked.is_empty() {

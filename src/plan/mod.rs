@@ -15,6 +15,7 @@ pub use self::{
     reason::Reason,
 };
 use crate::{
+    iam::Caller,
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
     manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, State, Successor},
     names::{AccountId, PolicyName, RoleName},
@@ -148,6 +149,20 @@ pub struct Circumstances {
     pub suspended: bool,
     /// The ceiling of `ControllerConfiguration`.
     pub limits: Arc<Limits>,
+}
+
+impl Circumstances {
+    /// What holds for the account of these credentials under these manifests.
+    #[must_use]
+    pub fn of(caller: &Caller, manifests: &ManifestSet, observe_only: bool) -> Self {
+        Self {
+            account: Some(caller.account.clone()),
+            own_role: caller.role(),
+            observe_only,
+            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+            limits: manifests.limits(),
+        }
+    }
 }
 
 /// The roles and policies that the desired state is about.

@@ -24,13 +24,7 @@ impl<I: Iam> Account<I> {
     /// Takes the newest manifests.
     pub(super) fn take_manifests(&mut self) {
         let manifests = Arc::clone(&self.manifests.borrow_and_update());
-        let circumstances = Circumstances {
-            account: Some(self.caller.account.clone()),
-            own_role: self.caller.role(),
-            observe_only: self.options.observe_only,
-            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
-            limits: manifests.limits(),
-        };
+        let circumstances = Circumstances::of(&self.caller, &manifests, self.options.observe_only);
         let same_circumstances = circumstances == self.circumstances;
         if circumstances.suspended != self.circumstances.suspended {
             self.tell_kill_switch(circumstances.suspended);
