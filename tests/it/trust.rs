@@ -1,12 +1,17 @@
-//! What keeps from harm, end to end: the real process against moto, with drift made and read back by boto3.
+//! What keeps from harm, end to end: the real process against moto, with drift made and read back by boto3; where the
+//! order of calls is what counts, against the sandbox.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
+use ssm_role_controller::sandbox::RoleSeed;
+
 use crate::support::{
     process::Daemon,
-    world::{POLICY, World, and, documented, settings, with_key, without_key},
+    program::{finish, program},
+    serving::Serving,
+    world::{POLICY, World, and, documented, manifest, settings, with_key, without_key},
 };
 
 const FOUR: [&str; 4] = ["a", "b", "c", "d"];
@@ -191,15 +196,34 @@ fn who_undoes_every_repair_is_told_of_and_the_repairs_back_off() {
 }
 
 #[test]
-fn of_several_writes_the_first_is_read_back_before_the_rest() {
+fn several_roles_are_repaired_and_each_is_told() {
     let world = fleet(&FOUR, "");
     let applied = world.run(&["apply"]).exits(0);
-    let repaired: Vec<String> = applied
+    let repaired: BTreeSet<String> = applied
         .stderr
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|event| event["event"] == "drift.repaired")
         .map(|event| event["role"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!((repaired.len(), repaired[0].as_str()), (4, "a"));
+    assert!(repaired.iter().eq(FOUR), "{repaired:?}");
+}
+
+/// Against the sandbox, which keeps a record of calls: moto has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_writes_the_first_is_read_back_before_the_rest() {
+    let serving = Serving::start("111122223333").await;
+    for role in FOUR {
+        serving.sandbox.plant(&serving.account, RoleSeed::new(role));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("fleet.yaml"), manifest("fleet", "roles: [a, b, c, d]")).unwrap();
+    let ended = finish(program(&serving.endpoint(), directory.path(), &["apply"])).await;
+    assert_eq!(ended.code(), 0, "{}", ended.err);
+    let calls: Vec<(&str, String)> =
+        serving.sandbox.calls().into_iter().filter_map(|call| Some((call.operation, call.role?))).collect();
+    let first = calls[0].1.clone();
+    let of_first = ["GetRolePolicy", "PutRolePolicy", "GetRolePolicy"].map(|operation| (operation, first.clone()));
+    assert_eq!(calls[..3], of_first, "{calls:?}");
+    assert_eq!(calls.iter().filter(|(operation, _)| *operation == "PutRolePolicy").count(), 4);
 }
