@@ -1,6 +1,6 @@
 //! The loop: what wakes it, what a pass does, when a failed thing is tried again.
 //!
-//! A pass is observe → plan → apply → report for one account. Whatever wakes the loop (a saved file, the resync
+//! A pass is observe → plan → guard → apply → report for one account. Whatever wakes the loop (a saved file, the resync
 //! timer, a retry that is due) says only *when*, and for *which* roles, never *what*: every pass takes the newest
 //! manifests and reads IAM. A lost or doubled wake-up costs time, never truth.
 //!
