@@ -17,6 +17,7 @@
 //! | [`manifest`] | the YAML that people write: parsing, faults, JSON Schema, Desired | AWS clients, the clock |
 //! | [`watch`] | files → the newest good manifests | IAM |
 //! | [`inventory`] | what IAM said of the managed roles | AWS clients |
+//! | [`readiness`] | would a session work: what settings ask for × what a role's policies allow | AWS clients, the clock |
 //! | [`plan`] | Desired × Inventory → steps; the guards over a whole plan | AWS clients, the clock |
 //! | [`iam`] | the one edge to AWS | manifests |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
@@ -32,6 +33,7 @@ pub mod manifest;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod readiness;
 pub mod sandbox;
 pub mod telemetry;
 mod text;

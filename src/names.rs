@@ -194,6 +194,12 @@ impl KeyArn {
     pub fn partition(&self) -> &Partition {
         &self.partition
     }
+
+    /// The account that owns the key.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.text.split(':').nth(4).unwrap_or_default()
+    }
 }
 
 impl FromStr for KeyArn {

@@ -160,6 +160,7 @@ impl<I: Iam> Reader<I> {
             is_suspended: is_suspended(&detail.tags),
             policies: found().map(|(policy, encoded)| (policy.clone(), documents.intern(encoded))).collect(),
             inline_size,
+            surroundings: None,
         };
         inventory.insert(&name, Observed::Found(Arc::new(role)));
         Ok(())
@@ -210,6 +211,7 @@ impl<I: Iam> Reader<I> {
                             .map(|(policy, encoded)| (policy, lock(&self.documents).intern(&encoded)))
                             .collect(),
                         inline_size: None,
+                        surroundings: None,
                     }))
                 }
                 Err(error) if error.class == ErrorClass::Credentials => return Err(error),

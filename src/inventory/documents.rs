@@ -3,11 +3,17 @@
 //! Pure. What must stay true: text that IAM sent before is not parsed again, and text that nobody carries any
 //! more is dropped.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::policy::{document::Document, session_manager};
+use crate::policy::{document::Document, evaluate::Prepared, session_manager};
+
+/// The longest document that IAM takes or tells (IAM API Reference, `PolicyDocument`).
+const LONGEST: usize = 131_072;
 
 /// A policy document as IAM returned it.
 #[derive(Debug)]
@@ -15,6 +21,8 @@ pub struct LiveDocument {
     encoded: Arc<str>,
     parsed: Result<Document, String>,
     size: usize,
+    /// Made when it is first asked for: most documents never are.
+    prepared: OnceLock<Arc<Prepared>>,
 }
 
 impl LiveDocument {
@@ -22,11 +30,28 @@ impl LiveDocument {
     #[must_use]
     pub fn new(encoded: &str) -> Self {
         let text = percent_decode_str(encoded).decode_utf8_lossy();
-        Self {
-            parsed: Document::parse(&text).map_err(|error| error.to_string()),
-            size: session_manager::size(&text),
-            encoded: encoded.into(),
-        }
+        let parsed = if text.len() > LONGEST {
+            Err("it is longer than any policy that IAM takes".to_owned())
+        } else {
+            Document::parse(&text).map_err(|error| error.to_string())
+        };
+        Self { parsed, size: session_manager::size(&text), encoded: encoded.into(), prepared: OnceLock::new() }
+    }
+
+    /// The document that IAM would send for this text.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self::new(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string())
+    }
+
+    /// The document ready to be asked what it allows.
+    #[must_use]
+    pub fn prepared(&self) -> Arc<Prepared> {
+        let prepare = || match &self.parsed {
+            Ok(document) => Prepared::of(document),
+            Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
+        };
+        Arc::clone(self.prepared.get_or_init(|| Arc::new(prepare())))
     }
 
     /// The typed document, or why it could not be parsed.

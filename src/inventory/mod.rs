@@ -59,6 +59,34 @@ pub struct Role {
     pub policies: BTreeMap<PolicyName, Arc<LiveDocument>>,
     /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.
     pub inline_size: Option<usize>,
+    /// Everything else that bears on what its sessions may do; `None` where only a bulk read could tell.
+    pub surroundings: Option<Surroundings>,
+}
+
+/// What a bulk reading tells of a role beside the policies that were looked for.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The role's ARN.
+    pub arn: String,
+    /// Who may assume it.
+    pub trust: Arc<LiveDocument>,
+    /// The instance profiles that hold it.
+    pub instance_profiles: Vec<String>,
+    /// The inline policies that were not looked for, by name.
+    pub others: BTreeMap<String, Arc<LiveDocument>>,
+    /// The managed policies that are attached to it.
+    pub attached: Vec<Arc<ManagedPolicy>>,
+    /// Its permissions boundary.
+    pub boundary: Option<Arc<ManagedPolicy>>,
+}
+
+/// A managed policy: the very value is shared by all roles that carry it, until it changes.
+#[derive(Debug)]
+pub struct ManagedPolicy {
+    /// Its ARN.
+    pub arn: Arc<str>,
+    /// Its default version, or why that is not known.
+    pub document: Result<Arc<LiveDocument>, String>,
 }
 
 impl Role {

@@ -98,6 +98,8 @@ pub enum Kind {
     Managed,
     /// Its permissions boundary.
     Boundary,
+    /// Its trust policy: who may assume it.
+    Trust,
 }
 
 /// What came of a [`Question`].
@@ -298,6 +300,7 @@ impl fmt::Display for PolicyName {
             Kind::Inline => "inline policy",
             Kind::Managed => "managed policy",
             Kind::Boundary => "permissions boundary",
+            Kind::Trust => return formatter.write_str("trust policy"),
         };
         write!(formatter, "{kind} {}", self.name)
     }

@@ -53,6 +53,15 @@ impl Pattern {
         self.0.iter().all(|token| matches!(token, Token::Literal(_)))
     }
 
+    /// The one string that is admitted, where it is exactly one.
+    pub(super) fn plain_text(&self) -> Option<String> {
+        let literal = |token: &Token| match token {
+            Token::Literal(character) => Some(*character),
+            Token::Variable(_) | Token::One | Token::Many => None,
+        };
+        self.0.iter().map(literal).collect()
+    }
+
     /// Its variables, each as the text between its braces.
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|token| match token {

@@ -7,10 +7,13 @@
 //! role for Session Manager", "Creating an IAM role with permissions for Session Manager and Amazon S3 and CloudWatch
 //! Logs", "Session document schema".
 
+mod needs;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+
+pub use self::needs::{Need, NodeKind, Purpose};
 
 use super::document::{Clause, Document, Effect, Elements, Statement, Texts, Version};
 use crate::names::{AccountId, KeyArn, Partition};

@@ -103,13 +103,27 @@ impl Condition {
                 if values.iter().any(|value| value.is_empty()) || (set.is_none() && values.len() != 1) {
                     return Truth::Unclear;
                 }
-                let mut each = values.iter().map(|value| self.admits(test, negated, value, context, effect));
+                let mut each = values
+                    .iter()
+                    .map(|value| self.admits(test, negated, &Pattern::text(value, false), context, effect));
                 match set {
                     None | Some(Set::ForAllValues) => Truth::all(&mut each, effect),
                     Some(Set::ForAnyValue) => Truth::any(&mut each, effect),
                 }
             }
+            (Operator::Test { test, negated, .. }, Some(Known::Within(value))) => {
+                self.admits(test, negated, value, context, effect)
+            }
         }
+    }
+
+    pub(super) fn is_about(&self, key: &str) -> bool {
+        *self.key == *key
+    }
+
+    /// What it compares with, as written.
+    pub(super) fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(AsRef::as_ref)
     }
 
     /// The key and the variables on whose values it depends.
@@ -148,13 +162,17 @@ impl Condition {
     }
 
     /// Whether one value of the request is among those of the policy, or, negated, among none of them.
-    fn admits(&self, test: Test, negated: bool, value: &str, context: &Context, effect: Effect) -> Truth {
+    fn admits(&self, test: Test, negated: bool, value: &Pattern, context: &Context, effect: Effect) -> Truth {
         let mut each = self.values.iter().map(|wanted| self.matches(test, wanted, value, context, effect));
         if negated { Truth::all(each.map(|matches| !matches), effect) } else { Truth::any(&mut each, effect) }
     }
 
-    fn matches(&self, test: Test, wanted: &str, value: &str, context: &Context, effect: Effect) -> Truth {
-        let told = |matches: Option<bool>| matches.map_or(Truth::Unclear, Truth::of);
+    fn matches(&self, test: Test, wanted: &str, value: &Pattern, context: &Context, effect: Effect) -> Truth {
+        // Of a value that is known in part only, nothing but its text can be compared.
+        let read = |compare: &dyn Fn(&str) -> Option<bool>| match value.plain_text() {
+            Some(value) => compare(&value).map_or(Truth::Unclear, Truth::of),
+            None => Truth::Depends,
+        };
         match test {
             Test::Text { like, ignore_case } => {
                 let pattern = if like {
@@ -162,19 +180,19 @@ impl Condition {
                 } else {
                     Pattern::text(wanted, self.variables)
                 };
-                fits(&pattern, &Pattern::text(value, false), ignore_case, context)
+                fits(&pattern, value, ignore_case, context)
             }
             Test::Arn => {
                 let wanted: Vec<Pattern> = Pattern::resource(wanted, self.variables).parts(6).collect();
-                let value: Vec<Pattern> = Pattern::text(value, false).parts(6).collect();
+                let value: Vec<Pattern> = value.parts(6).collect();
                 if wanted.len() < 6 || value.len() < 6 {
                     return Truth::Unclear;
                 }
                 Truth::all(wanted.iter().zip(&value).map(|(part, value)| fits(part, value, false, context)), effect)
             }
-            Test::Number(relation) => told(relation.between(value.parse::<f64>().ok(), wanted.parse().ok())),
-            Test::Date(relation) => told(relation.between(instant(value), instant(wanted))),
-            Test::Bool => told(boolean(wanted).zip(boolean(value)).map(|(wanted, value)| wanted == value)),
+            Test::Number(relation) => read(&|value| relation.between(value.parse::<f64>().ok(), wanted.parse().ok())),
+            Test::Date(relation) => read(&|value| relation.between(instant(value), instant(wanted))),
+            Test::Bool => read(&|value| boolean(wanted).zip(boolean(value)).map(|(wanted, value)| wanted == value)),
             Test::Other => Truth::Depends,
         }
     }

@@ -21,6 +21,8 @@ pub(super) enum Known {
     Present,
     /// All of its values.
     Values(Box<[Box<str>]>),
+    /// Its only value is one of those that this pattern admits.
+    Within(Pattern),
 }
 
 /// What a policy variable stands for.
@@ -56,6 +58,12 @@ impl Context {
     #[must_use]
     pub fn with<'a>(self, key: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
         self.saying(key, Known::Values(values.into_iter().map(Into::into).collect()))
+    }
+
+    /// The same with one value of the key, of which it is known that this pattern admits it (`*` and `?` are wildcards).
+    #[must_use]
+    pub fn within(self, key: &str, pattern: &str) -> Self {
+        self.saying(key, Known::Within(Pattern::resource(pattern, false)))
     }
 
     /// The same with the key there, its value not known.

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{
     Question, Truth,
     condition::{Condition, issued_before},
@@ -80,6 +82,25 @@ impl Prepared {
         }
     }
 
+    /// A role's trust policy, ready to be asked `sts:AssumeRole` for these AWS services (names of one and the same
+    /// principal). A statement whose principals are others does not apply.
+    ///
+    /// Source: IAM User Guide, "AWS JSON policy elements: Principal", "… NotPrincipal". Whether `*` stands for services
+    /// too is not said there.
+    #[must_use]
+    pub fn of_trust(document: &Document, services: &[&str]) -> Self {
+        let variables = document.has_variables();
+        let statements =
+            document.statements.iter().map(|statement| Statement::of_trust(statement, services, variables));
+        Self { statements: statements.collect(), unreadable: names(&document.unknown) }
+    }
+
+    /// The values that its conditions compare a key (in lower case) with, in order.
+    pub fn compared_with<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let conditions = self.statements.iter().flat_map(|statement| &statement.conditions);
+        conditions.filter(move |condition| condition.is_about(key)).flat_map(Condition::values)
+    }
+
     /// A document that could not be read or fetched, and why, in words.
     #[must_use]
     pub fn unreadable(why: impl Into<String>) -> Self {
@@ -147,6 +168,26 @@ impl Statement {
             conditions: conditions.collect(),
             unknown,
         }
+    }
+
+    fn of_trust(statement: &document::Statement, services: &[&str], variables: bool) -> Self {
+        let (principal, others): (Vec<_>, Vec<_>) =
+            statement.unknown.iter().partition(|(name, _)| name.as_str() == "Principal");
+        let is_for = match principal.first() {
+            Some((_, principal)) => admits_service(principal, services),
+            None => Truth::Unclear,
+        };
+        let read = Self::of(statement, variables);
+        let unknown = match (is_for, others.first()) {
+            (Truth::No, _) => None,
+            (_, Some((name, _))) => Some(format!("elements that are not understood: {name}")),
+            (Truth::Yes, None) => None,
+            _ => Some("whether its Principal is the service is not clear".to_owned()),
+        };
+        let action = if is_for == Truth::No { Clauses::Only(Box::default()) } else { read.action };
+        // No resource is named in a trust policy: it is the role's own.
+        let resource = Clauses::Only(Box::new([Target::of("*", false)]));
+        Self { action, resource, unknown, ..read }
     }
 
     /// Whether it applies to what is asked. An element that is not understood might widen it as well as narrow it.
@@ -264,6 +305,19 @@ impl Target {
         };
         Some(truth)
     }
+}
+
+/// Whether a `Principal` element is one of these services.
+fn admits_service(principal: &Value, services: &[&str]) -> Truth {
+    let Some(kinds) = principal.as_object() else { return Truth::Unclear };
+    let Some(named) = kinds.get("Service") else { return Truth::No };
+    let named = named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice);
+    let each = named.iter().map(|named| match named.as_str() {
+        Some(name) if services.iter().any(|service| name.eq_ignore_ascii_case(service)) => Truth::Yes,
+        Some(name) if !name.contains('*') => Truth::No,
+        _ => Truth::Unclear,
+    });
+    each.max().unwrap_or(Truth::No)
 }
 
 /// The ARN with its first five parts in lower case.

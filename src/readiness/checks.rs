@@ -1,0 +1,281 @@
+//! Every check of a role: what is asked, and what IAM's rules say of it.
+//!
+//! What must stay true: a check is `Met` or `Missing` only where the evaluator is sure, and silence about a bucket or a
+//! key of the same account is `Unknown`, since their own policies may grant it (IAM User Guide, "Cross-account policy
+//! evaluation logic").
+
+use jiff::Timestamp;
+
+use super::{
+    Cause, Standing, Subject,
+    words::{self, Asked},
+};
+use crate::{
+    inventory::{Role, Surroundings},
+    manifest::Platform,
+    names::Partition,
+    policy::{
+        evaluate::{Answer, Context, Denial, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource},
+        session_manager::{Need, NodeKind, NodeRegistration, Purpose},
+    },
+};
+
+/// One thing that a session asks of a role, and whether it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked.
+    pub asked: Asked,
+    /// Whether it is there.
+    pub standing: Standing,
+    /// Why, in a word.
+    pub cause: Cause,
+    /// What says so: which policy, which statement, which missing piece.
+    pub evidence: String,
+    /// The one change that would mend it, where it is not met and a change can.
+    pub remedy: Option<String>,
+}
+
+/// Every check of the role, in the order in which a session would meet them.
+pub(super) fn all(subject: Subject<'_>) -> Vec<Check> {
+    let Some(around) = &subject.role.surroundings else { return vec![not_read()] };
+    let manifest = &subject.wanted.manifest;
+    let eyes = Eyes::of(subject, around);
+    if manifest.settings.node_registration == NodeRegistration::DefaultHostManagement {
+        return vec![eyes.left_to_default_host_management()];
+    }
+    let mut checks = vec![eyes.trust()];
+    if manifest.platform == Platform::Ec2 {
+        checks.push(eyes.instance_profile());
+    }
+    checks.extend(eyes.registration());
+    let needs = manifest.settings.needs(subject.account, &eyes.partition);
+    checks.extend(needs.into_iter().map(|need| eyes.permission(need)));
+    checks
+}
+
+/// Whether the role surely lets its node register.
+pub(super) fn registers(subject: Subject<'_>) -> bool {
+    let Some(around) = &subject.role.surroundings else { return false };
+    Eyes::of(subject, around).registration().is_some_and(|check| check.standing == Standing::Met)
+}
+
+/// Where nothing but the policy itself was read.
+fn not_read() -> Check {
+    Check {
+        asked: Asked::Role,
+        standing: Standing::Unknown,
+        cause: Cause::NotRead,
+        evidence: "its other policies, trust policy and instance profiles were not read, since the bulk read is denied"
+            .to_owned(),
+        remedy: Some("allow the controller iam:GetAccountAuthorizationDetails on *".to_owned()),
+    }
+}
+
+/// What all checks of one role look with.
+pub(super) struct Eyes<'a> {
+    subject: Subject<'a>,
+    around: &'a Surroundings,
+    pub(super) partition: Partition,
+    pub(super) permissions: Permissions,
+    pub(super) context: Context,
+}
+
+impl<'a> Eyes<'a> {
+    pub(super) fn of(subject: Subject<'a>, around: &'a Surroundings) -> Self {
+        let partition = around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default();
+        let permissions = permissions(subject.role, around);
+        let context = Context::of_role_session(&around.arn, subject.account.as_str());
+        let context = match newest_revocation(&permissions) {
+            // Nodes fetch new credentials within hours: the question is about those.
+            Some(moment) => context.with("aws:TokenIssueTime", [moment]),
+            None => context,
+        };
+        Self { subject, around, partition, permissions, context }
+    }
+
+    fn trust(&self) -> Check {
+        let platform = self.subject.wanted.manifest.platform;
+        let services = self.services(platform);
+        let prepared = match self.around.trust.parsed() {
+            Ok(document) => Prepared::of_trust(document, services),
+            Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
+        };
+        let mut contexts = vec![self.assumed_in("*")];
+        // A trust policy may name the Region of its nodes: then those nodes are asked about.
+        let regions = prepared.compared_with("aws:sourcearn").filter_map(|arn| arn.split(':').nth(3));
+        contexts.extend(regions.map(|region| self.assumed_in(region)));
+        let name = PolicyName { kind: Kind::Trust, name: "trust policy".into() };
+        let trust = Permissions { policies: vec![Policy { name, document: prepared.into() }], boundary: None };
+        let question = Question::new("sts:AssumeRole", Resource::Unnamed);
+        let mut answers = contexts.iter().map(|context| trust.answer(&question, context));
+        let first = answers.next();
+        let sure = answers.find(|answer| matches!(answer, Answer::Allowed { .. }));
+        let answer = sure.or(first).unwrap_or(Answer::Denied(Denial::NotGranted));
+        let asked = Asked::Trust(services[0]);
+        let evidence = match &answer {
+            Answer::Denied(Denial::NotGranted) => "no statement of the trust policy admits it".to_owned(),
+            answer => words::evidence(answer),
+        };
+        let remedy = match &answer {
+            Answer::Allowed { .. } => None,
+            Answer::Denied(Denial::Explicitly { by }) => Some(format!("take {} out of {by}", services[0])),
+            _ => Some(format!("have the trust policy allow sts:AssumeRole to the service {}", services[0])),
+        };
+        Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
+    }
+
+    /// The names under which a platform's service assumes roles.
+    fn services(&self, platform: Platform) -> &'static [&'static str] {
+        match platform {
+            Platform::Ec2 if self.partition.as_str() == "aws-cn" => &["ec2.amazonaws.com", "ec2.amazonaws.com.cn"],
+            Platform::Ec2 => &["ec2.amazonaws.com"],
+            Platform::Hybrid => &["ssm.amazonaws.com"],
+            Platform::Ecs => &["ecs-tasks.amazonaws.com"],
+        }
+    }
+
+    /// What is known of the service's request for the role, made for nodes of a Region.
+    ///
+    /// Sources: Systems Manager User Guide, "Create the IAM service role required for Systems Manager in hybrid and
+    /// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role".
+    fn assumed_in(&self, region: &str) -> Context {
+        let account = self.subject.account.as_str();
+        let service = match self.subject.wanted.manifest.platform {
+            Platform::Hybrid => "ssm",
+            Platform::Ecs => "ecs",
+            // No page says whether EC2 tells a source.
+            Platform::Ec2 => return Context::new(),
+        };
+        Context::new()
+            .with("aws:SourceAccount", [account])
+            .within("aws:SourceArn", &format!("arn:{}:{service}:{region}:{account}:*", self.partition))
+    }
+
+    fn instance_profile(&self) -> Check {
+        let role = &self.subject.role.name;
+        let profiles = &self.around.instance_profiles;
+        let (standing, evidence, remedy) = if profiles.is_empty() {
+            let remedy = format!(
+                "aws iam create-instance-profile --instance-profile-name {role} && aws iam add-role-to-instance-profile --instance-profile-name {role} --role-name {role}, and give it to the instances"
+            );
+            (Standing::Missing, "no instance profile holds the role".to_owned(), Some(remedy))
+        } else {
+            (Standing::Met, format!("held by {}", profiles.join(", ")), None)
+        };
+        let cause = if standing == Standing::Met { Cause::Ready } else { Cause::NoInstanceProfile };
+        Check { asked: Asked::InstanceProfile, standing, cause, evidence, remedy }
+    }
+
+    /// Tasks of ECS do not register.
+    fn registration(&self) -> Option<Check> {
+        let kind = match self.subject.wanted.manifest.platform {
+            Platform::Ec2 => NodeKind::Instance,
+            Platform::Hybrid => NodeKind::Managed,
+            Platform::Ecs => return None,
+        };
+        Some(self.permission(Need::registration(kind, self.subject.account, &self.partition)))
+    }
+
+    /// The agent asks with the role first, and turns to Default Host Management only where that is denied (Systems
+    /// Manager User Guide, "Default Host Management Configuration").
+    fn left_to_default_host_management(&self) -> Check {
+        let need = Need::registration(NodeKind::Instance, self.subject.account, &self.partition);
+        let answer = self.ask(&need);
+        let evidence = words::evidence(&answer);
+        let asked = Asked::NoRegistration;
+        match &answer {
+            Answer::Denied(_) => Check {
+                asked,
+                standing: Standing::Met,
+                cause: Cause::NotApplicable,
+                evidence: format!("{evidence}: the node works with the credentials of Default Host Management"),
+                remedy: None,
+            },
+            Answer::Allowed { by } => Check {
+                asked,
+                standing: Standing::Missing,
+                cause: Cause::RegistersItself,
+                evidence,
+                remedy: Some(format!(
+                    "take {} out of {by}, or say nodeRegistration: assumed in manifest {}",
+                    need.action, self.subject.wanted.manifest.name
+                )),
+            },
+            _ => Check { remedy: None, ..check(asked, &answer, Cause::RegistersItself, evidence) },
+        }
+    }
+
+    fn permission(&self, need: Need) -> Check {
+        let answer = self.ask(&need);
+        let cause = match need.purpose {
+            Purpose::Registration => Cause::CannotRegister,
+            Purpose::Channels => Cause::ChannelsDenied,
+            Purpose::SessionKey => Cause::SessionKeyDenied,
+            Purpose::EncryptionCheck => Cause::EncryptionCheckDenied,
+            Purpose::LogsToS3 | Purpose::LogsToCloudWatch => Cause::LogDeliveryDenied,
+        };
+        let evidence = words::evidence(&answer);
+        let remedy = words::remedy(&answer, &need, self.subject.wanted);
+        // What a boundary does not allow it still stops where a resource's policy names the role, but not where that
+        // names the role's session.
+        let is_silent = matches!(answer, Answer::Denied(Denial::NotGranted | Denial::NotByBoundary { .. }));
+        if is_silent && need.resource_policy_may_grant {
+            let evidence = format!("{evidence}, but {} may", words::resource_policy(&need));
+            let (standing, cause) = (Standing::Unknown, Cause::ResourcePolicyMayGrant);
+            return Check { asked: Asked::Permission(need), standing, cause, evidence, remedy };
+        }
+        Check { remedy, ..check(Asked::Permission(need), &answer, cause, evidence) }
+    }
+
+    pub(super) fn ask(&self, need: &Need) -> Answer {
+        self.permissions.answer(&question(need), &self.context)
+    }
+}
+
+pub(super) fn question(need: &Need) -> Question {
+    let resource = match &need.resource {
+        None => Resource::Unnamed,
+        Some(arn) if arn.contains('*') => Resource::Within(arn),
+        Some(arn) => Resource::Exactly(arn),
+    };
+    Question::new(need.action, resource)
+}
+
+/// A check that an answer decides; `denied` is the cause where the answer is no.
+fn check(asked: Asked, answer: &Answer, denied: Cause, evidence: String) -> Check {
+    let (standing, cause) = match answer {
+        Answer::Allowed { .. } => (Standing::Met, Cause::Ready),
+        Answer::Denied(_) => (Standing::Missing, denied),
+        Answer::Conditional { .. } => (Standing::Conditional, Cause::DependsOnConditions),
+        Answer::Unknown { .. } => (Standing::Unknown, Cause::PolicyNotReadable),
+    };
+    Check { asked, standing, cause, evidence, remedy: None }
+}
+
+/// Everything that IAM weighs for the role's sessions.
+fn permissions(role: &Role, around: &Surroundings) -> Permissions {
+    let named = |kind, name: &str| PolicyName { kind, name: name.into() };
+    let managed = |kind, policy: &crate::inventory::ManagedPolicy| Policy {
+        name: PolicyName { kind, name: policy.arn.clone() },
+        document: match &policy.document {
+            Ok(document) => document.prepared(),
+            Err(why) => Prepared::unreadable(why.clone()).into(),
+        },
+    };
+    let looked_for = role.policies.iter().map(|(name, live)| (name.as_str(), live));
+    let others = around.others.iter().map(|(name, live)| (name.as_str(), live));
+    let inline = looked_for
+        .chain(others)
+        .map(|(name, live)| Policy { name: named(Kind::Inline, name), document: live.prepared() });
+    let attached = around.attached.iter().map(|policy| managed(Kind::Managed, policy));
+    Permissions {
+        policies: inline.chain(attached).collect(),
+        boundary: around.boundary.as_ref().map(|policy| managed(Kind::Boundary, policy)),
+    }
+}
+
+/// The newest moment before which sessions were revoked.
+fn newest_revocation(permissions: &Permissions) -> Option<&str> {
+    let moments = permissions.policies.iter().filter_map(|policy| policy.document.revokes_sessions_before());
+    moments.max_by_key(|moment| moment.parse::<Timestamp>().ok())
+}

@@ -1,0 +1,258 @@
+//! Would a session work? What IAM tells of a role, held against what a session with its manifest's settings asks for.
+//!
+//! ```text
+//!  settings, platform ─▶ needs ─┐
+//!                               ├─▶ checks ─▶ verdict ─▶ condition `SessionReady`
+//!  role, its policies ─▶ evaluate ┘              └─▶ advice (what is granted beyond need)
+//! ```
+//!
+//! Pure: knows manifests, the inventory and `policy::evaluate`; no clients, no clock. What must stay true: a verdict is
+//! never a guess. `Ready` says that IAM's own rules allow everything that was asked, `NotReady` names what surely stands
+//! in the way, and everything else is one of the other verdicts. What IAM cannot show ([`NOT_CHECKED`]) may still stand
+//! in the way.
+//!
+//! Sources: Systems Manager User Guide, "Step 2: Verify or add instance permissions for Session Manager",
+//! "Troubleshooting Session Manager", "Default Host Management Configuration"; IAM User Guide, "Using instance profiles".
+
+mod advice;
+mod checks;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub use self::{advice::advise, checks::Check, words::Asked};
+use crate::{inventory::Role, manifest::DesiredPolicy, names::AccountId};
+
+/// What may stand in the way of a session and cannot be seen in IAM.
+pub const NOT_CHECKED: &[&str] = &[
+    "service and resource control policies of the organization",
+    "the policies of the keys and buckets themselves",
+    "VPC endpoints, their policies, and the network",
+    "whether the agent runs, and its version",
+    "whether Default Host Management Configuration is on",
+];
+
+/// Whose readiness is asked for: a role, as one manifest means it to be used.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The account of the role.
+    pub account: &'a AccountId,
+    /// The role as it was read.
+    pub role: &'a Role,
+    /// What is wanted of it.
+    pub wanted: &'a DesiredPolicy,
+}
+
+/// What came of all checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Every check, in the order in which a session would meet them.
+    pub checks: Vec<Check>,
+}
+
+/// Whether a session would work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Verdict {
+    /// Nothing that IAM tells stands in the way.
+    Ready,
+    /// Something surely stands in the way.
+    NotReady,
+    /// It depends on what of the node's requests is not known.
+    Conditional,
+    /// Something that could decide it could not be read, or is not IAM's to tell.
+    Unknown,
+    /// The node works with other credentials than the role's.
+    NotApplicable,
+}
+
+/// How far a check is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Standing {
+    /// It is.
+    Met,
+    /// It surely is not.
+    Missing,
+    /// It depends on what of a request is not known.
+    Conditional,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// Why a condition has the status that it has: a stable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Nothing that IAM tells stands in the way.
+    Ready,
+    /// The trust policy does not admit the platform's service.
+    TrustPolicyRefuses,
+    /// No instance profile holds the role.
+    NoInstanceProfile,
+    /// The node cannot make itself known to Systems Manager.
+    CannotRegister,
+    /// The node registers with the role though Default Host Management is meant to.
+    RegistersItself,
+    /// A channel action is not allowed.
+    ChannelsDenied,
+    /// The key of session data cannot be used.
+    SessionKeyDenied,
+    /// The agent cannot look whether the bucket is encrypted.
+    EncryptionCheckDenied,
+    /// Session logs cannot be delivered.
+    LogDeliveryDenied,
+    /// A condition in some policy decides, and is not known to hold.
+    DependsOnConditions,
+    /// The role's policies are silent, and a bucket's or key's own policy may grant it.
+    ResourcePolicyMayGrant,
+    /// A policy that could decide cannot be read or understood.
+    PolicyNotReadable,
+    /// The role was not read in full.
+    NotRead,
+    /// The node works with the credentials of Default Host Management.
+    NotApplicable,
+}
+
+/// The status of a [`Condition`], as in Kubernetes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Status {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// The condition `SessionReady` of a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether a session would work.
+    pub status: Status,
+    /// Why, in a word.
+    pub cause: Cause,
+    /// Why, in a sentence.
+    pub message: String,
+}
+
+/// Looks into everything that a session asks of the role.
+#[must_use]
+pub fn assess(subject: Subject<'_>) -> Readiness {
+    let checks = checks::all(subject);
+    let has = |standing| checks.iter().any(|check| check.standing == standing);
+    let verdict = if has(Standing::Missing) {
+        Verdict::NotReady
+    } else if has(Standing::Unknown) {
+        Verdict::Unknown
+    } else if has(Standing::Conditional) {
+        Verdict::Conditional
+    } else if checks.iter().any(|check| check.cause == Cause::NotApplicable) {
+        Verdict::NotApplicable
+    } else {
+        Verdict::Ready
+    };
+    Readiness { verdict, checks }
+}
+
+/// What the role's sessions would lose by a write, in words; none where the write is harmless: where a session would work
+/// now, and for all that IAM tells would not after it, or where the node could not register any more.
+#[must_use]
+pub fn would_lose(subject: Subject<'_>, after: &Role) -> Option<String> {
+    let now = assess(subject);
+    let then = assess(Subject { role: after, ..subject });
+    if now.verdict == Verdict::Ready && then.verdict != Verdict::Ready {
+        return Some(then.losses_against(&now));
+    }
+    None
+}
+
+/// Whether the role would still surely let its node register.
+#[must_use]
+pub fn registers(subject: Subject<'_>) -> bool {
+    checks::registers(subject)
+}
+
+impl Readiness {
+    /// The condition that this amounts to.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        let (status, standing) = match self.verdict {
+            Verdict::Ready => {
+                let message = "nothing that IAM tells stands in the way of a session".to_owned();
+                return Condition { status: Status::True, cause: Cause::Ready, message };
+            }
+            Verdict::NotApplicable => (Status::Unknown, Standing::Met),
+            Verdict::NotReady => (Status::False, Standing::Missing),
+            Verdict::Conditional => (Status::Unknown, Standing::Conditional),
+            Verdict::Unknown => (Status::Unknown, Standing::Unknown),
+        };
+        let mut decisive = self.checks.iter().filter(|check| check.standing == standing);
+        let first = decisive.next();
+        let message = match (first, decisive.count()) {
+            (None, _) => String::new(),
+            (Some(check), 0) => check.sentence(),
+            (Some(check), more) => format!("{}; and {more} more", check.sentence()),
+        };
+        Condition { status, cause: first.map_or(Cause::Ready, |check| check.cause), message }
+    }
+
+    fn losses_against(&self, before: &Self) -> String {
+        let lost = self.checks.iter().zip(&before.checks);
+        let lost: Vec<String> = lost
+            .filter(|(then, now)| now.standing == Standing::Met && then.standing != Standing::Met)
+            .map(|(then, _)| then.subject_in_words())
+            .collect();
+        lost.join(", ")
+    }
+}
+
+impl Cause {
+    /// The stable word, in Kubernetes' CamelCase.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::TrustPolicyRefuses => "TrustPolicyRefuses",
+            Self::NoInstanceProfile => "NoInstanceProfile",
+            Self::CannotRegister => "CannotRegister",
+            Self::RegistersItself => "RegistersItself",
+            Self::ChannelsDenied => "ChannelsDenied",
+            Self::SessionKeyDenied => "SessionKeyDenied",
+            Self::EncryptionCheckDenied => "EncryptionCheckDenied",
+            Self::LogDeliveryDenied => "LogDeliveryDenied",
+            Self::DependsOnConditions => "DependsOnConditions",
+            Self::ResourcePolicyMayGrant => "ResourcePolicyMayGrant",
+            Self::PolicyNotReadable => "PolicyNotReadable",
+            Self::NotRead => "NotRead",
+            Self::NotApplicable => "NotApplicable",
+        }
+    }
+}
+
+impl Serialize for Cause {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Status {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
