@@ -3,6 +3,7 @@
 //! Knows nothing of manifests. What must stay true: a failed or partial read is an error, never an empty answer.
 
 mod error;
+mod pages;
 mod read;
 mod sdk;
 mod whole;
@@ -16,6 +17,8 @@ pub use self::{
     sdk::SdkIam,
     writer::{Put, Removal, Writer},
 };
+
+pub(crate) use self::pages::Pages;
 
 use crate::names::{AccountId, Partition, PolicyName, RoleName};
 
@@ -53,8 +56,8 @@ pub struct InlinePolicy {
     pub encoded_document: String,
 }
 
-/// One role of a bulk read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One role: of a bulk read, or read by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RoleDetail {
     /// The name as IAM spells it.
     pub name: String,
@@ -64,11 +67,19 @@ pub struct RoleDetail {
     pub path: String,
     /// The role's tags.
     pub tags: BTreeMap<String, String>,
+    /// The trust policy as IAM sent it: percent-encoded (RFC 3986); empty where IAM does not tell it.
+    pub trust: String,
     /// Every inline policy of the role; empty from [`Iam::role`], which does not tell them.
     pub inline_policies: Vec<InlinePolicy>,
+    /// ARNs of the attached managed policies, in IAM's order; empty from [`Iam::role`], which does not tell them.
+    pub attached: Vec<String>,
+    /// The ARN of the permissions boundary, where the role has one.
+    pub boundary: Option<String>,
+    /// Names of the instance profiles that hold the role; empty from [`Iam::role`], which does not tell them.
+    pub instance_profiles: Vec<String>,
 }
 
-/// One page of a bulk read.
+/// One page of a bulk read of roles.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RolesPage {
     /// The roles of this page.
@@ -77,6 +88,69 @@ pub struct RolesPage {
     pub is_truncated: bool,
     /// Where the next page begins.
     pub marker: Option<String>,
+}
+
+/// One managed policy, by its default version: the one that counts wherever the policy is attached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PolicyDetail {
+    /// The policy's ARN.
+    pub arn: String,
+    /// The id of the default version: `v1`.
+    pub version: String,
+    /// The default version's document as IAM sent it: percent-encoded; `None` where IAM does not tell it, as
+    /// [`Iam::managed_policy`] does not.
+    pub encoded_document: Option<String>,
+}
+
+/// One page of a bulk read of managed policies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PoliciesPage {
+    /// The policies of this page.
+    pub policies: Vec<PolicyDetail>,
+    /// Whether IAM says that there is more.
+    pub is_truncated: bool,
+    /// Where the next page begins.
+    pub marker: Option<String>,
+}
+
+/// What IAM's policy simulator decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// `allowed`.
+    Allowed,
+    /// `explicitDeny`: a statement denies it.
+    ExplicitDeny,
+    /// `implicitDeny`: nothing allows it.
+    ImplicitDeny,
+}
+
+impl Decision {
+    /// The word that IAM has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::ExplicitDeny => "explicitDeny",
+            Self::ImplicitDeny => "implicitDeny",
+        }
+    }
+}
+
+/// What IAM's policy simulator says of one action on one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulatedAction {
+    /// The action, as it was asked: `ssmmessages:OpenDataChannel`.
+    pub action: String,
+    /// The resource's ARN, or `*`.
+    pub resource: String,
+    /// What is decided.
+    pub decision: Decision,
+    /// Whether the organization's policies allow it; `None` where the account is in no organization, or IAM does not say.
+    pub allowed_by_organizations: Option<bool>,
+    /// Keys of conditions that the simulation had no value for.
+    pub missing_context: Vec<String>,
+    /// The `SourcePolicyId` of the statements that decided.
+    pub matched: Vec<String>,
 }
 
 /// The calls that the controller makes, for one account. Two sides stand behind it: the AWS SDK, and the
@@ -98,6 +172,30 @@ pub trait Iam: Send + Sync + 'static {
         role: &RoleName,
         policy: &PolicyName,
     ) -> impl Future<Output = Result<String, IamError>> + Send;
+
+    /// One page of `iam:GetAccountAuthorizationDetails` with the filter `LocalManagedPolicy` (the account's own managed
+    /// policies), up to 1,000 of them, each with the document of its default version.
+    fn policies_page(&self, marker: Option<String>) -> impl Future<Output = Result<PoliciesPage, IamError>> + Send;
+
+    /// `iam:GetPolicy`: which version is the default; the document is not told. [`ErrorClass::Gone`] where there is no
+    /// such policy.
+    fn managed_policy(&self, arn: &str) -> impl Future<Output = Result<PolicyDetail, IamError>> + Send;
+
+    /// `iam:GetPolicyVersion`: the percent-encoded document. [`ErrorClass::Gone`] where there is no such policy or no
+    /// such version.
+    fn managed_policy_document(
+        &self,
+        arn: &str,
+        version: &str,
+    ) -> impl Future<Output = Result<String, IamError>> + Send;
+
+    /// `iam:SimulatePrincipalPolicy`, all pages: each action on each resource, or on `*` where no resource is named.
+    fn simulate(
+        &self,
+        role_arn: &str,
+        actions: &[String],
+        resources: &[String],
+    ) -> impl Future<Output = Result<Vec<SimulatedAction>, IamError>> + Send;
 
     /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it.
     fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<(), IamError>> + Send;

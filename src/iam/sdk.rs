@@ -15,10 +15,16 @@ use aws_sdk_iam::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
-    types::{EntityType, Tag},
+    types::{
+        AttachedPermissionsBoundary, EntityType, EvaluationResult, ManagedPolicyDetail, PolicyEvaluationDecisionType,
+        Statement, Tag,
+    },
 };
 
-use super::{Caller, Iam, IamError, InlinePolicy, Put, Removal, RoleDetail, RolesPage, whole::WholeAnswers};
+use super::{
+    Caller, Decision, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
+    RolesPage, SimulatedAction, whole::WholeAnswers,
+};
 use crate::names::{PolicyName, RoleName};
 
 /// A page of 1,000 roles is some 4 MB, which AWS takes seconds to make.
@@ -28,6 +34,9 @@ const BULK_OPERATION: Duration = Duration::from_secs(55);
 /// Calls for one role are small; and a write in flight must end before the ten seconds that a stop may take.
 const ROLE_ATTEMPT: Duration = Duration::from_secs(4);
 const ROLE_OPERATION: Duration = Duration::from_secs(8);
+
+const BULK: &str = "GetAccountAuthorizationDetails";
+const SIMULATE: &str = "SimulatePrincipalPolicy";
 
 const CONNECT: Duration = Duration::from_secs(3);
 
@@ -129,6 +138,53 @@ fn tags(told: Option<Vec<Tag>>) -> BTreeMap<String, String> {
     told.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
+fn boundary(told: Option<AttachedPermissionsBoundary>) -> Option<String> {
+    told?.permissions_boundary_arn
+}
+
+fn policy(told: ManagedPolicyDetail) -> PolicyDetail {
+    let version = told.default_version_id.unwrap_or_default();
+    let mut versions = told.policy_version_list.unwrap_or_default().into_iter();
+    let default = versions.find(|known| known.version_id.as_ref() == Some(&version));
+    PolicyDetail {
+        arn: told.arn.unwrap_or_default(),
+        encoded_document: default.and_then(|default| default.document),
+        version,
+    }
+}
+
+/// What the simulator says of one action. Where it was asked about more than one resource it may tell them one by one
+/// inside of the action's own result, which then is a mere summary.
+fn simulated(told: EvaluationResult) -> Result<Vec<SimulatedAction>, IamError> {
+    let action = told.eval_action_name;
+    let allowed_by_organizations = told.organizations_decision_detail.map(|detail| detail.allowed_by_organizations);
+    let one = |resource, decision: PolicyEvaluationDecisionType, statements: Option<Vec<Statement>>, missing| {
+        let statements = statements.unwrap_or_default().into_iter();
+        Ok(SimulatedAction {
+            action: action.clone(),
+            resource,
+            decision: match decision {
+                PolicyEvaluationDecisionType::Allowed => Decision::Allowed,
+                PolicyEvaluationDecisionType::ExplicitDeny => Decision::ExplicitDeny,
+                PolicyEvaluationDecisionType::ImplicitDeny => Decision::ImplicitDeny,
+                other => return Err(unreadable(SIMULATE, format!("it decides {}", other.as_str()))),
+            },
+            allowed_by_organizations,
+            missing_context: Option::unwrap_or_default(missing),
+            matched: statements.filter_map(|statement| statement.source_policy_id).collect(),
+        })
+    };
+    let specific = told.resource_specific_results.unwrap_or_default();
+    if specific.is_empty() {
+        let resource = told.eval_resource_name.unwrap_or_else(|| "*".to_owned());
+        return Ok(vec![one(resource, told.eval_decision, told.matched_statements, told.missing_context_values)?]);
+    }
+    let specific = specific.into_iter().map(|told| {
+        one(told.eval_resource_name, told.eval_resource_decision, told.matched_statements, told.missing_context_values)
+    });
+    specific.collect()
+}
+
 impl Iam for SdkIam {
     async fn caller(&self) -> Result<Caller, IamError> {
         const OPERATION: &str = "GetCallerIdentity";
@@ -148,14 +204,20 @@ impl Iam for SdkIam {
             .set_marker(marker)
             .send()
             .await
-            .map_err(failed("GetAccountAuthorizationDetails"))?;
+            .map_err(failed(BULK))?;
         let roles = answer.role_detail_list.unwrap_or_default().into_iter().map(|role| {
             let inline_policies = role.role_policy_list.unwrap_or_default().into_iter().map(|policy| InlinePolicy {
                 name: policy.policy_name.unwrap_or_default(),
                 encoded_document: policy.policy_document.unwrap_or_default(),
             });
+            let attached = role.attached_managed_policies.unwrap_or_default().into_iter();
+            let profiles = role.instance_profile_list.unwrap_or_default().into_iter();
             RoleDetail {
                 inline_policies: inline_policies.collect(),
+                attached: attached.filter_map(|policy| policy.policy_arn).collect(),
+                boundary: boundary(role.permissions_boundary),
+                instance_profiles: profiles.map(|profile| profile.instance_profile_name).collect(),
+                trust: role.assume_role_policy_document.unwrap_or_default(),
                 name: role.role_name.unwrap_or_default(),
                 arn: role.arn.unwrap_or_default(),
                 tags: tags(role.tags),
@@ -174,13 +236,60 @@ impl Iam for SdkIam {
             arn: role.arn,
             path: role.path,
             tags: tags(role.tags),
-            inline_policies: Vec::new(),
+            trust: role.assume_role_policy_document.unwrap_or_default(),
+            boundary: boundary(role.permissions_boundary),
+            ..RoleDetail::default()
         })
     }
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
         let call = self.role.get_role_policy().role_name(role.as_str()).policy_name(policy.as_str());
         Ok(call.send().await.map_err(failed("GetRolePolicy"))?.policy_document)
+    }
+
+    async fn policies_page(&self, marker: Option<String>) -> Result<PoliciesPage, IamError> {
+        let call = self.bulk.get_account_authorization_details().filter(EntityType::LocalManagedPolicy).max_items(1000);
+        let answer = call.set_marker(marker).send().await.map_err(failed(BULK))?;
+        let policies = answer.policies.unwrap_or_default().into_iter().map(policy).collect();
+        Ok(PoliciesPage { policies, is_truncated: answer.is_truncated, marker: answer.marker })
+    }
+
+    async fn managed_policy(&self, arn: &str) -> Result<PolicyDetail, IamError> {
+        const OPERATION: &str = "GetPolicy";
+        let answer = self.role.get_policy().policy_arn(arn).send().await.map_err(failed(OPERATION))?;
+        let policy = answer.policy.ok_or_else(|| unreadable(OPERATION, "it holds no policy"))?;
+        let version = policy.default_version_id.ok_or_else(|| unreadable(OPERATION, "it names no default version"))?;
+        Ok(PolicyDetail { arn: policy.arn.unwrap_or_else(|| arn.to_owned()), version, encoded_document: None })
+    }
+
+    async fn managed_policy_document(&self, arn: &str, version: &str) -> Result<String, IamError> {
+        const OPERATION: &str = "GetPolicyVersion";
+        let call = self.role.get_policy_version().policy_arn(arn).version_id(version);
+        let answer = call.send().await.map_err(failed(OPERATION))?;
+        let document = answer.policy_version.and_then(|version| version.document);
+        document.ok_or_else(|| unreadable(OPERATION, "it holds no document"))
+    }
+
+    async fn simulate(
+        &self,
+        role_arn: &str,
+        actions: &[String],
+        resources: &[String],
+    ) -> Result<Vec<SimulatedAction>, IamError> {
+        let resources = Some(resources.to_vec()).filter(|resources| !resources.is_empty());
+        let call = self.role.simulate_principal_policy().policy_source_arn(role_arn);
+        let call = call.set_action_names(Some(actions.to_vec())).set_resource_arns(resources);
+        let (mut all, mut pages, mut marker) = (Vec::new(), Pages::of(SIMULATE), None);
+        loop {
+            let page = call.clone().set_marker(marker).send().await.map_err(failed(SIMULATE))?;
+            for result in page.evaluation_results.unwrap_or_default() {
+                all.extend(simulated(result)?);
+            }
+            marker = pages.next(page.is_truncated, page.marker)?;
+            if marker.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {

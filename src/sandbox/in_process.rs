@@ -8,7 +8,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::{
-    iam::{Caller, ErrorClass, Iam, IamError, InlinePolicy, Put, Removal, RoleDetail, RolesPage},
+    iam::{
+        Caller, ErrorClass, Iam, IamError, InlinePolicy, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
+        RolesPage, SimulatedAction,
+    },
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -117,19 +120,30 @@ fn astray<T>(operation: &'static str) -> Result<T, IamError> {
     Err(IamError { class: ErrorClass::Transient, operation, code: None, message })
 }
 
-fn detail(role: &Role, with_policies: bool) -> RoleDetail {
-    let policies = role.policies.iter().filter(|_| with_policies);
+/// What `GetRole` tells of a role.
+fn detail(role: &Role) -> RoleDetail {
     RoleDetail {
         name: role.name.clone(),
         arn: role.arn.clone(),
         path: role.path.clone(),
         tags: role.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect(),
-        inline_policies: policies
-            .map(|(name, document)| InlinePolicy {
-                name: name.clone(),
-                encoded_document: document.encoded().as_ref().to_owned(),
-            })
-            .collect(),
+        trust: role.trust.encoded().as_ref().to_owned(),
+        boundary: role.boundary.clone(),
+        ..RoleDetail::default()
+    }
+}
+
+/// What a bulk read tells of a role.
+fn whole_detail(role: &Role) -> RoleDetail {
+    let policies = role.policies.iter().map(|(name, document)| InlinePolicy {
+        name: name.clone(),
+        encoded_document: document.encoded().as_ref().to_owned(),
+    });
+    RoleDetail {
+        inline_policies: policies.collect(),
+        attached: role.attached.clone(),
+        instance_profiles: role.instance_profiles.clone(),
+        ..detail(role)
     }
 }
 
@@ -146,7 +160,7 @@ impl Iam for InProcess {
         let request = Request::GetAccountAuthorizationDetails { filters: vec!["Role".to_owned()], paging };
         match self.ask(request).await? {
             Answer::Details(Page { items, is_truncated, marker }) => {
-                let roles = items.iter().map(|role| detail(role, true)).collect();
+                let roles = items.iter().map(|role| whole_detail(role)).collect();
                 Ok(RolesPage { roles, is_truncated, marker })
             }
             _ => astray("GetAccountAuthorizationDetails"),
@@ -155,7 +169,7 @@ impl Iam for InProcess {
 
     async fn role(&self, role: &RoleName) -> Result<RoleDetail, IamError> {
         match self.ask(Request::GetRole { role: role.to_string() }).await? {
-            Answer::Role(role) => Ok(detail(&role, false)),
+            Answer::Role(role) => Ok(detail(&role)),
             _ => astray("GetRole"),
         }
     }
@@ -166,6 +180,23 @@ impl Iam for InProcess {
             Answer::Policy { encoded_document, .. } => Ok(encoded_document.as_ref().to_owned()),
             _ => astray("GetRolePolicy"),
         }
+    }
+
+    async fn policies_page(&self, _: Option<String>) -> Result<PoliciesPage, IamError> {
+        Ok(PoliciesPage::default())
+    }
+
+    async fn managed_policy(&self, arn: &str) -> Result<PolicyDetail, IamError> {
+        Err(error("GetPolicy", Refusal::new(404, "NoSuchEntity", format!("Policy {arn} was not found."))))
+    }
+
+    async fn managed_policy_document(&self, arn: &str, _: &str) -> Result<String, IamError> {
+        Err(error("GetPolicyVersion", Refusal::new(404, "NoSuchEntity", format!("Policy {arn} was not found."))))
+    }
+
+    async fn simulate(&self, _: &str, _: &[String], _: &[String]) -> Result<Vec<SimulatedAction>, IamError> {
+        let message = "the sandbox has no policy simulator";
+        Err(error("SimulatePrincipalPolicy", Refusal::new(501, "NotImplemented", message)))
     }
 
     async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {

@@ -23,7 +23,10 @@ use super::{
     scene::{Fresh, Moment, Scene, Shown},
 };
 use crate::{
-    iam::{Caller, ErrorClass, Iam, IamError, Put, Removal, RoleDetail, RolesPage},
+    iam::{
+        Caller, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
+        SimulatedAction,
+    },
     inventory::LiveDocument,
     names::{PolicyName, RoleName},
     sandbox::InProcess,
@@ -290,6 +293,37 @@ impl Iam for Witness {
         let truth = self.scene.sandbox.document(&self.scene.own, role.as_str(), policy.as_str());
         let fresh = Fresh { tick, asked, answered: self.scene.now(), is_stale: truth != shown, shown };
         self.scene.read_fresh(role, policy, fresh);
+        answer
+    }
+
+    async fn policies_page(&self, marker: Option<String>) -> Result<PoliciesPage, IamError> {
+        let answer = self.pass(|| "reads managed policies in bulk".to_owned(), self.inner.policies_page(marker)).await;
+        self.told(|| "policies".to_owned(), &answer);
+        answer
+    }
+
+    async fn managed_policy(&self, arn: &str) -> Result<PolicyDetail, IamError> {
+        let answer = self.pass(|| format!("reads {arn}"), self.inner.managed_policy(arn)).await;
+        self.told(|| arn.to_owned(), &answer);
+        answer
+    }
+
+    async fn managed_policy_document(&self, arn: &str, version: &str) -> Result<String, IamError> {
+        let call = self.inner.managed_policy_document(arn, version);
+        let answer = self.pass(|| format!("reads {arn} {version}"), call).await;
+        self.told(|| format!("{arn} {version}"), &answer);
+        answer
+    }
+
+    async fn simulate(
+        &self,
+        role_arn: &str,
+        actions: &[String],
+        resources: &[String],
+    ) -> Result<Vec<SimulatedAction>, IamError> {
+        let call = self.inner.simulate(role_arn, actions, resources);
+        let answer = self.pass(|| format!("asks what {role_arn} may do"), call).await;
+        self.told(|| format!("what {role_arn} may do"), &answer);
         answer
     }
 
