@@ -15,7 +15,12 @@ fn main() -> ExitCode {
     let ended = match &arguments.command {
         Command::Validate => cli::validate::validate(global),
         Command::Render(filter) => cli::render::render(global, filter),
-        Command::Plan { output, filter } => cli::block_on(cli::plan::plan(global, *output, filter)),
+        Command::Plan { output, require_ready, filter } => {
+            cli::block_on(cli::plan::plan(global, *output, *require_ready, filter))
+        }
+        Command::Explain { output, simulate, role, account } => {
+            cli::block_on(cli::explain::explain(global, *output, *simulate, role, account.as_ref()))
+        }
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
         Command::Run => cli::block_on(cli::run::run(global)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),

@@ -120,6 +120,7 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
                 is_suspended: false,
                 policies: BTreeMap::new(),
                 inline_size: None,
+                surroundings: None,
             };
             if told_well(writer.put(&held, &policy, &document, &Limits::default()).await).is_some() {
                 assert!(well_answered(), "a write that was not answered with a success passes for one");

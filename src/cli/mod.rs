@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod controller_policy;
 pub mod demo;
+pub mod explain;
 pub mod plan;
 pub mod render;
 pub mod run;
@@ -75,9 +76,27 @@ pub enum Command {
         /// How the plan is printed
         #[arg(long, short, value_name = "FORMAT", default_value = "text")]
         output: Output,
+        /// Exit with status 3 where all is in sync, but a session would not surely work with each role
+        #[arg(long)]
+        require_ready: bool,
         /// Which roles
         #[command(flatten)]
         filter: Filter,
+    },
+    /// Say whether a session would work with a role, and if not, what stands in the way; writes nothing, ever
+    Explain {
+        /// How it is printed
+        #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+        output: Output,
+        /// Ask IAM's policy simulator too (iam:SimulatePrincipalPolicy), which knows service control policies
+        #[arg(long)]
+        simulate: bool,
+        /// The role, one that a manifest names
+        #[arg(value_name = "ROLE")]
+        role: RoleName,
+        /// Only in this account
+        #[arg(long, value_name = "ID")]
+        account: Option<AccountId>,
     },
     /// One pass: repair what has drifted, then end
     Apply {
@@ -133,6 +152,8 @@ pub(crate) const OK: u8 = 0;
 pub(crate) const FAILED: u8 = 1;
 /// Drift was found.
 pub(crate) const DRIFT: u8 = 2;
+/// All is in sync, and a session would not surely work with each role.
+pub(crate) const NOT_READY: u8 = 3;
 
 /// Prints what clap has to say: help and version succeed, a wrong command line is an error like any other.
 #[must_use]

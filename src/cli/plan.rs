@@ -6,25 +6,27 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, OK, Output, complain, print,
-    survey::{Survey, survey, tell_failure},
+    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, print,
+    survey::{Survey, read, survey, tell_failure},
 };
 use crate::{
-    iam::{Caller, Manner, Reader, SdkIam},
+    iam::{Caller, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode, State},
     names::AccountId,
-    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Reason, Step, Summary},
+    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Reason, RoleCondition, Step, Summary},
     policy::compare::{Change, Direction, Drift},
+    readiness::Status,
     text::{printable, printable_json},
 };
 
-/// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins.
+/// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins. With `require_ready` 3 where all is in sync, but a
+/// session would not surely work with each role.
 ///
 /// # Errors
 ///
 /// Where the command line asks for what no manifest names, or standard output cannot be written.
-pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
+pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: &Filter) -> Ended {
     let Some(Survey { iam, manifests, caller }) = survey(global, filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
@@ -42,7 +44,11 @@ pub async fn plan(global: &Global, output: Output, filter: &Filter) -> Ended {
     if let (Output::Text, Some(excess)) = (output, &planned.held) {
         print(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())))?;
     }
-    Ok(status(&planned.steps))
+    let is_ready = planned.steps.iter().all(Step::is_session_ready);
+    Ok(match status(&planned.steps) {
+        OK if require_ready && !is_ready => NOT_READY,
+        status => status,
+    })
 }
 
 /// A plan, and what the guards say of it where nothing was written within the hour.
@@ -71,25 +77,11 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
     let circumstances = Circumstances::of(caller, manifests, observe_only);
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
-    let inventory = if asked.is_empty() {
-        Arc::default()
-    } else {
-        let reader = Reader::new(Arc::new(iam), caller.account.clone());
-        match reader.read(&asked).await {
-            Ok((inventory, manner)) => {
-                if let Manner::OneByOne(said) = manner {
-                    complain(&format!(
-                        "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\
-                         hint: allow iam:GetAccountAuthorizationDetails on *: see deploy/iam",
-                        caller.account
-                    ));
-                }
-                inventory
-            }
-            Err(error) => {
-                tell_failure(&error);
-                Arc::new(Inventory::unknown(&asked))
-            }
+    let inventory = match read(Arc::new(iam), caller, &asked).await {
+        Ok(inventory) => inventory,
+        Err(error) => {
+            tell_failure(&error);
+            Arc::new(Inventory::unknown(&asked))
         }
     };
     let mut steps = plan::plan(&desired, &inventory, &circumstances);
@@ -146,10 +138,22 @@ struct StepReport<'a> {
     drift: Option<Drift>,
     reason: Option<Reason>,
     diff: &'a [Change],
+    conditions: [ConditionReport; 2],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConditionReport {
+    #[serde(flatten)]
+    condition: RoleCondition,
+    /// The moment of this reading: a plan remembers none before.
+    last_transition_time: String,
 }
 
 impl<'a> Report<'a> {
     fn of(planned: &'a Planned) -> Self {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let as_of_now = |condition| ConditionReport { condition, last_transition_time: now.clone() };
         let reported = planned.steps.iter().map(|step| StepReport {
             account: step.target.account.as_ref(),
             role: step.target.role.as_str(),
@@ -160,6 +164,7 @@ impl<'a> Report<'a> {
             drift: step.drift,
             reason: step.reason,
             diff: &step.changes,
+            conditions: step.conditions().map(as_of_now),
         });
         Self {
             steps: reported.collect(),
@@ -183,7 +188,8 @@ pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
     let mut text = String::new();
     let (unread, others): (Vec<&Step>, Vec<&Step>) =
         steps.iter().partition(|step| step.reason == Some(Reason::Unknown) && step.detail.is_none());
-    for step in others.into_iter().filter(|step| !step.is_in_sync() || step.drift.is_some()) {
+    let is_worth_telling = |step: &&Step| !step.is_in_sync() || step.drift.is_some() || !step.is_session_ready();
+    for step in others.into_iter().filter(is_worth_telling) {
         text.push_str(&paragraph(step, descriptions.get(step.manifest.as_str()).copied()));
         text.push('\n');
     }
@@ -209,6 +215,7 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
         (Some(drift), Action::None) => format!("{drift}, only told"),
         (Some(drift), Action::Blocked) => format!("{drift}, blocked"),
         (None, Action::Blocked) => "blocked".to_owned(),
+        (None, _) if step.is_in_sync() => "in sync".to_owned(),
         (None, _) => "left alone".to_owned(),
     };
     let mut text = format!(
@@ -237,6 +244,14 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
         }
         text.push_str(&format!("  hint: {}\n", reason.hint()));
     }
+    if let Some(session) = step.session.as_ref().filter(|_| !step.is_session_ready()) {
+        let what = match session.status {
+            Status::False => "no session would work",
+            Status::True | Status::Unknown => "it is not sure that a session would work",
+        };
+        text.push_str(&format!("  {what} ({}): {}\n", session.cause, printable(&session.message)));
+        text.push_str(&format!("  hint: `explain {}` shows every check\n", step.target.role));
+    }
     text
 }
 
@@ -253,6 +268,8 @@ fn closing(steps: &[Step]) -> String {
         (summary.blocked - summary.unknown, "blocked"),
         (summary.unknown, "unknown"),
         (suspended, "suspended"),
+        (summary.not_ready, "where no session would work"),
+        (summary.readiness_unknown, "where that is not sure"),
     ] {
         if count > 0 {
             counts.push(format!("{count} {what}"));

@@ -1,14 +1,15 @@
-//! What `plan` and `apply` begin with: the faultless manifests, narrowed to what was asked for, and who we are.
+//! What `plan`, `explain` and `apply` begin with: the faultless manifests, narrowed to what was asked for, and who we are.
 //!
 //! What must stay true: without an answer of STS nothing is read, and every managed role is unknown.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
 use crate::{
     cli::{Filter, Global, complain, faultless_manifests},
-    iam::{Caller, Iam, IamError, SdkIam},
+    iam::{Caller, Iam, IamError, Manner, Reader, SdkIam},
+    inventory::{Asked, Inventory},
     manifest::ManifestSet,
     plan::Reason,
     text::printable,
@@ -45,6 +46,22 @@ pub(crate) async fn survey(global: &Global, filter: &Filter, deadline: Instant) 
         filter.in_words()
     );
     Ok(Some(Survey { iam, manifests, caller }))
+}
+
+/// Reads what is asked for; says so where that could not be done in bulk.
+pub(crate) async fn read(iam: Arc<SdkIam>, caller: &Caller, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
+    if asked.is_empty() {
+        return Ok(Arc::default());
+    }
+    let (inventory, manner) = Reader::new(iam, caller.account.clone()).read(asked).await?;
+    if let Manner::OneByOne(said) = manner {
+        complain(&format!(
+            "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\
+             hint: allow iam:GetAccountAuthorizationDetails on *: see deploy/iam",
+            caller.account
+        ));
+    }
+    Ok(inventory)
 }
 
 /// Tells a call that failed, with what to do.

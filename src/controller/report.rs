@@ -14,6 +14,7 @@ use crate::{
     manifest::State,
     plan::{Action, Reason, Step, Target},
     policy::compare::{Change, Direction, Drift},
+    readiness::{Cause, Condition, Status},
     telemetry::{Event, EventName, Severity},
     text::{shell_word, span},
 };
@@ -42,6 +43,8 @@ struct Record {
     /// Suspended by a tag of the role: drift is told all the same.
     tagged: bool,
     contended: bool,
+    /// The last condition `SessionReady`, and whether it was told.
+    session: Option<(Condition, bool)>,
     /// Whether a policy that can be taken for ours would stay behind if no manifest asked for it any more.
     leaves_a_policy: bool,
     last_told: Duration,
@@ -131,6 +134,7 @@ impl Reporter {
             }
         }
         events.extend(record.reminder(step, now, told_before && events.is_empty()));
+        events.extend(record.session_event(step, step.session.as_ref()));
         record.noted(events, now)
     }
 
@@ -169,6 +173,7 @@ impl Reporter {
         event.replaced = Some(before.map(LiveDocument::text).unwrap_or_default());
         event.undo = Some(undo(&step.target, before));
         events.push(event);
+        events.extend(record.session_event(step, step.session_after.as_ref()));
         record.noted(events, now)
     }
 
@@ -304,6 +309,43 @@ impl Record {
             }
             Some(_) => None,
         }
+    }
+
+    /// What is new about the sessions of the role: told as a drift is. What was never known is not told to be unknown, and
+    /// where the role was not read in full nothing is concluded.
+    fn session_event(&mut self, step: &Step, session: Option<&Condition>) -> Option<Event> {
+        let new = session.filter(|session| session.cause != Cause::NotRead)?;
+        let before = self.session.take();
+        if let Some((known, _)) = &before
+            && (known.status, known.cause) == (new.status, new.cause)
+        {
+            self.session = before;
+            return None;
+        }
+        let was_told = before.as_ref().is_some_and(|(_, told)| *told);
+        let (name, what) = match new.status {
+            Status::False => (EventName::SessionNotReady, format!("lets no session work: {}", new.message)),
+            Status::Unknown if before.is_some() => {
+                (EventName::SessionUnknown, format!("may let no session work any more: {}", new.message))
+            }
+            Status::True if was_told => {
+                (EventName::SessionReady, "lets a session work again, for all that IAM tells".to_owned())
+            }
+            Status::True | Status::Unknown => {
+                self.session = Some((new.clone(), false));
+                return None;
+            }
+        };
+        self.session = Some((new.clone(), new.status != Status::True));
+        let event = addressed(name, &step.target, sentence(&step.target, &what));
+        let is_bad = name.severity() == Severity::Warn;
+        Some(Event {
+            mode: Some(step.mode.as_str()),
+            reason: is_bad.then(|| new.cause.as_str()),
+            hint: is_bad.then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role)),
+            manifest: Some(step.manifest.clone()),
+            ..event
+        })
     }
 
     fn reminder(&self, step: &Step, now: Duration, nothing_new: bool) -> Option<Event> {

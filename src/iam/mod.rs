@@ -3,6 +3,7 @@
 //! Knows nothing of manifests. What must stay true: a failed or partial read is an error, never an empty answer.
 
 mod error;
+mod managed;
 mod pages;
 mod read;
 mod sdk;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::IamError;
 
 /// More pages than any listing of one call has that is asked for whole.
-const MOST: usize = 100;
+const MOST: usize = 10_000;
 
 /// The pages of one listing so far.
 #[derive(Debug)]

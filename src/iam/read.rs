@@ -14,9 +14,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{ErrorClass, Iam, IamError, RoleDetail};
+use super::{
+    ErrorClass, Iam, IamError, Pages, PolicyDetail, RoleDetail,
+    managed::{self, Library},
+};
 use crate::{
-    inventory::{Asked, Documents, Inventory, LiveDocument, Observed, Role, SUSPEND_TAG, Unread, encoded_size},
+    inventory::{
+        Asked, Documents, Inventory, LiveDocument, Observed, Role, SUSPEND_TAG, Surroundings, Unread, encoded_size,
+    },
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -36,11 +41,18 @@ const BULK_AGAIN_AFTER: Duration = Duration::from_secs(600);
 pub struct Reader<I> {
     iam: Arc<I>,
     account: AccountId,
-    documents: Mutex<Documents>,
+    known: Mutex<Known>,
     /// The newest bulk reading.
     latest: Mutex<Arc<Inventory>>,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
+}
+
+/// What readings share.
+#[derive(Debug, Default)]
+struct Known {
+    documents: Documents,
+    library: Library,
 }
 
 /// How an account was read.
@@ -55,7 +67,7 @@ pub enum Manner {
 impl<I: Iam> Reader<I> {
     /// A reader for the account that STS says the credentials belong to.
     pub fn new(iam: Arc<I>, account: AccountId) -> Self {
-        Self { iam, account, documents: Mutex::default(), latest: Mutex::default(), bulk_denied: Mutex::default() }
+        Self { iam, account, known: Mutex::default(), latest: Mutex::default(), bulk_denied: Mutex::default() }
     }
 
     /// Reads what is asked for. Role-by-role readings mark single roles as unknown; a bulk reading that fails is
@@ -82,43 +94,85 @@ impl<I: Iam> Reader<I> {
     /// The one policy, read afresh: what stands before every write. `None` where the role has no such policy.
     pub async fn confirm(&self, role: &RoleName, policy: &PolicyName) -> Result<Option<Arc<LiveDocument>>, IamError> {
         match self.iam.role_policy(role, policy).await {
-            Ok(encoded) => Ok(Some(lock(&self.documents).intern(&encoded))),
+            Ok(encoded) => Ok(Some(lock(&self.known).documents.intern(&encoded))),
             Err(error) if error.class == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// All roles of the account, page by page, keeping those that were asked for.
+    /// All roles of the account, page by page, keeping those that were asked for; and the managed policies that they
+    /// carry.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
-        const OPERATION: &str = "GetAccountAuthorizationDetails";
         let before = Arc::clone(&lock(&self.latest));
+        let carries_own = lock(&self.known).library.has_own(&self.account);
+        // What most probably is needed is listed meanwhile.
+        let (inventory, listed) = tokio::join!(self.roles(asked, &before), async {
+            if carries_own { Some(managed::list_own(self.iam.as_ref()).await) } else { None }
+        });
+        let mut inventory = inventory?;
+        drop(before);
+        self.look_after_managed(&inventory, listed).await;
+        self.resolve(&mut inventory);
+        let inventory = Arc::new(inventory);
+        *lock(&self.latest) = Arc::clone(&inventory);
+        lock(&self.known).documents.sweep();
+        Ok(inventory)
+    }
+
+    async fn roles(&self, asked: &Asked, before: &Inventory) -> Result<Inventory, IamError> {
+        let mut pages = Pages::of("GetAccountAuthorizationDetails");
         let mut inventory = Inventory::empty(asked);
-        let mut markers = BTreeSet::new();
         let mut marker = None;
         loop {
             let page = self.iam.roles_page(marker.take()).await?;
             for role in &page.roles {
-                self.take_in(&mut inventory, &before, asked, role)?;
+                self.take_in(&mut inventory, before, asked, role)?;
             }
-            if !page.is_truncated {
-                break;
+            match pages.next(page.is_truncated, page.marker)? {
+                Some(next) => marker = Some(next),
+                None => return Ok(inventory),
             }
-            let next = page.marker.filter(|next| !next.is_empty()).ok_or_else(|| {
-                IamError::contradiction(OPERATION, "a page says that there is more, but not where: the read is partial")
-            })?;
-            if !markers.insert(next.clone()) {
-                return Err(IamError::contradiction(
-                    OPERATION,
-                    "a page leads back to an earlier one: the read is partial",
-                ));
-            }
-            marker = Some(next);
         }
-        let inventory = Arc::new(inventory);
-        *lock(&self.latest) = Arc::clone(&inventory);
-        drop(before);
-        lock(&self.documents).sweep();
-        Ok(inventory)
+    }
+
+    /// Brings what is known of the managed policies up to date. What fails is said there: a reading never fails by it.
+    async fn look_after_managed(&self, inventory: &Inventory, listed: Option<Result<Vec<PolicyDetail>, IamError>>) {
+        let carries_own = {
+            let library = &mut lock(&self.known).library;
+            library.keep_only_what_is_carried(inventory);
+            library.has_own(&self.account)
+        };
+        let listed = match listed {
+            None if carries_own => Some(managed::list_own(self.iam.as_ref()).await),
+            listed => listed,
+        };
+        if let Some(listed) = listed {
+            let Known { documents, library } = &mut *lock(&self.known);
+            library.take_own(&self.account, listed, documents, Instant::now());
+        }
+        let wanted = lock(&self.known).library.to_be_fetched(&self.account, Instant::now());
+        if !wanted.is_empty() {
+            let fetched = managed::fetch(&self.iam, wanted).await;
+            let Known { documents, library } = &mut *lock(&self.known);
+            library.take_fetched(fetched, documents, Instant::now());
+        }
+    }
+
+    /// Gives each role the managed policies as they are known now.
+    fn resolve(&self, inventory: &mut Inventory) {
+        let library = &mut lock(&self.known).library;
+        for role in inventory.found_mut() {
+            let Some(around) = &role.surroundings else { continue };
+            if around.managed().all(|policy| Arc::ptr_eq(policy, &library.policy(&policy.arn))) {
+                continue;
+            }
+            let mut around = around.clone();
+            for policy in around.attached.iter_mut().chain(&mut around.boundary) {
+                *policy = library.policy(&policy.arn);
+            }
+            let surroundings = Some(around);
+            *role = Arc::new(Role { surroundings, ..role.as_ref().clone() });
+        }
     }
 
     /// Keeps what was asked for of one role of a bulk page.
@@ -135,32 +189,37 @@ impl<I: Iam> Reader<I> {
         self.check_account("GetAccountAuthorizationDetails", detail)?;
         let Ok(name) = detail.name.parse::<RoleName>() else { return Ok(()) };
         let Some(looked_for) = asked.get(&name) else { return Ok(()) };
-        let inline_size = Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum());
-        let found = || {
-            looked_for.iter().filter_map(|policy| {
-                let live = detail.inline_policies.iter().find(|live| live.name == policy.as_str())?;
-                Some((policy, live.encoded_document.as_str()))
-            })
-        };
         if let Some(Observed::Found(role)) = before.get(&name)
-            && role.name.as_str() == detail.name
-            && role.path == detail.path
-            && role.is_suspended == is_suspended(&detail.tags)
-            && role.inline_size == inline_size
-            && role.policies.len() == found().count()
-            && found().all(|(policy, encoded)| role.policies.get(policy).is_some_and(|live| live.is(encoded)))
+            && is_as_told(role, looked_for, detail)
         {
             inventory.insert(&name, Observed::Found(Arc::clone(role)));
             return Ok(());
         }
-        let mut documents = lock(&self.documents);
+        let inline_size = Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum());
+        let Known { documents, library } = &mut *lock(&self.known);
+        let (mut policies, mut others) = (BTreeMap::new(), BTreeMap::new());
+        for live in &detail.inline_policies {
+            let document = documents.intern(&live.encoded_document);
+            match looked_for.iter().find(|policy| live.name == policy.as_str()) {
+                Some(policy) => policies.insert(policy.clone(), document),
+                None => others.insert(live.name.clone(), document),
+            };
+        }
+        let surroundings = Surroundings {
+            arn: detail.arn.clone(),
+            trust: documents.intern(&detail.trust),
+            instance_profiles: detail.instance_profiles.clone(),
+            others,
+            attached: detail.attached.iter().map(|arn| library.policy(arn)).collect(),
+            boundary: detail.boundary.as_ref().map(|arn| library.policy(arn)),
+        };
         let role = Role {
             name: name.clone(),
             path: detail.path.clone(),
             is_suspended: is_suspended(&detail.tags),
-            policies: found().map(|(policy, encoded)| (policy.clone(), documents.intern(encoded))).collect(),
+            policies,
             inline_size,
-            surroundings: None,
+            surroundings: Some(surroundings),
         };
         inventory.insert(&name, Observed::Found(Arc::new(role)));
         Ok(())
@@ -208,7 +267,7 @@ impl<I: Iam> Reader<I> {
                         is_suspended: is_suspended(&detail.tags),
                         policies: live
                             .into_iter()
-                            .map(|(policy, encoded)| (policy, lock(&self.documents).intern(&encoded)))
+                            .map(|(policy, encoded)| (policy, lock(&self.known).documents.intern(&encoded)))
                             .collect(),
                         inline_size: None,
                         surroundings: None,
@@ -229,9 +288,32 @@ impl<I: Iam> Reader<I> {
             // What fails for every role is a failure of the reading, to be told once and not once a role.
             return Err(error);
         }
-        lock(&self.documents).sweep();
+        lock(&self.known).documents.sweep();
         Ok(inventory)
     }
+}
+
+/// Whether a role is, to the letter, what IAM tells of it now.
+fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetail) -> bool {
+    let Some(around) = &role.surroundings else { return false };
+    let live = |name: &str| {
+        // Few are looked for, and of each role as many as of any.
+        let policy = looked_for.iter().find(|policy| policy.as_str() == name);
+        policy.map_or_else(|| around.others.get(name), |policy| role.policies.get(policy))
+    };
+    role.name.as_str() == detail.name
+        && role.path == detail.path
+        && role.is_suspended == is_suspended(&detail.tags)
+        && around.arn == detail.arn
+        && around.trust.is(&detail.trust)
+        && around.instance_profiles == detail.instance_profiles
+        && around.attached.iter().map(|policy| &*policy.arn).eq(detail.attached.iter().map(String::as_str))
+        && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
+        && role.policies.len() + around.others.len() == detail.inline_policies.len()
+        && detail
+            .inline_policies
+            .iter()
+            .all(|told| live(&told.name).is_some_and(|live| live.is(&told.encoded_document)))
 }
 
 /// Whether somebody has tagged the role to be left alone. IAM compares the keys of tags ignoring case.

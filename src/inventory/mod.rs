@@ -89,6 +89,13 @@ pub struct ManagedPolicy {
     pub document: Result<Arc<LiveDocument>, String>,
 }
 
+impl Surroundings {
+    /// The managed policies: those that are attached, and the boundary.
+    pub fn managed(&self) -> impl Iterator<Item = &Arc<ManagedPolicy>> {
+        self.attached.iter().chain(&self.boundary)
+    }
+}
+
 impl Role {
     /// Whether AWS protects the role: IAM refuses changes under these paths.
     ///
@@ -135,6 +142,22 @@ impl Inventory {
                 self.roles.insert(name.clone(), observed);
             }
         }
+    }
+
+    /// The roles that were found.
+    pub fn found(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.roles.values().filter_map(|observed| match observed {
+            Observed::Found(role) => Some(role),
+            Observed::Unknown(_) | Observed::NotFound => None,
+        })
+    }
+
+    /// The roles that were found, to be replaced by what became known of them since.
+    pub fn found_mut(&mut self) -> impl Iterator<Item = &mut Arc<Role>> {
+        self.roles.values_mut().filter_map(|observed| match observed {
+            Observed::Found(role) => Some(role),
+            Observed::Unknown(_) | Observed::NotFound => None,
+        })
     }
 
     /// What is known of the role; `None` where the reading did not ask for it.

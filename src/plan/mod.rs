@@ -3,6 +3,7 @@
 //! Pure: no clients, no clock, no choices at execution time. What must stay true: a step that writes comes only
 //! from a role that was read, and the same function judges the bulk reading and the confirming read.
 
+mod condition;
 mod guard;
 mod reason;
 
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 pub use self::{
+    condition::RoleCondition,
     guard::{Digest, Excess, Guarded, Ledger, guard},
     reason::Reason,
 };
@@ -24,6 +26,7 @@ use crate::{
         limits::Limits,
         session_manager::{self, INLINE_POLICY_QUOTA, NodeRegistration, REGISTER, SessionManagerDocument},
     },
+    readiness::{self, Cause, Condition, Status, Subject},
 };
 
 /// Which policy of which role of which account.
@@ -76,6 +79,11 @@ pub struct Step {
     pub live: Option<Arc<LiveDocument>>,
     /// The document that the step writes, where it writes one.
     pub document: Option<Arc<SessionManagerDocument>>,
+    /// The condition `SessionReady` of the role, as this policy's manifest means it to be used; none where the role was
+    /// not judged, or its policy is to be gone.
+    pub session: Option<Condition>,
+    /// What the write makes of that condition, where the step is one.
+    pub session_after: Option<Condition>,
 }
 
 impl Step {
@@ -89,6 +97,8 @@ impl Step {
             detail: None,
             changes: Vec::new(),
             document: None,
+            session: self.session_after,
+            session_after: None,
             ..self
         }
     }
@@ -127,6 +137,13 @@ impl Step {
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         self.action == Action::Blocked && self.drift.is_none()
+    }
+
+    /// Whether a session that the manifest means to be possible surely would be.
+    #[must_use]
+    pub fn is_session_ready(&self) -> bool {
+        let is_ready = |session: &Condition| session.status == Status::True || session.cause == Cause::NotApplicable;
+        self.state == State::Absent || self.is_suspended() || self.session.as_ref().is_some_and(is_ready)
     }
 
     /// Whether the manifest, a tag or the kill switch has the role left alone for now: it counts neither way.
@@ -205,6 +222,8 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         manifest: wanted.manifest.name.clone(),
         live: None,
         document: None,
+        session: None,
+        session_after: None,
     };
     if wanted.suspended {
         step.reason = Some(Reason::Suspended);
@@ -229,6 +248,9 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     if let Some(successor) = &wanted.successor {
         return judge_former(wanted, successor, role, step, circumstances);
     }
+    let subject = circumstances.account.as_ref().map(|account| Subject { account, role, wanted });
+    let subject = subject.filter(|_| wanted.state == State::Present);
+    step.session = subject.map(|subject| readiness::assess(subject).condition());
     if let Some(outside) = outside(wanted, role, circumstances) {
         // Not to be asked for at all, whether there is something to do just now or not.
         return step.held_by(Reason::OutsideLimits, Some(outside));
@@ -237,7 +259,15 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         step.reason = role.is_suspended.then_some(Reason::SuspendTag);
         return step;
     }
-    let blocked = obstacle(wanted, role, &step, circumstances);
+    let after = subject.map(|subject| {
+        let document = LiveDocument::of_text(wanted.document.as_str());
+        (subject, role.with_fresh(&wanted.policy, Some(Arc::new(document))))
+    });
+    let mut blocked = obstacle(wanted, role, &step, circumstances);
+    if let Some((subject, after)) = &after {
+        (blocked, step.detail) = disconnects(*subject, after, blocked);
+        step.session_after = Some(readiness::assess(Subject { role: after, ..*subject }).condition());
+    }
     (step.action, step.reason) = match (blocked, mode) {
         (reason, Mode::Observe) => (Action::None, Some(reason.unwrap_or(Reason::ObserveMode))),
         (Some(reason), Mode::Enforce) => (Action::Blocked, Some(reason)),
@@ -271,8 +301,26 @@ fn judge_former(
     match obstacle(wanted, role, &step, circumstances) {
         _ if step.mode == Mode::Observe => Step { reason: Some(Reason::ObserveMode), ..step },
         Some(reason) => step.held_by(reason, None),
+        None if takes_registration_away(wanted, role, circumstances) => {
+            step.held_by(Reason::WouldDisconnect, Some(format!("it would lose {REGISTER}")))
+        }
         None if circumstances.suspended => Step { reason: Some(Reason::KillSwitch), ..step },
         None => Step { action: Action::Delete, ..step },
+    }
+}
+
+/// What forbids a write once it is known what it makes of the role's sessions: a repair takes no working session away.
+///
+/// Registration is the one thing that a session needs and the document may not grant. Where another policy of the role
+/// surely grants it, nothing is lost.
+fn disconnects(subject: Subject<'_>, after: &Role, blocked: Option<Reason>) -> (Option<Reason>, Option<String>) {
+    match blocked {
+        None | Some(Reason::NodeRegistrationWouldBeLost) => match readiness::would_lose(subject, after) {
+            Some(lost) => (Some(Reason::WouldDisconnect), Some(format!("it would lose {lost}"))),
+            None if readiness::registers(Subject { role: after, ..subject }) => (None, None),
+            None => (blocked, None),
+        },
+        other => (other, None),
     }
 }
 
@@ -281,6 +329,13 @@ fn write(state: State) -> Action {
         State::Present => Action::Put,
         State::Absent => Action::Delete,
     }
+}
+
+/// Whether the removal of the policy would leave the role without a registration that it surely has.
+fn takes_registration_away(wanted: &DesiredPolicy, role: &Role, circumstances: &Circumstances) -> bool {
+    let Some(account) = &circumstances.account else { return false };
+    let registers = |role: &Role| readiness::registers(Subject { account, role, wanted });
+    registers(role) && !registers(&role.with_fresh(&wanted.policy, None))
 }
 
 /// Why the operator's ceiling forbids writing to this role.
@@ -315,6 +370,8 @@ pub fn unjudged<'a>(
                 manifest: manifest.name.clone(),
                 live: None,
                 document: None,
+                session: None,
+                session_after: None,
             });
         }
     }
@@ -364,38 +421,54 @@ fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Ci
     }
     // What only grants less than is wanted loses nothing by a repair, whoever wrote it.
     let takes_something_away = step.drift != Some(Drift::Narrowed);
-    if let Some(reason) =
-        live.and_then(|live| not_ours(wanted.manifest.settings.node_registration, live, takes_something_away))
-    {
+    let live_traits = live.map(Traits::of);
+    if let Some(reason) = live_traits.as_ref().and_then(|traits| traits.not_ours(takes_something_away)) {
         return Some(reason);
     }
-    let others = role.inline_size?.saturating_sub(live.map_or(0, LiveDocument::size));
     let needed = session_manager::size(wanted.document.as_str());
-    (others + needed > INLINE_POLICY_QUOTA).then_some(Reason::NoRoom)
+    let others = role.inline_size.map(|all| all.saturating_sub(live.map_or(0, LiveDocument::size)));
+    if others.is_some_and(|others| others + needed > INLINE_POLICY_QUOTA) {
+        return Some(Reason::NoRoom);
+    }
+    let registers = live_traits.is_some_and(|traits| traits.registers);
+    let is_assumed = wanted.manifest.settings.node_registration == NodeRegistration::Assumed;
+    (is_assumed && registers).then_some(Reason::NodeRegistrationWouldBeLost)
 }
 
-/// Why a live policy of the right name cannot be taken for ours to repair.
-fn not_ours(registration: NodeRegistration, live: &LiveDocument, takes_something_away: bool) -> Option<Reason> {
-    let (denies, is_about_sessions, registers) = match live.parsed() {
-        Ok(document) => (
-            document.denies(),
-            session_manager::is_session_manager_policy(document),
-            document.allows_any_of(&[REGISTER]),
-        ),
-        Err(_) => {
-            // Nothing but the text is left to judge by: the benefit of the doubt goes to whoever wrote it.
-            let text = live.text().to_ascii_lowercase();
-            let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-            (says(&["deny"]), says(&["ssmmessages:"]), says(&["ssm:", "\"*\""]))
+/// What tells whether a live policy of the right name can be taken for ours to repair.
+struct Traits {
+    denies: bool,
+    is_about_sessions: bool,
+    registers: bool,
+}
+
+impl Traits {
+    fn of(live: &LiveDocument) -> Self {
+        match live.parsed() {
+            Ok(document) => Self {
+                denies: document.denies(),
+                is_about_sessions: session_manager::is_session_manager_policy(document),
+                registers: document.allows_any_of(&[REGISTER]),
+            },
+            Err(_) => {
+                // Nothing but the text is left to judge by: the benefit of the doubt goes to whoever wrote it.
+                let text = live.text().to_ascii_lowercase();
+                let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+                Self {
+                    denies: says(&["deny"]),
+                    is_about_sessions: says(&["ssmmessages:"]),
+                    registers: says(&["ssm:", "\"*\""]),
+                }
+            }
         }
-    };
-    if denies {
-        return Some(Reason::DeniesPresent);
     }
-    if takes_something_away && !is_about_sessions {
-        return Some(Reason::ForeignPolicy);
+
+    fn not_ours(&self, takes_something_away: bool) -> Option<Reason> {
+        if self.denies {
+            return Some(Reason::DeniesPresent);
+        }
+        (takes_something_away && !self.is_about_sessions).then_some(Reason::ForeignPolicy)
     }
-    (registration == NodeRegistration::Assumed && registers).then_some(Reason::NodeRegistrationWouldBeLost)
 }
 
 /// How many steps there are of each kind.
@@ -418,6 +491,12 @@ pub struct Summary {
     pub blocked: usize,
     /// Roles that could not be read.
     pub unknown: usize,
+    /// Roles with which a session would work, for all that IAM tells.
+    pub ready: usize,
+    /// Roles with which a session would not work.
+    pub not_ready: usize,
+    /// Roles of which nobody can say whether a session would work.
+    pub readiness_unknown: usize,
 }
 
 impl Summary {
@@ -429,6 +508,10 @@ impl Summary {
         for drift in counted().filter_map(|step| step.drift) {
             *by_drift.entry(drift).or_default() += 1;
         }
+        let sessions = |status| {
+            let judged = counted().filter_map(|step| step.session.as_ref());
+            judged.filter(|session| session.status == status && session.cause != Cause::NotApplicable).count()
+        };
         let of = |drift| by_drift.get(&drift).copied().unwrap_or_default();
         Self {
             missing: of(Drift::Missing),
@@ -439,6 +522,9 @@ impl Summary {
             in_sync: counted().filter(|step| step.is_in_sync() && step.drift.is_none()).count(),
             blocked: counted().filter(|step| step.action == Action::Blocked).count(),
             unknown: counted().filter(|step| step.reason == Some(Reason::Unknown)).count(),
+            ready: sessions(Status::True),
+            not_ready: sessions(Status::False),
+            readiness_unknown: sessions(Status::Unknown),
         }
     }
 }

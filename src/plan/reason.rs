@@ -31,6 +31,8 @@ pub enum Reason {
     ForeignPolicy,
     /// A repair would take `ssm:UpdateInstanceInformation` away.
     NodeRegistrationWouldBeLost,
+    /// A repair would take a working session away.
+    WouldDisconnect,
     /// AWS protects the role.
     ProtectedRole,
     /// It is the role that the controller itself runs as.
@@ -70,6 +72,7 @@ const ALL: &[Reason] = &[
     Reason::DeniesPresent,
     Reason::ForeignPolicy,
     Reason::NodeRegistrationWouldBeLost,
+    Reason::WouldDisconnect,
     Reason::ProtectedRole,
     Reason::OwnRole,
     Reason::NoRoom,
@@ -103,6 +106,7 @@ impl Reason {
             Self::DeniesPresent => "DeniesPresent",
             Self::ForeignPolicy => "ForeignPolicy",
             Self::NodeRegistrationWouldBeLost => "NodeRegistrationWouldBeLost",
+            Self::WouldDisconnect => "WouldDisconnect",
             Self::ProtectedRole => "ProtectedRole",
             Self::OwnRole => "OwnRole",
             Self::NoRoom => "NoRoom",
@@ -123,7 +127,11 @@ impl Reason {
     pub fn is_about_somebody_elses_policy(self) -> bool {
         matches!(
             self,
-            Self::DeniesPresent | Self::ForeignPolicy | Self::NodeRegistrationWouldBeLost | Self::DocumentDiffers
+            Self::DeniesPresent
+                | Self::ForeignPolicy
+                | Self::NodeRegistrationWouldBeLost
+                | Self::WouldDisconnect
+                | Self::DocumentDiffers
         )
     }
 
@@ -153,6 +161,7 @@ impl Reason {
             Self::NodeRegistrationWouldBeLost => {
                 "the live policy grants ssm:UpdateInstanceInformation, and a repair would take that away: the node could vanish from Systems Manager"
             }
+            Self::WouldDisconnect => "a session would work with the role as it is, and would not after this write",
             Self::ProtectedRole => "AWS protects the role: its policies cannot be changed",
             Self::OwnRole => "it is the role that this controller runs as: it never writes to itself",
             Self::NoRoom => "the role's inline policies would exceed the 10,240 characters that IAM allows",
@@ -207,6 +216,9 @@ impl Reason {
             Self::ForeignPolicy => "choose another policyName in the manifest, or remove the policy by hand",
             Self::NodeRegistrationWouldBeLost => {
                 "say nodeRegistration: granted in the manifest, or grant it by another policy of the role and remove it from this one"
+            }
+            Self::WouldDisconnect => {
+                "say nodeRegistration: granted in the manifest, or grant by another policy of the role what would be lost; `explain` shows what a session needs"
             }
             Self::ProtectedRole => {
                 "take the role out of the manifest: service-linked and Identity Center roles are managed by AWS"

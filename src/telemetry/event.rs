@@ -45,6 +45,9 @@ catalogue! {
     DriftEnded, "drift.ended", Info, "A drift is gone without a write of the controller's.";
     DriftBlocked, "drift.blocked", Warn, "A role is not as its manifest wants it, and the controller must not or cannot write. `reason` says why, `hint` what to do.";
     DriftStanding, "drift.standing", Warn, "Daily reminder: the drift, the block or the missing role still stands.";
+    SessionNotReady, "session.not_ready", Warn, "`SessionReady` of a role is False: something in IAM surely stands in the way of a session. `reason` says what, the message names the policy and statement. Told once, and again when another thing stands in the way.";
+    SessionUnknown, "session.unknown", Warn, "`SessionReady` of a role was known, and is Unknown now: `reason` says what could not be decided.";
+    SessionReady, "session.ready", Info, "`SessionReady` of a role is True again.";
     RoleNotFound, "role.not_found", Warn, "A manifest names a role that does not exist in the account.";
     RoleFound, "role.found", Info, "A role that was not there exists now.";
     RoleReleased, "role.released", Info, "No manifest names the role any more: it is left as it is.";

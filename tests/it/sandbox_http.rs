@@ -178,6 +178,7 @@ async fn both_sides_give_the_same_answers() {
         is_suspended: false,
         policies: BTreeMap::new(),
         inline_size: None,
+        surroundings: None,
     };
     let writer = Writer::new(Arc::new(iam), account.clone());
     let here = writer.put(&zebra, &policy, &document, &Limits::default()).await;

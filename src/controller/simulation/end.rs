@@ -65,6 +65,7 @@ impl Scene {
             is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
             policies: live.into_iter().collect(),
             inline_size: Some(names.iter().filter_map(|policy| text(policy)).map(|text| size(&text)).sum()),
+            surroundings: None,
         })
     }
 

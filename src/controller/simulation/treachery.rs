@@ -48,6 +48,7 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
             is_suspended: false,
             policies: Default::default(),
             inline_size: None,
+            surroundings: None,
         };
         let limits = limits(&mut rng);
         let writer = Writer::new(Arc::new(sandbox.iam(&own)), own.clone());

@@ -135,7 +135,12 @@ impl Life {
         lines.collect()
     }
 
+    /// Every event but those about sessions: most of these worlds are no worlds to hold a session in.
     fn events(&self) -> Vec<Value> {
+        self.all_events().into_iter().filter(|event| !is_about_sessions(event)).collect()
+    }
+
+    fn all_events(&self) -> Vec<Value> {
         let bytes = self.log.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -165,6 +170,10 @@ impl Life {
     fn write(&self, role: &str, document: &str) {
         assert!(self.sandbox.write_policy(&self.account, role, POLICY, document));
     }
+}
+
+fn is_about_sessions(event: &Value) -> bool {
+    event["event"].as_str().is_some_and(|name| name.starts_with("session."))
 }
 
 async fn minutes(count: u64) {

@@ -1,0 +1,314 @@
+//! `explain`: would a session work with this role, and if not, which fact stands in the way? Writes nothing, ever: it
+//! holds no code that could.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{
+    Ended, FAILED, Filter, Global, OK, Output, complain, print,
+    survey::{Survey, read, survey, tell_failure},
+};
+use crate::{
+    iam::{Decision, Iam, IamError, SimulatedAction},
+    inventory::{Observed, Role},
+    manifest::{DesiredPolicy, State},
+    names::{AccountId, RoleName},
+    plan::{self, Circumstances, RoleCondition, Step},
+    readiness::{self, Cause, Check, NOT_CHECKED, Readiness, Standing, Subject, Verdict},
+    text::{printable, printable_json},
+};
+
+/// Prints the verdict on the role under each manifest that names it, and every check. Exit status 0 where it could be
+/// read, whatever the verdict is, and 1 where not.
+///
+/// # Errors
+///
+/// Where no manifest names the role, or standard output cannot be written.
+pub async fn explain(
+    global: &Global,
+    output: Output,
+    simulate: bool,
+    role: &RoleName,
+    account: Option<&AccountId>,
+) -> Ended {
+    let filter = Filter { role: Some(role.clone()), account: account.cloned() };
+    let Some(Survey { iam, manifests, caller }) = survey(global, &filter, Instant::now()).await? else {
+        return Ok(FAILED);
+    };
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(error) => {
+            tell_failure(&error);
+            return Ok(FAILED);
+        }
+    };
+    let iam = Arc::new(iam);
+    let circumstances = Circumstances::of(&caller, &manifests, global.observe);
+    let desired = manifests.desired(&caller.account, caller.partition().as_ref());
+    anyhow::ensure!(
+        !desired.policies.is_empty(),
+        "the manifests that name the role {role} are about another account than {}, whose credentials these are\n\
+         hint: use credentials of that account",
+        caller.account
+    );
+    let inventory = match read(Arc::clone(&iam), &caller, &plan::asked_for(&desired)).await {
+        Ok(inventory) => inventory,
+        Err(error) => {
+            tell_failure(&error);
+            return Ok(FAILED);
+        }
+    };
+    let mut explanations = Vec::new();
+    for wanted in desired.policies.values() {
+        let Some(observed) = inventory.get(&wanted.role) else { continue };
+        let step = plan::judge(wanted, observed, &circumstances);
+        let mut explanation = Explanation::of(&step);
+        if let (Observed::Found(role), State::Present) = (observed, wanted.state) {
+            explanation.look_into(&caller.account, role, wanted);
+            if simulate {
+                match side_by_side(iam.as_ref(), role, &explanation.checks).await {
+                    Ok(answers) => explanation.simulated = Some(answers),
+                    Err(error) => complain(&not_simulated(&error)),
+                }
+            }
+        }
+        explanations.push(explanation);
+    }
+    let is_whole =
+        explanations.iter().all(|explained| explained.was_read && (explained.simulated.is_some() || !simulate));
+    print(&match output {
+        Output::Json => printable_json(&serde_json::to_string_pretty(&explanations)?),
+        Output::Text => explanations.iter().map(Explanation::text).collect::<Vec<_>>().join("\n"),
+    })?;
+    Ok(if is_whole { OK } else { FAILED })
+}
+
+/// What there is to say of one role under one manifest: the stable document of `explain -o json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explanation {
+    account: Option<AccountId>,
+    role: String,
+    policy: String,
+    manifest: String,
+    verdict: Option<Verdict>,
+    conditions: [RoleCondition; 2],
+    checks: Vec<Explained>,
+    advice: Vec<String>,
+    not_checked: &'static [&'static str],
+    /// `None` where it was not asked for, or could not be had.
+    simulated: Option<Vec<Simulated>>,
+    #[serde(skip)]
+    was_read: bool,
+    #[serde(skip)]
+    hint: Option<&'static str>,
+}
+
+/// One check.
+#[derive(Serialize)]
+struct Explained {
+    check: &'static str,
+    action: Option<&'static str>,
+    resource: Option<String>,
+    standing: Standing,
+    reason: Cause,
+    #[serde(skip)]
+    subject: String,
+    evidence: String,
+    /// What people see where it fails; none where it is met.
+    symptom: Option<&'static str>,
+    remedy: Option<String>,
+}
+
+/// What IAM's simulator says beside our own answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Simulated {
+    action: &'static str,
+    resource: String,
+    ours: Standing,
+    simulator: &'static str,
+    allowed_by_organizations: Option<bool>,
+    missing_context: Vec<String>,
+    disagrees: bool,
+}
+
+impl Explanation {
+    fn of(step: &Step) -> Self {
+        Self {
+            account: step.target.account.clone(),
+            role: step.target.role.to_string(),
+            policy: step.target.policy.to_string(),
+            manifest: step.manifest.clone(),
+            verdict: None,
+            conditions: step.conditions(),
+            checks: Vec::new(),
+            advice: Vec::new(),
+            not_checked: NOT_CHECKED,
+            simulated: None,
+            was_read: !step.is_undecided() || step.session.is_some(),
+            hint: step.reason.map(plan::Reason::hint),
+        }
+    }
+
+    fn look_into(&mut self, account: &AccountId, role: &Role, wanted: &DesiredPolicy) {
+        let subject = Subject { account, role, wanted };
+        let Readiness { verdict, checks } = readiness::assess(subject);
+        self.verdict = Some(verdict);
+        self.checks = checks.into_iter().map(Explained::of).collect();
+        self.advice = readiness::advise(subject);
+    }
+
+    fn text(&self) -> String {
+        let account = self.account.as_ref().map_or("unknown", AccountId::as_str);
+        let mut text = format!(
+            "role {}, policy {} (account {account}, manifest {})\n",
+            self.role,
+            self.policy,
+            printable(&self.manifest)
+        );
+        for condition in &self.conditions {
+            text.push_str(&format!(
+                "  {:<13} {:<8} {}: {}\n",
+                condition.r#type,
+                condition.status.as_str(),
+                condition.reason,
+                printable(&condition.message)
+            ));
+        }
+        if let Some(hint) = self.hint {
+            text.push_str(&format!("  hint: {hint}\n"));
+        }
+        if !self.checks.is_empty() {
+            text.push_str("\nchecks\n");
+        }
+        for check in &self.checks {
+            text.push_str(&check.text());
+        }
+        if let Some(answers) = &self.simulated {
+            text.push_str("\nIAM's policy simulator, which knows service control policies\n");
+            answers.iter().for_each(|answer| text.push_str(&answer.text()));
+        }
+        if !self.advice.is_empty() {
+            text.push_str("\nadvice\n");
+        }
+        for advice in &self.advice {
+            text.push_str(&format!("  - {}\n", printable(advice)));
+        }
+        text.push_str(&format!("\nnot checked, since IAM does not tell it: {}\n", self.not_checked.join("; ")));
+        text
+    }
+}
+
+impl Explained {
+    fn of(check: Check) -> Self {
+        let is_met = check.standing == Standing::Met;
+        Self {
+            check: check.asked.name(),
+            action: check.asked.action(),
+            resource: check.asked.resource().map(str::to_owned),
+            standing: check.standing,
+            reason: check.cause,
+            subject: check.subject_in_words(),
+            symptom: (!is_met).then(|| check.asked.symptom()),
+            evidence: check.evidence,
+            remedy: check.remedy,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mark = match self.standing {
+            Standing::Met => "yes",
+            Standing::Missing => "NO",
+            Standing::Conditional => "depends",
+            Standing::Unknown => "unknown",
+        };
+        let mut text = format!("  {mark:<8} {}: {}\n", printable(&self.subject), printable(&self.evidence));
+        if let Some(symptom) = self.symptom {
+            text.push_str(&format!("           where it fails: {symptom}\n"));
+        }
+        if let Some(remedy) = &self.remedy {
+            text.push_str(&format!("           to mend it: {}\n", printable(remedy)));
+        }
+        text
+    }
+}
+
+impl Simulated {
+    fn of(check: &Explained, action: &'static str, answer: &SimulatedAction) -> Self {
+        let is_allowed = answer.decision == Decision::Allowed;
+        let disagrees = match check.standing {
+            Standing::Met => !is_allowed,
+            Standing::Missing => is_allowed,
+            Standing::Conditional | Standing::Unknown => false,
+        };
+        Self {
+            action,
+            resource: answer.resource.clone(),
+            ours: check.standing,
+            simulator: answer.decision.as_str(),
+            allowed_by_organizations: answer.allowed_by_organizations,
+            missing_context: answer.missing_context.clone(),
+            disagrees,
+        }
+    }
+
+    fn text(&self) -> String {
+        let ours = match self.ours {
+            Standing::Met => "allowed",
+            Standing::Missing => "denied",
+            Standing::Conditional => "depends",
+            Standing::Unknown => "unknown",
+        };
+        let mut text = format!(
+            "  {} on {}: here {ours}, the simulator {}",
+            self.action,
+            printable(&self.resource),
+            self.simulator
+        );
+        if self.allowed_by_organizations == Some(false) {
+            text.push_str(", since a policy of the organization does not allow it");
+        }
+        if !self.missing_context.is_empty() {
+            let keys = self.missing_context.join(", ");
+            text.push_str(&format!(", not knowing {}", printable(&keys)));
+        }
+        if self.disagrees {
+            text.push_str(": THEY DISAGREE");
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Asks the simulator about every permission that was checked, one call for each resource.
+async fn side_by_side<I: Iam>(iam: &I, role: &Role, checks: &[Explained]) -> Result<Vec<Simulated>, IamError> {
+    let arn = role.surroundings.as_ref().map(|around| around.arn.as_str()).unwrap_or_default();
+    let mut asked: BTreeMap<&str, Vec<(&Explained, &'static str)>> = BTreeMap::new();
+    for check in checks {
+        if let (Some(action), Some(resource)) = (check.action, &check.resource) {
+            asked.entry(resource).or_default().push((check, action));
+        }
+    }
+    let mut simulated = Vec::new();
+    for (resource, checks) in asked {
+        let actions: Vec<String> = checks.iter().map(|(_, action)| (*action).to_owned()).collect();
+        let resources = if resource == "*" { Vec::new() } else { vec![resource.to_owned()] };
+        let answers = iam.simulate(arn, &actions, &resources).await?;
+        for (check, action) in checks {
+            let answer = answers.iter().find(|answer| answer.action.eq_ignore_ascii_case(action));
+            simulated.extend(answer.map(|answer| Simulated::of(check, action, answer)));
+        }
+    }
+    Ok(simulated)
+}
+
+fn not_simulated(error: &IamError) -> String {
+    format!(
+        "error: IAM's policy simulator gave no answer: {}\n\n\
+         hint: allow iam:SimulatePrincipalPolicy on the role; an endpoint that is not AWS's may lack it: leave --simulate out there",
+        printable(&error.to_string())
+    )
+}
