@@ -94,7 +94,9 @@ impl ErrorClass {
             | "ValidationError"
             | "InvalidInput"
             | "InvalidParameterValue"
-            | "MalformedQueryString" => Self::Invalid,
+            | "MalformedQueryString"
+            // An endpoint that lacks the operation will lack it the next time too.
+            | "NotImplemented" => Self::Invalid,
             "ConcurrentModification"
             | "EntityTemporarilyUnmodifiable"
             | "ServiceFailure"
@@ -225,6 +227,7 @@ mod tests {
             (Some("ConcurrentModification"), 409, ErrorClass::Transient),
             (Some("EntityTemporarilyUnmodifiable"), 409, ErrorClass::Transient),
             (Some("ServiceFailure"), 500, ErrorClass::Transient),
+            (Some("NotImplemented"), 501, ErrorClass::Invalid),
             (Some("NeverHeardOf"), 400, ErrorClass::Invalid),
             (Some("NeverHeardOf"), 403, ErrorClass::Denied),
             (None, 200, ErrorClass::Transient),

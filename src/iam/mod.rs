@@ -12,6 +12,8 @@ mod writer;
 
 use std::{collections::BTreeMap, future::Future};
 
+use serde::Deserialize;
+
 pub use self::{
     error::{ErrorClass, IamError},
     read::{Manner, Reader},
@@ -115,7 +117,8 @@ pub struct PoliciesPage {
 }
 
 /// What IAM's policy simulator decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// `allowed`.
     Allowed,
@@ -138,20 +141,46 @@ impl Decision {
 }
 
 /// What IAM's policy simulator says of one action on one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// As JSON, for the sandbox: `{"action":"ssmmessages:OpenDataChannel","decision":"allowed"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SimulatedAction {
     /// The action, as it was asked: `ssmmessages:OpenDataChannel`.
     pub action: String,
     /// The resource's ARN, or `*`.
+    #[serde(default = "anything")]
     pub resource: String,
     /// What is decided.
     pub decision: Decision,
     /// Whether the organization's policies allow it; `None` where the account is in no organization, or IAM does not say.
+    #[serde(default)]
     pub allowed_by_organizations: Option<bool>,
     /// Keys of conditions that the simulation had no value for.
+    #[serde(default)]
     pub missing_context: Vec<String>,
     /// The `SourcePolicyId` of the statements that decided.
+    #[serde(default)]
     pub matched: Vec<String>,
+}
+
+fn anything() -> String {
+    "*".to_owned()
+}
+
+impl SimulatedAction {
+    /// A decision, and nothing more to be said of it.
+    #[must_use]
+    pub fn new(action: &str, resource: &str, decision: Decision) -> Self {
+        Self {
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            decision,
+            allowed_by_organizations: None,
+            missing_context: Vec::new(),
+            matched: Vec::new(),
+        }
+    }
 }
 
 /// The calls that the controller makes, for one account. Two sides stand behind it: the AWS SDK, and the

@@ -153,8 +153,8 @@ fn policy(told: ManagedPolicyDetail) -> PolicyDetail {
     }
 }
 
-/// What the simulator says of one action. Where it was asked about more than one resource it may tell them one by one
-/// inside of the action's own result, which then is a mere summary.
+/// What the simulator says of one action. Where resources were named, it tells of each of them within the action's result,
+/// which then sums them up; what the organization decides it tells of the action alone.
 fn simulated(told: EvaluationResult) -> Result<Vec<SimulatedAction>, IamError> {
     let action = told.eval_action_name;
     let allowed_by_organizations = told.organizations_decision_detail.map(|detail| detail.allowed_by_organizations);
@@ -174,15 +174,16 @@ fn simulated(told: EvaluationResult) -> Result<Vec<SimulatedAction>, IamError> {
             matched: statements.filter_map(|statement| statement.source_policy_id).collect(),
         })
     };
-    let specific = told.resource_specific_results.unwrap_or_default();
-    if specific.is_empty() {
+    let each = told.resource_specific_results.unwrap_or_default();
+    if each.is_empty() {
         let resource = told.eval_resource_name.unwrap_or_else(|| "*".to_owned());
         return Ok(vec![one(resource, told.eval_decision, told.matched_statements, told.missing_context_values)?]);
     }
-    let specific = specific.into_iter().map(|told| {
-        one(told.eval_resource_name, told.eval_resource_decision, told.matched_statements, told.missing_context_values)
+    let each = each.into_iter().map(|told| {
+        let (statements, missing) = (told.matched_statements, told.missing_context_values);
+        one(told.eval_resource_name, told.eval_resource_decision, statements, missing)
     });
-    specific.collect()
+    each.collect()
 }
 
 impl Iam for SdkIam {
@@ -283,7 +284,12 @@ impl Iam for SdkIam {
         loop {
             let page = call.clone().set_marker(marker).send().await.map_err(failed(SIMULATE))?;
             for result in page.evaluation_results.unwrap_or_default() {
-                all.extend(simulated(result)?);
+                for said in simulated(result)? {
+                    // Nothing keeps IAM from telling of every resource in the result of each.
+                    if !all.contains(&said) {
+                        all.push(said);
+                    }
+                }
             }
             marker = pages.next(page.is_truncated, page.marker)?;
             if marker.is_none() {
@@ -316,4 +322,47 @@ fn one_attempt() -> aws_sdk_iam::config::Builder {
 /// The answer to a write has no body to be misread: what is not from AWS would pass for a success.
 fn from_aws(operation: &'static str, request_id: Option<&str>) -> Result<(), IamError> {
     request_id.map(|_| ()).ok_or_else(|| unreadable(operation, "it holds no request id of AWS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::types::{OrganizationsDecisionDetail, ResourceSpecificResult};
+
+    use super::*;
+
+    #[test]
+    fn the_simulator_is_heard_for_each_resource_or_for_all_at_once() {
+        let organization = OrganizationsDecisionDetail::builder().allowed_by_organizations(false).build();
+        let told = EvaluationResult::builder()
+            .eval_action_name("kms:Decrypt")
+            .eval_decision(PolicyEvaluationDecisionType::ImplicitDeny)
+            .missing_context_values("aws:SourceIp")
+            .matched_statements(Statement::builder().source_policy_id("Guard").build())
+            .organizations_decision_detail(organization);
+        let expected = SimulatedAction {
+            allowed_by_organizations: Some(false),
+            missing_context: vec!["aws:SourceIp".to_owned()],
+            matched: vec!["Guard".to_owned()],
+            ..SimulatedAction::new("kms:Decrypt", "*", Decision::ImplicitDeny)
+        };
+        assert_eq!(simulated(told.clone().build().unwrap()), Ok(vec![expected]));
+
+        let each =
+            [("one", PolicyEvaluationDecisionType::Allowed), ("two", PolicyEvaluationDecisionType::ExplicitDeny)].map(
+                |(name, decision)| {
+                    let result = ResourceSpecificResult::builder().eval_resource_name(name);
+                    result.eval_resource_decision(decision).build().unwrap()
+                },
+            );
+        let said = simulated(told.set_resource_specific_results(Some(each.to_vec())).build().unwrap()).unwrap();
+        let said = said.iter().map(|said| (said.resource.as_str(), said.decision, said.allowed_by_organizations));
+        let expected = [("one", Decision::Allowed, Some(false)), ("two", Decision::ExplicitDeny, Some(false))];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_decision_that_nobody_knows_is_no_answer() {
+        let told = EvaluationResult::builder().eval_action_name("kms:Decrypt").eval_decision("perhaps".into());
+        assert!(simulated(told.build().unwrap()).unwrap_err().message.contains("perhaps"));
+    }
 }
