@@ -13,6 +13,9 @@
 //! | `POST /_sandbox/roles` | `{"roles":[{"name":"web","policies":[{"name":"P","document":"not JSON"}]}]}` | plants roles, unchecked ([`RoleSeed`]) |
 //! | `GET /_sandbox/roles` | – | the roles of an account, with the documents as they were given |
 //! | `DELETE /_sandbox/roles/web` | – | removes a role |
+//! | `POST /_sandbox/roles/web` | `{"attach":["arn:…"],"detach":[],"boundary":"arn:…","instance_profiles":["web"],"trust":"{…}"}`; what is not named stays | changes a living role as somebody else would, unchecked ([`RoleChange`]) |
+//! | `POST /_sandbox/managed` | `{"policy":"Guard","document":"{…}"}`; a name or an ARN; `null` removes | plants a managed policy, or gives it a new default version |
+//! | `POST /_sandbox/simulations` | `{"role":"web","results":[{"action":"ssmmessages:OpenDataChannel","decision":"allowed"}]}`; `null`: there is no simulator | what `SimulatePrincipalPolicy` says of a role ([`SimulatedAction`]) |
 //! | `POST /_sandbox/policies` | `{"role":"web","policy":"P","document":"{…}"}`; `null` removes | writes an inline policy as somebody else would, unchecked |
 //! | `POST /_sandbox/tamper` | `{"step":0}` | does an act of the demo's play: `{"did":"…"}` |
 //!
@@ -35,10 +38,10 @@ use hyper::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::names::AccountId;
+use crate::{iam::SimulatedAction, names::AccountId};
 
 use super::{
-    Fault, Lag, RoleSeed, Sandbox, demo,
+    Fault, Lag, RoleChange, RoleSeed, Sandbox, demo,
     http::{Payload, response},
 };
 
@@ -94,6 +97,22 @@ struct PolicyBody {
     role: String,
     policy: String,
     document: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManagedBody {
+    account: Option<String>,
+    policy: String,
+    document: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SimulationBody {
+    account: Option<String>,
+    role: String,
+    results: Option<Vec<SimulatedAction>>,
 }
 
 #[derive(Deserialize)]
@@ -178,6 +197,33 @@ fn answer(sandbox: &Sandbox, address: SocketAddr, head: &Parts, body: &[u8]) -> 
         (&Method::POST, "tamper") => {
             let TamperBody { step } = read(head, body)?;
             json!({ "did": demo::tamper(sandbox, step) })
+        }
+        (&Method::POST, "managed") => {
+            let ManagedBody { account, policy, document } = read(head, body)?;
+            let account = self::account(sandbox, account.as_deref())?;
+            match document {
+                Some(document) if !sandbox.write_managed(&account, &policy, &document) => {
+                    sandbox.plant_policy(&account, &policy, &document);
+                }
+                None if !sandbox.remove_managed(&account, &policy) => {
+                    return Err(No(StatusCode::NOT_FOUND, format!("there is no managed policy {policy}")));
+                }
+                _ => {}
+            }
+            done
+        }
+        (&Method::POST, "simulations") => {
+            let SimulationBody { account, role, results } = read(head, body)?;
+            sandbox.set_simulation(&self::account(sandbox, account.as_deref())?, &role, results);
+            done
+        }
+        (&Method::POST, path) if path.starts_with("roles/") => {
+            let role = path.trim_start_matches("roles/");
+            let change: RoleChange = read(head, body)?;
+            if !sandbox.change_role(&account_of_query(sandbox, head)?, role, &change) {
+                return Err(No(StatusCode::NOT_FOUND, format!("there is no role {role}")));
+            }
+            done
         }
         (&Method::DELETE, path) if path.starts_with("roles/") => {
             let role = path.trim_start_matches("roles/");

@@ -255,7 +255,10 @@ impl Effect {
                 } else {
                     "iam"
                 };
-                let on = request.role().map_or_else(|| "*".to_owned(), |role| format!("role {role}"));
+                let on = match request {
+                    Request::GetPolicy { arn } | Request::GetPolicyVersion { arn, .. } => format!("policy {arn}"),
+                    _ => request.role().map_or_else(|| "*".to_owned(), |role| format!("role {role}")),
+                };
                 let message = format!(
                     "User: {caller} is not authorized to perform: {service}:{operation} on resource: {on} because no identity-based policy allows the {service}:{operation} action"
                 );

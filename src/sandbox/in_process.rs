@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     iam::{
-        Caller, ErrorClass, Iam, IamError, InlinePolicy, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
+        Caller, ErrorClass, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
         RolesPage, SimulatedAction,
     },
     names::{AccountId, PolicyName, RoleName},
@@ -17,8 +17,9 @@ use crate::{
 
 use super::{
     Sandbox, Shape, identity_in,
+    managed::{Managed, Version},
     role::Role,
-    wire::{Answer, Identity, Page, Paging, Refusal, Request},
+    wire::{Answer, Detail, Identity, Page, Paging, Refusal, Request},
 };
 
 /// One account's IAM and STS, in process.
@@ -42,7 +43,7 @@ impl InProcess {
         self
     }
 
-    /// Asks for pages of this many roles; 1,000 unless it is said.
+    /// Asks for pages of this many roles or policies; 1,000 unless it is said.
     #[must_use]
     pub fn page_size(mut self, page_size: u16) -> Self {
         self.page_size = i64::from(page_size);
@@ -57,6 +58,16 @@ impl InProcess {
             None => Request::DeleteRolePolicy { role, policy },
         };
         self.ask(request).await.map(|_| ())
+    }
+
+    /// One page of a bulk read of one kind.
+    async fn details(&self, kind: &str, marker: Option<String>) -> Result<Page<Detail>, IamError> {
+        let paging = Paging { marker, max_items: Some(self.page_size) };
+        let request = Request::GetAccountAuthorizationDetails { filters: vec![kind.to_owned()], paging };
+        match self.ask(request).await? {
+            Answer::Details(page) => Ok(page),
+            _ => astray("GetAccountAuthorizationDetails"),
+        }
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, IamError> {
@@ -108,6 +119,7 @@ fn class_of(refusal: &Refusal) -> ErrorClass {
         "LimitExceeded" => ErrorClass::Quota,
         "UnmodifiableEntity" => ErrorClass::Protected,
         "NoSuchEntity" => ErrorClass::Gone,
+        "NotImplemented" => ErrorClass::Invalid,
         "ConcurrentModification" | "EntityTemporarilyUnmodifiable" => ErrorClass::Transient,
         _ if refusal.status >= 500 => ErrorClass::Transient,
         _ => ErrorClass::Invalid,
@@ -147,6 +159,13 @@ fn whole_detail(role: &Role) -> RoleDetail {
     }
 }
 
+fn policy_detail(policy: &Managed, with_document: bool) -> PolicyDetail {
+    let default = policy.default_version();
+    let document = default.filter(|_| with_document).map(|version| version.document.encoded().as_ref().to_owned());
+    let version = default.map(Version::id).unwrap_or_default();
+    PolicyDetail { arn: policy.arn.clone(), version, encoded_document: document }
+}
+
 impl Iam for InProcess {
     async fn caller(&self) -> Result<Caller, IamError> {
         match self.ask(Request::GetCallerIdentity).await? {
@@ -156,15 +175,12 @@ impl Iam for InProcess {
     }
 
     async fn roles_page(&self, marker: Option<String>) -> Result<RolesPage, IamError> {
-        let paging = Paging { marker, max_items: Some(self.page_size) };
-        let request = Request::GetAccountAuthorizationDetails { filters: vec!["Role".to_owned()], paging };
-        match self.ask(request).await? {
-            Answer::Details(Page { items, is_truncated, marker }) => {
-                let roles = items.iter().map(|role| whole_detail(role)).collect();
-                Ok(RolesPage { roles, is_truncated, marker })
-            }
-            _ => astray("GetAccountAuthorizationDetails"),
-        }
+        let Page { items, is_truncated, marker } = self.details("Role", marker).await?;
+        let roles = items.iter().filter_map(|detail| match detail {
+            Detail::Role(role) => Some(whole_detail(role)),
+            Detail::Policy(_) => None,
+        });
+        Ok(RolesPage { roles: roles.collect(), is_truncated, marker })
     }
 
     async fn role(&self, role: &RoleName) -> Result<RoleDetail, IamError> {
@@ -182,21 +198,50 @@ impl Iam for InProcess {
         }
     }
 
-    async fn policies_page(&self, _: Option<String>) -> Result<PoliciesPage, IamError> {
-        Ok(PoliciesPage::default())
+    async fn policies_page(&self, marker: Option<String>) -> Result<PoliciesPage, IamError> {
+        let Page { items, is_truncated, marker } = self.details("LocalManagedPolicy", marker).await?;
+        let policies = items.iter().filter_map(|detail| match detail {
+            Detail::Role(_) => None,
+            Detail::Policy(policy) => Some(policy_detail(policy, true)),
+        });
+        Ok(PoliciesPage { policies: policies.collect(), is_truncated, marker })
     }
 
     async fn managed_policy(&self, arn: &str) -> Result<PolicyDetail, IamError> {
-        Err(error("GetPolicy", Refusal::new(404, "NoSuchEntity", format!("Policy {arn} was not found."))))
+        match self.ask(Request::GetPolicy { arn: arn.to_owned() }).await? {
+            Answer::Managed(policy) => Ok(policy_detail(&policy, false)),
+            _ => astray("GetPolicy"),
+        }
     }
 
-    async fn managed_policy_document(&self, arn: &str, _: &str) -> Result<String, IamError> {
-        Err(error("GetPolicyVersion", Refusal::new(404, "NoSuchEntity", format!("Policy {arn} was not found."))))
+    async fn managed_policy_document(&self, arn: &str, version: &str) -> Result<String, IamError> {
+        let request = Request::GetPolicyVersion { arn: arn.to_owned(), version: version.to_owned() };
+        match self.ask(request).await? {
+            Answer::ManagedVersion { version, .. } => Ok(version.document.encoded().as_ref().to_owned()),
+            _ => astray("GetPolicyVersion"),
+        }
     }
 
-    async fn simulate(&self, _: &str, _: &[String], _: &[String]) -> Result<Vec<SimulatedAction>, IamError> {
-        let message = "the sandbox has no policy simulator";
-        Err(error("SimulatePrincipalPolicy", Refusal::new(501, "NotImplemented", message)))
+    async fn simulate(
+        &self,
+        role_arn: &str,
+        actions: &[String],
+        resources: &[String],
+    ) -> Result<Vec<SimulatedAction>, IamError> {
+        const OPERATION: &str = "SimulatePrincipalPolicy";
+        let (mut all, mut pages, mut marker) = (Vec::new(), Pages::of(OPERATION), None);
+        loop {
+            let paging = Paging { marker, max_items: None };
+            let (actions, resources) = (actions.to_vec(), resources.to_vec());
+            let role_arn = role_arn.to_owned();
+            let request = Request::SimulatePrincipalPolicy { role_arn, actions, resources, paging };
+            let Answer::Simulated(page) = self.ask(request).await? else { return astray(OPERATION) };
+            all.extend(page.items);
+            marker = pages.next(page.is_truncated, page.marker)?;
+            if marker.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {

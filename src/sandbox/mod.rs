@@ -1,6 +1,6 @@
 //! An IAM endpoint inside the process, for the demo, tests, a simulation and benchmarks.
 //!
-//! One pure world of accounts and roles is served twice: in process behind [`crate::iam::Iam`]
+//! One pure world of accounts, roles and policies is served twice: in process behind [`crate::iam::Iam`]
 //! ([`Sandbox::iam`]), under whatever clock tokio has, and over HTTP ([`Sandbox::serve`]).
 //!
 //! ```text
@@ -21,6 +21,7 @@ pub mod demo;
 mod faults;
 mod http;
 mod in_process;
+mod managed;
 mod query;
 mod role;
 mod rules;
@@ -36,7 +37,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::names::AccountId;
+use crate::{iam::SimulatedAction, names::AccountId};
 
 use self::{
     calls::Calls,
@@ -49,7 +50,7 @@ pub use self::{
     calls::{Call, Count, Outcome},
     faults::{Effect, Fault, Rate},
     in_process::InProcess,
-    role::{PolicySeed, RoleSeed, Tag},
+    role::{PolicySeed, RoleChange, RoleSeed, Tag},
     world::Lag,
 };
 
@@ -204,6 +205,39 @@ impl Sandbox {
             Some(next)
         };
         self.state().world.change(account, role, now, change)
+    }
+
+    /// Changes what decides over a role beside its inline policies, as somebody else would, without any check; `false` where
+    /// there is no such role.
+    pub fn change_role(&self, account: &AccountId, role: &str, change: &RoleChange) -> bool {
+        let now = self.now();
+        self.state().world.change(account, role, now, |held| Some(held.with(change)))
+    }
+
+    /// Plants a managed policy by its ARN, or by its name as one of the account's own, as if it had always been there and in
+    /// place of any other: its only version is `v1`. The policies of AWS's that the sandbox knows need no planting.
+    pub fn plant_policy(&self, account: &AccountId, arn_or_name: &str, document: &str) {
+        self.state().world.plant_policy(account, arn_or_name, document);
+    }
+
+    /// Gives a planted managed policy a new default version at this moment, as somebody else would; reads that lag do not
+    /// see it yet. `false` where there is no such policy.
+    pub fn write_managed(&self, account: &AccountId, arn_or_name: &str, document: &str) -> bool {
+        let now = self.now();
+        self.state().world.change_policy(account, arn_or_name, now, |held| Some(held.with_version(document, now)))
+    }
+
+    /// Removes a planted managed policy as somebody else would, attached or not; `false` where there is none.
+    pub fn remove_managed(&self, account: &AccountId, arn_or_name: &str) -> bool {
+        let now = self.now();
+        self.state().world.change_policy(account, arn_or_name, now, |_| None)
+    }
+
+    /// Writes down what `SimulatePrincipalPolicy` says of a role: an entry for `*` holds for every resource that has none of
+    /// its own, and what has no entry is an implicit deny. Without a table (`None`) the call is answered as by an endpoint
+    /// that lacks it, with `NotImplemented` 501.
+    pub fn set_simulation(&self, account: &AccountId, role: &str, table: impl Into<Option<Vec<SimulatedAction>>>) {
+        self.state().world.set_simulation(account, role, table.into());
     }
 
     /// Tells `watcher` of every policy that a call changes, in the moment in which it does. It must not come back to the
@@ -404,6 +438,10 @@ fn spoil_page(answer: Answer, effect: Option<&(Effect, bool)>, request: &Request
         Answer::PolicyNames(mut page) => {
             spoil(&mut page.is_truncated, &mut page.marker);
             Answer::PolicyNames(page)
+        }
+        Answer::Simulated(mut page) => {
+            spoil(&mut page.is_truncated, &mut page.marker);
+            Answer::Simulated(page)
         }
         answer => answer,
     }

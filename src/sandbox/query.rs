@@ -110,6 +110,27 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Refusal> {
         }
         "TagRole" => Request::TagRole { role: form.needed("RoleName")?, tags: form.tags() },
         "UntagRole" => Request::UntagRole { role: form.needed("RoleName")?, keys: form.members("TagKeys") },
+        "AttachRolePolicy" => {
+            Request::AttachRolePolicy { role: form.needed("RoleName")?, arn: form.needed("PolicyArn")? }
+        }
+        "DetachRolePolicy" => {
+            Request::DetachRolePolicy { role: form.needed("RoleName")?, arn: form.needed("PolicyArn")? }
+        }
+        "PutRolePermissionsBoundary" => Request::PutRolePermissionsBoundary {
+            role: form.needed("RoleName")?,
+            arn: form.needed("PermissionsBoundary")?,
+        },
+        "DeleteRolePermissionsBoundary" => Request::DeleteRolePermissionsBoundary { role: form.needed("RoleName")? },
+        "GetPolicy" => Request::GetPolicy { arn: form.needed("PolicyArn")? },
+        "GetPolicyVersion" => {
+            Request::GetPolicyVersion { arn: form.needed("PolicyArn")?, version: form.needed("VersionId")? }
+        }
+        "SimulatePrincipalPolicy" => Request::SimulatePrincipalPolicy {
+            role_arn: form.needed("PolicySourceArn")?,
+            actions: form.members("ActionNames"),
+            resources: form.members("ResourceArns"),
+            paging: form.paging()?,
+        },
         "GetCallerIdentity" => Request::GetCallerIdentity,
         "AssumeRole" => Request::AssumeRole {
             role_arn: form.needed("RoleArn")?,
@@ -148,11 +169,22 @@ mod tests {
             (b"Action=GetRole&RoleName=a&Version=2011-06-15", "InvalidAction"),
             (b"Action=GetRole&RoleName=a", "InvalidAction"),
             (b"Action=GetRole&Version=2010-05-08", "ValidationError"),
+            (b"Action=AttachRolePolicy&RoleName=a&Version=2010-05-08", "ValidationError"),
             (b"Action=GetAccountAuthorizationDetails&Version=2010-05-08&MaxItems=x", "MalformedInput"),
             (b"\xff%%%&&&===", "MissingAction"),
         ] {
             assert_eq!(parse(body).unwrap_err().code, code, "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn a_simulation_is_asked_of_several_actions_and_resources() {
+        let body = b"Action=SimulatePrincipalPolicy&Version=2010-05-08&PolicySourceArn=arn&ActionNames.member.1=a%3Ab&ActionNames.member.2=a%3Ac&MaxItems=1";
+        let Ok(Request::SimulatePrincipalPolicy { role_arn, actions, resources, paging }) = parse(body) else {
+            panic!()
+        };
+        assert_eq!((role_arn.as_str(), actions.join(" ").as_str(), resources.len()), ("arn", "a:b a:c", 0));
+        assert_eq!(paging.max_items, Some(1));
     }
 
     proptest::proptest! {

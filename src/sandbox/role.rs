@@ -117,10 +117,85 @@ impl RoleSeed {
         self
     }
 
+    /// Sets the permissions boundary.
+    #[must_use]
+    pub fn boundary(mut self, arn: &str) -> Self {
+        self.boundary = Some(arn.to_owned());
+        self
+    }
+
+    /// Sets the trust policy.
+    #[must_use]
+    pub fn trust(mut self, document: &str) -> Self {
+        document.clone_into(&mut self.trust);
+        self
+    }
+
     /// Puts the role into an instance profile.
     #[must_use]
     pub fn instance_profile(mut self, name: &str) -> Self {
         self.instance_profiles.push(name.to_owned());
+        self
+    }
+}
+
+/// What is changed of a role beside its inline policies and tags; what is not said stays as it is. Nothing is checked.
+///
+/// As JSON, for the control path: `{"attach":["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"],"boundary":null}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoleChange {
+    /// ARNs of managed policies to attach.
+    pub attach: Vec<String>,
+    /// ARNs of managed policies to detach.
+    pub detach: Vec<String>,
+    /// The ARN of the boundary from now on, or within it `None` for none.
+    #[serde(deserialize_with = "said")]
+    pub boundary: Option<Option<String>>,
+    /// Names of all instance profiles that hold the role from now on.
+    pub instance_profiles: Option<Vec<String>>,
+    /// The trust policy from now on.
+    pub trust: Option<String>,
+}
+
+/// A `null` that was said is something else than nothing.
+fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl RoleChange {
+    /// Attaches a managed policy.
+    #[must_use]
+    pub fn attach(mut self, arn: &str) -> Self {
+        self.attach.push(arn.to_owned());
+        self
+    }
+
+    /// Detaches a managed policy.
+    #[must_use]
+    pub fn detach(mut self, arn: &str) -> Self {
+        self.detach.push(arn.to_owned());
+        self
+    }
+
+    /// Sets the boundary, or with `None` takes it away.
+    #[must_use]
+    pub fn boundary(mut self, arn: Option<&str>) -> Self {
+        self.boundary = Some(arn.map(str::to_owned));
+        self
+    }
+
+    /// Puts the role into these instance profiles and out of all others.
+    #[must_use]
+    pub fn instance_profiles(mut self, names: &[&str]) -> Self {
+        self.instance_profiles = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        self
+    }
+
+    /// Sets the trust policy.
+    #[must_use]
+    pub fn trust(mut self, document: &str) -> Self {
+        self.trust = Some(document.to_owned());
         self
     }
 }
@@ -223,6 +298,18 @@ impl Role {
     pub(super) fn without_policy(&self, name: &str) -> Self {
         let mut next = self.clone();
         next.policies.retain(|(known, _)| known != name);
+        next
+    }
+
+    /// A copy to which this change was made.
+    pub(super) fn with(&self, change: &RoleChange) -> Self {
+        let RoleChange { attach, detach, boundary, instance_profiles, trust } = change.clone();
+        let mut next = self.clone();
+        next.attached.retain(|known| !detach.contains(known) && !attach.contains(known));
+        next.attached.extend(attach);
+        next.boundary = boundary.unwrap_or(next.boundary);
+        next.instance_profiles = instance_profiles.unwrap_or(next.instance_profiles);
+        next.trust = trust.map_or(next.trust, |document| Document::new(&document));
         next
     }
 

@@ -5,9 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::names::AccountId;
+use crate::{iam::SimulatedAction, names::AccountId};
 
-use super::role::{Role, Tag};
+use super::{
+    managed::{Managed, Version},
+    role::{Role, Tag},
+};
 
 /// Who asks: the account and ARN behind a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,13 @@ pub(super) enum Request {
     GetAccountAuthorizationDetails { filters: Vec<String>, paging: Paging },
     TagRole { role: String, tags: Vec<Tag> },
     UntagRole { role: String, keys: Vec<String> },
+    AttachRolePolicy { role: String, arn: String },
+    DetachRolePolicy { role: String, arn: String },
+    PutRolePermissionsBoundary { role: String, arn: String },
+    DeleteRolePermissionsBoundary { role: String },
+    GetPolicy { arn: String },
+    GetPolicyVersion { arn: String, version: String },
+    SimulatePrincipalPolicy { role_arn: String, actions: Vec<String>, resources: Vec<String>, paging: Paging },
     GetCallerIdentity,
     AssumeRole { role_arn: String, session: String, seconds: Option<i64> },
 }
@@ -54,6 +64,13 @@ impl Request {
             Self::GetAccountAuthorizationDetails { .. } => "GetAccountAuthorizationDetails",
             Self::TagRole { .. } => "TagRole",
             Self::UntagRole { .. } => "UntagRole",
+            Self::AttachRolePolicy { .. } => "AttachRolePolicy",
+            Self::DetachRolePolicy { .. } => "DetachRolePolicy",
+            Self::PutRolePermissionsBoundary { .. } => "PutRolePermissionsBoundary",
+            Self::DeleteRolePermissionsBoundary { .. } => "DeleteRolePermissionsBoundary",
+            Self::GetPolicy { .. } => "GetPolicy",
+            Self::GetPolicyVersion { .. } => "GetPolicyVersion",
+            Self::SimulatePrincipalPolicy { .. } => "SimulatePrincipalPolicy",
             Self::GetCallerIdentity => "GetCallerIdentity",
             Self::AssumeRole { .. } => "AssumeRole",
         }
@@ -70,9 +87,18 @@ impl Request {
             | Self::PutRolePolicy { role, .. }
             | Self::DeleteRolePolicy { role, .. }
             | Self::TagRole { role, .. }
-            | Self::UntagRole { role, .. } => Some(role),
-            Self::AssumeRole { role_arn, .. } => role_arn.rsplit('/').next(),
-            Self::GetAccountAuthorizationDetails { .. } | Self::GetCallerIdentity => None,
+            | Self::UntagRole { role, .. }
+            | Self::AttachRolePolicy { role, .. }
+            | Self::DetachRolePolicy { role, .. }
+            | Self::PutRolePermissionsBoundary { role, .. }
+            | Self::DeleteRolePermissionsBoundary { role } => Some(role),
+            Self::AssumeRole { role_arn, .. } | Self::SimulatePrincipalPolicy { role_arn, .. } => {
+                role_arn.rsplit('/').next()
+            }
+            Self::GetAccountAuthorizationDetails { .. }
+            | Self::GetPolicy { .. }
+            | Self::GetPolicyVersion { .. }
+            | Self::GetCallerIdentity => None,
         }
     }
 
@@ -89,9 +115,9 @@ impl Request {
     /// The marker that the call sent, if it sent one.
     pub(super) fn marker(&self) -> Option<&str> {
         match self {
-            Self::ListRolePolicies { paging, .. } | Self::GetAccountAuthorizationDetails { paging, .. } => {
-                paging.marker.as_deref()
-            }
+            Self::ListRolePolicies { paging, .. }
+            | Self::GetAccountAuthorizationDetails { paging, .. }
+            | Self::SimulatePrincipalPolicy { paging, .. } => paging.marker.as_deref(),
             _ => None,
         }
     }
@@ -103,6 +129,21 @@ pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     pub(super) is_truncated: bool,
     pub(super) marker: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// The page with something else in place of each item.
+    pub(super) fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        let Self { items, is_truncated, marker } = self;
+        Page { items: items.into_iter().map(change).collect(), is_truncated, marker }
+    }
+}
+
+/// One thing that a bulk read tells of.
+#[derive(Debug, Clone)]
+pub(super) enum Detail {
+    Role(Arc<Role>),
+    Policy(Arc<Managed>),
 }
 
 /// The answer to a call that was accepted.
@@ -118,7 +159,13 @@ pub(super) enum Answer {
         policy: String,
         encoded_document: Arc<str>,
     },
-    Details(Page<Arc<Role>>),
+    Details(Page<Detail>),
+    Managed(Arc<Managed>),
+    ManagedVersion {
+        version: Version,
+        is_default: bool,
+    },
+    Simulated(Page<SimulatedAction>),
     Caller(Identity),
     Session {
         access_key_id: String,

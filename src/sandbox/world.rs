@@ -1,7 +1,9 @@
-//! The world of accounts and roles: what IAM and STS do with a call, and nothing of how the call arrived.
+//! The world of accounts, roles and policies: what IAM and STS do with a call, and nothing of how the call arrived.
 //!
 //! Pure: no async and no clock; the time of a call is an argument, counted from the world's start. What must stay true:
 //! a write is judged by the newest state, and a read sees the whole world as it was one lag ago.
+
+mod policies;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,18 +12,19 @@ use std::{
     time::Duration,
 };
 
-use crate::names::AccountId;
+use crate::{iam::SimulatedAction, names::AccountId};
 
 use super::{
+    managed::{self, Managed},
     role::{Document, Role, RoleSeed, Tag, entity_id, fingerprint},
     rules,
-    wire::{Answer, Identity, Page, Paging, Refusal, Request},
+    wire::{Answer, Detail, Identity, Page, Paging, Refusal, Request},
 };
 
 /// What all inline policies of a role may hold together, white space not counted.
 const QUOTA: usize = 10_240;
 
-/// How many states of a role are kept for reads that lag. The oldest then stands for all time before it.
+/// How many states of a role or a managed policy are kept for reads that lag. The oldest then stands for all time before it.
 const STATES_KEPT: usize = 16;
 
 /// How far reads lag behind writes.
@@ -33,10 +36,14 @@ pub struct Lag {
     pub single: Duration,
 }
 
-/// Every account and its roles.
+/// Every account, its roles and its managed policies.
 #[derive(Debug, Default)]
 pub(super) struct World {
-    accounts: BTreeMap<AccountId, BTreeMap<String, History>>,
+    accounts: BTreeMap<AccountId, BTreeMap<String, History<Role>>>,
+    /// By ARN.
+    policies: BTreeMap<AccountId, BTreeMap<String, History<Managed>>>,
+    /// What the simulator says of a role, by the role's name in small letters.
+    simulations: BTreeMap<(AccountId, String), Vec<SimulatedAction>>,
     pub(super) lag: Lag,
     /// The most items of a page, whatever the caller asked for: IAM may return fewer than asked.
     pub(super) page_cap: Option<usize>,
@@ -59,20 +66,20 @@ pub(super) enum Credential {
     Of(Identity),
 }
 
-/// The states of one role name, oldest first; never empty.
+/// The states of one role name or one policy's ARN, oldest first; never empty.
 #[derive(Debug)]
-struct History(VecDeque<State>);
+struct History<T>(VecDeque<State<T>>);
 
 #[derive(Debug)]
-struct State {
+struct State<T> {
     /// `None`: ever since.
     since: Option<Duration>,
-    /// `None`: there is no such role.
-    role: Option<Arc<Role>>,
+    /// `None`: there is none.
+    held: Option<Arc<T>>,
 }
 
-impl History {
-    fn push(&mut self, state: State) {
+impl<T> History<T> {
+    fn push(&mut self, state: State<T>) {
         self.0.push_back(state);
         if self.0.len() > STATES_KEPT {
             self.0.pop_front();
@@ -82,12 +89,12 @@ impl History {
         }
     }
 
-    fn newest(&self) -> Option<&Arc<Role>> {
-        self.0.back()?.role.as_ref()
+    fn newest(&self) -> Option<&Arc<T>> {
+        self.0.back()?.held.as_ref()
     }
 
-    fn at(&self, moment: Option<Duration>) -> Option<&Arc<Role>> {
-        self.0.iter().rev().find(|state| state.since <= moment)?.role.as_ref()
+    fn at(&self, moment: Option<Duration>) -> Option<&Arc<T>> {
+        self.0.iter().rev().find(|state| state.since <= moment)?.held.as_ref()
     }
 }
 
@@ -97,7 +104,7 @@ impl World {
         let key = seed.name.to_ascii_lowercase();
         self.made += 1;
         let role = Arc::new(Role::from_seed(account, seed, self.made, now));
-        let state = State { since: None, role: Some(role) };
+        let state = State { since: None, held: Some(role) };
         self.accounts.entry(account.clone()).or_default().insert(key, History(VecDeque::from([state])));
     }
 
@@ -181,6 +188,15 @@ impl World {
                 self.record(role, account, now, Some(Arc::new(next)));
                 Ok(Answer::Done)
             }
+            Request::AttachRolePolicy { role, arn } => self.attach(account, role, arn, now),
+            Request::DetachRolePolicy { role, arn } => self.detach(account, role, arn, now),
+            Request::PutRolePermissionsBoundary { role, arn } => self.bound(account, role, Some(arn), now),
+            Request::DeleteRolePermissionsBoundary { role } => self.bound(account, role, None, now),
+            Request::GetPolicy { arn } => self.get_policy(account, arn, now),
+            Request::GetPolicyVersion { arn, version } => self.get_policy_version(account, arn, version, now),
+            Request::SimulatePrincipalPolicy { role_arn, actions, resources, paging } => {
+                self.simulate(account, role_arn, actions, resources, paging, now)
+            }
             Request::GetCallerIdentity => Ok(Answer::Caller(by.clone())),
             Request::AssumeRole { role_arn, session, seconds } => self.assume(by, role_arn, session, *seconds, now),
         }
@@ -189,7 +205,7 @@ impl World {
     fn record(&mut self, role: &str, account: &AccountId, now: Duration, next: Option<Arc<Role>>) {
         let roles = self.accounts.entry(account.clone()).or_default();
         let history = roles.entry(role.to_ascii_lowercase()).or_insert_with(|| History(VecDeque::new()));
-        history.push(State { since: Some(now), role: next });
+        history.push(State { since: Some(now), held: next });
     }
 
     /// A role as a read of it finds it.
@@ -331,15 +347,24 @@ impl World {
         let size = self.page_size(paging)?;
         let context = format!("GetAccountAuthorizationDetails/{account}");
         let after = paging.marker.as_deref().map(|marker| open_marker(&context, marker)).transpose()?;
-        let wanted = filters.is_empty() || filters.iter().any(|filter| filter == "Role");
-        let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let wanted = |kind| filters.is_empty() || filters.iter().any(|filter| filter == kind);
+        // Roles come first. A marker that is an ARN is of a policy, so no role is left to tell: none is named like that.
+        let after_role = after.as_deref().filter(|after| !after.starts_with("arn:"));
+        let are_roles_left = after.is_none() || after_role.is_some();
+        let start = after_role.map_or(Bound::Unbounded, Bound::Excluded);
         let moment = now.checked_sub(self.lag.bulk);
-        let roles = self.accounts.get(account).filter(|_| wanted).into_iter();
-        let rest = roles
+        let roles = self.accounts.get(account).filter(|_| are_roles_left && wanted("Role")).into_iter();
+        let roles = roles
             .flat_map(|roles| roles.range::<str, _>((start, Bound::Unbounded)))
-            .filter_map(|(key, history)| Some((key.as_str(), history.at(moment)?.clone())));
-        let Page { items, is_truncated, marker } = page(rest, size, &context, |(key, _)| key);
-        Ok(Answer::Details(Page { items: items.into_iter().map(|(_, role)| role).collect(), is_truncated, marker }))
+            .filter_map(|(key, history)| Some((key.as_str(), Detail::Role(history.at(moment)?.clone()))));
+        // AWS's own policies are not told here: whoever needs one asks for it by its ARN.
+        let start = after.as_deref().filter(|_| !are_roles_left).map_or(Bound::Unbounded, Bound::Excluded);
+        let policies = self.policies.get(account).filter(|_| wanted("LocalManagedPolicy")).into_iter();
+        let policies = policies
+            .flat_map(|policies| policies.range::<str, _>((start, Bound::Unbounded)))
+            .filter(|(arn, _)| !managed::is_of_aws(arn))
+            .filter_map(|(arn, history)| Some((arn.as_str(), Detail::Policy(history.at(moment)?.clone()))));
+        Ok(Answer::Details(page(roles.chain(policies), size, &context, |(key, _)| key).map(|(_, detail)| detail)))
     }
 
     fn page_size(&self, paging: &Paging) -> Result<usize, Refusal> {

@@ -7,10 +7,13 @@ use std::{fmt::Write as _, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::iam::SimulatedAction;
+
 use super::{
+    managed::{Managed, Version},
     query::Service,
     role::{Role, Tag, entity_id, fingerprint},
-    wire::{Answer, Page, Refusal},
+    wire::{Answer, Detail, Page, Refusal},
 };
 
 /// The moment on the calendar at which every world starts: the same in every run, so answers can be compared.
@@ -60,7 +63,13 @@ fn namespace(service: Service) -> &'static str {
 /// The document that answers a call.
 pub(super) fn answer(operation: &str, answer: &Answer, request_id: &str) -> String {
     let size = match answer {
-        Answer::Details(page) => page.items.iter().map(|role| rendered(role).len()).sum::<usize>() + 1024,
+        Answer::Details(page) => {
+            let sizes = page.items.iter().map(|detail| match detail {
+                Detail::Role(role) => rendered(role).len(),
+                Detail::Policy(_) => 2048,
+            });
+            sizes.sum::<usize>() + 1024
+        }
         _ => 2048,
     };
     let mut xml = String::with_capacity(size);
@@ -122,10 +131,44 @@ fn result(answer: &Answer, xml: &mut String) {
         }
         Answer::Details(page) => {
             xml.push_str("<UserDetailList/><GroupDetailList/><RoleDetailList>");
-            for role in &page.items {
-                xml.push_str(rendered(role));
+            for detail in &page.items {
+                if let Detail::Role(role) = detail {
+                    xml.push_str(rendered(role));
+                }
             }
-            xml.push_str("</RoleDetailList><Policies/>");
+            xml.push_str("</RoleDetailList><Policies>");
+            for detail in &page.items {
+                if let Detail::Policy(policy) = detail {
+                    xml.push_str("<member>");
+                    managed(policy, xml);
+                    xml.push_str("<PolicyVersionList>");
+                    for version in &policy.versions {
+                        xml.push_str("<member>");
+                        managed_version(version, is_default(policy, version), xml);
+                        xml.push_str("</member>");
+                    }
+                    xml.push_str("</PolicyVersionList></member>");
+                }
+            }
+            xml.push_str("</Policies>");
+            end_of_page(page, xml);
+        }
+        Answer::Managed(policy) => {
+            xml.push_str("<Policy>");
+            managed(policy, xml);
+            xml.push_str("</Policy>");
+        }
+        Answer::ManagedVersion { version, is_default } => {
+            xml.push_str("<PolicyVersion>");
+            managed_version(version, *is_default, xml);
+            xml.push_str("</PolicyVersion>");
+        }
+        Answer::Simulated(page) => {
+            xml.push_str("<EvaluationResults>");
+            for simulated in &page.items {
+                evaluation(simulated, xml);
+            }
+            xml.push_str("</EvaluationResults>");
             end_of_page(page, xml);
         }
         Answer::Caller(identity) => {
@@ -145,6 +188,78 @@ fn result(answer: &Answer, xml: &mut String) {
             xml.push_str("</Credentials>");
         }
     }
+}
+
+/// What IAM tells of a managed policy everywhere, but for the number of its attachments, which would have to be counted
+/// over all roles for nobody.
+fn managed(policy: &Managed, xml: &mut String) {
+    let (path, name) = policy.path_and_name();
+    element(xml, "PolicyName", name);
+    element(xml, "PolicyId", &policy.id);
+    element(xml, "Arn", &policy.arn);
+    element(xml, "Path", path);
+    if let Some(default) = policy.default_version() {
+        element(xml, "DefaultVersionId", &default.id());
+        element(xml, "UpdateDate", &calendar(default.created));
+    }
+    element(xml, "IsAttachable", "true");
+    element(xml, "CreateDate", &calendar(policy.created));
+}
+
+fn is_default(policy: &Managed, version: &Version) -> bool {
+    policy.default_version().is_some_and(|default| default.number == version.number)
+}
+
+fn managed_version(version: &Version, is_default: bool, xml: &mut String) {
+    element(xml, "Document", version.document.encoded());
+    element(xml, "VersionId", &version.id());
+    element(xml, "IsDefaultVersion", if is_default { "true" } else { "false" });
+    element(xml, "CreateDate", &calendar(version.created));
+}
+
+/// What the simulator says of one action on one resource. IAM tells the keys that had no value with the resource where one
+/// was named, and beside the action where none was.
+fn evaluation(simulated: &SimulatedAction, xml: &mut String) {
+    let of_resource = simulated.resource != "*";
+    xml.push_str("<member>");
+    element(xml, "EvalActionName", &simulated.action);
+    element(xml, "EvalResourceName", &simulated.resource);
+    element(xml, "EvalDecision", simulated.decision.as_str());
+    statements(simulated, xml);
+    let missing: &[String] = if of_resource { &[] } else { &simulated.missing_context };
+    missing_context(missing, xml);
+    if let Some(allowed) = simulated.allowed_by_organizations {
+        xml.push_str("<OrganizationsDecisionDetail>");
+        element(xml, "AllowedByOrganizations", if allowed { "true" } else { "false" });
+        xml.push_str("</OrganizationsDecisionDetail>");
+    }
+    if of_resource {
+        xml.push_str("<ResourceSpecificResults><member>");
+        element(xml, "EvalResourceName", &simulated.resource);
+        element(xml, "EvalResourceDecision", simulated.decision.as_str());
+        statements(simulated, xml);
+        missing_context(&simulated.missing_context, xml);
+        xml.push_str("</member></ResourceSpecificResults>");
+    }
+    xml.push_str("</member>");
+}
+
+fn statements(simulated: &SimulatedAction, xml: &mut String) {
+    xml.push_str("<MatchedStatements>");
+    for policy in &simulated.matched {
+        xml.push_str("<member>");
+        element(xml, "SourcePolicyId", policy);
+        xml.push_str("</member>");
+    }
+    xml.push_str("</MatchedStatements>");
+}
+
+fn missing_context(keys: &[String], xml: &mut String) {
+    xml.push_str("<MissingContextValues>");
+    for key in keys {
+        element(xml, "member", key);
+    }
+    xml.push_str("</MissingContextValues>");
 }
 
 fn end_of_page<T>(page: &Page<T>, xml: &mut String) {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ssm_role_controller::{iam::Iam, sandbox::demo};
+use ssm_role_controller::{
+    iam::{Decision, Iam},
+    sandbox::demo,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -55,6 +58,27 @@ async fn every_control_path_does_what_it_says() {
     assert_eq!(sandbox.policies(account, "web"), ["P", "Q"]);
     ask(port, "POST", "/_sandbox/policies", json!({ "role": "web", "policy": "P", "document": null })).await;
     assert_eq!(sandbox.policies(account, "web"), ["Q"]);
+
+    let change = json!({ "attach": ["arn:aws:iam::111122223333:policy/Guard"], "instance_profiles": ["one"] });
+    ask(port, "POST", "/_sandbox/roles/web", change).await;
+    let web = iam.roles_page(None).await.unwrap().roles.remove(0);
+    assert_eq!(web.attached, ["arn:aws:iam::111122223333:policy/Guard"]);
+    assert_eq!(web.instance_profiles, ["one"]);
+    let elsewhere = json!({ "boundary": "arn:aws:iam::444455556666:policy/Guard", "trust": "{}" });
+    ask(port, "POST", "/_sandbox/roles/there?account=444455556666", elsewhere).await;
+
+    for document in ["{}", "[]"] {
+        ask(port, "POST", "/_sandbox/managed", json!({ "policy": "Guard", "document": document })).await;
+    }
+    let guard = iam.policies_page(None).await.unwrap().policies.remove(0);
+    assert_eq!((guard.version.as_str(), guard.encoded_document.as_deref()), ("v2", Some("%5B%5D")));
+    ask(port, "POST", "/_sandbox/managed", json!({ "policy": "Guard", "document": null })).await;
+    assert!(iam.policies_page(None).await.unwrap().policies.is_empty());
+
+    let decide = json!([{ "action": "ssm:GetDocument", "decision": "explicitDeny", "matched": ["Guard"] }]);
+    ask(port, "POST", "/_sandbox/simulations", json!({ "role": "web", "results": decide })).await;
+    let said = iam.simulate(&web.arn, &["ssm:GetDocument".to_owned()], &[]).await.unwrap();
+    assert_eq!((said[0].decision, &said[0].matched[..]), (Decision::ExplicitDeny, &["Guard".to_owned()][..]));
 
     ask(port, "POST", "/_sandbox/pages", json!({ "cap": 1 })).await;
     assert!(iam.roles_page(None).await.unwrap().is_truncated);
@@ -125,6 +149,10 @@ async fn what_the_control_path_does_not_understand_it_refuses_with_a_reason() {
         ("POST", "/_sandbox/roles", r#"{"account":"1","roles":[]}"#, 400, "not an AWS account id"),
         ("POST", "/_sandbox/policies", r#"{"role":"x","policy":"P"}"#, 404, "no role x"),
         ("DELETE", "/_sandbox/roles/x", "", 404, "no role x"),
+        ("POST", "/_sandbox/roles/x", r#"{"attach":["arn"]}"#, 404, "no role x"),
+        ("POST", "/_sandbox/roles/x", r#"{"attached":["arn"]}"#, 400, "unknown field"),
+        ("POST", "/_sandbox/managed", r#"{"policy":"Guard"}"#, 404, "no managed policy Guard"),
+        ("POST", "/_sandbox/simulations", r#"{"role":"x","results":[{"action":"a:b","decision":"no"}]}"#, 400, "no"),
         ("PUT", "/_sandbox/roles", "", 404, "no PUT /_sandbox/roles"),
     ] {
         let (answered, error) = raw(serving.port, method, path, headers, body).await;

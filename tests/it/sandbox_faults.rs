@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ssm_role_controller::{
-    iam::{ErrorClass, Iam},
+    iam::{ErrorClass, Iam, SdkIam},
     names::{AccountId, PolicyName, RoleName},
     sandbox::{Effect, Fault, InProcess, Lag, Outcome, RoleSeed, Sandbox},
 };
@@ -59,6 +59,40 @@ async fn a_refusal_has_its_status_and_code_over_http_and_its_class_in_process() 
         assert_eq!((here.class, here.code.as_deref(), here.message), (class, Some(code), there.2));
         assert!(iam.role(&role("web")).await.is_ok(), "{code} is used up");
     }
+}
+
+/// How each read of what decides over a role fails, if it does.
+async fn decisive_reads(iam: &impl Iam) -> [Option<(ErrorClass, bool)>; 4] {
+    const CORE: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/web");
+    [
+        iam.policies_page(None).await.err(),
+        iam.managed_policy(CORE).await.err(),
+        iam.managed_policy_document(CORE, "v2").await.err(),
+        iam.simulate(&role, &["ssm:GetDocument".to_owned()], &[]).await.err(),
+    ]
+    .map(|error| error.map(|error| (error.class, error.message.contains("no identity-based policy allows"))))
+}
+
+#[tokio::test]
+async fn reads_of_what_decides_over_a_role_meet_faults_too() {
+    let serving = Serving::start(ACCOUNT).await;
+    let sandbox = &serving.sandbox;
+    sandbox.plant(&serving.account, RoleSeed::new("web"));
+    sandbox.set_simulation(&serving.account, "web", Vec::new());
+    let (there, here) = (SdkIam::for_endpoint(&serving.endpoint()), sandbox.iam(&serving.account));
+    let operations = ["GetAccountAuthorizationDetails", "GetPolicy", "GetPolicyVersion", "SimulatePrincipalPolicy"];
+    for (position, operation) in operations.into_iter().enumerate() {
+        sandbox.fault(Fault::new(Effect::Deny).on(operation));
+        let mut expected = [None; 4];
+        expected[position] = Some((ErrorClass::Denied, true));
+        assert_eq!(decisive_reads(&there).await, expected, "{operation}");
+        assert_eq!(decisive_reads(&here).await, expected, "{operation}");
+        sandbox.clear_faults();
+    }
+    // A simulation is about a role; a policy is nobody's.
+    sandbox.fault(Fault::new(Effect::Throttle).role("WEB"));
+    assert_eq!(decisive_reads(&here).await, [None, None, None, Some((ErrorClass::Throttled, false))]);
 }
 
 #[tokio::test]

@@ -46,7 +46,10 @@ impl Bench {
     fn page(&mut self, max_items: i64, marker: Option<String>) -> Result<Page<Arc<Role>>, Refusal> {
         let paging = Paging { marker, max_items: Some(max_items) };
         match self.ask(Request::GetAccountAuthorizationDetails { filters: Vec::new(), paging })? {
-            Answer::Details(page) => Ok(page),
+            Answer::Details(page) => Ok(page.map(|detail| match detail {
+                Detail::Role(role) => role,
+                Detail::Policy(policy) => panic!("{policy:?}"),
+            })),
             other => panic!("{other:?}"),
         }
     }
