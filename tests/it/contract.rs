@@ -11,14 +11,14 @@ use aws_sdk_iam::{
 };
 use percent_encoding::percent_decode_str;
 use ssm_role_controller::{
-    iam::{ErrorClass, Iam, IamError, SdkIam, Writer},
+    iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, SdkIam, SimulatedAction, Writer},
     inventory::{Role, SUSPEND_TAG},
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
         limits::Limits,
         session_manager::{LogBucket, SessionManagerDocument, Settings},
     },
-    sandbox::RoleSeed,
+    sandbox::{Effect, Fault, RoleChange, RoleSeed},
 };
 
 use crate::support::{Clients, code, moto::Moto, refusal, serving::Serving};
@@ -27,6 +27,9 @@ use crate::support::{Clients, code, moto::Moto, refusal, serving::Serving};
 const ACCOUNT: &str = "123456789012";
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+/// The policy of AWS's that most instances with Session Manager have.
+const CORE: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
 
 const PLAIN: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetEncryptionConfiguration","Resource":"*"}]}"#;
 
@@ -86,6 +89,27 @@ impl Backend {
         let mut names = self.clients.iam.list_role_policies().role_name(role).send().await.unwrap().policy_names;
         names.sort();
         names
+    }
+
+    /// Makes a managed policy of the account's own, with these documents one after another as its default; gives its ARN.
+    async fn managed(&self, name: &str, documents: &[&str]) -> String {
+        let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{name}");
+        for (index, document) in documents.iter().enumerate() {
+            match (&self.serving, index) {
+                // The sandbox has no call to make one: nobody whom it serves makes policies.
+                (Some(serving), 0) => serving.sandbox.plant_policy(&account(), name, document),
+                (Some(serving), _) => assert!(serving.sandbox.write_managed(&account(), name, document)),
+                (None, 0) => {
+                    let call = self.clients.iam.create_policy().policy_name(name).policy_document(*document);
+                    call.send().await.unwrap();
+                }
+                (None, _) => {
+                    let call = self.clients.iam.create_policy_version().policy_arn(&arn).policy_document(*document);
+                    call.set_as_default(true).send().await.unwrap();
+                }
+            }
+        }
+        arn
     }
 
     /// The program's own side of the edge.
@@ -623,5 +647,159 @@ async fn what_lies_outside_of_the_limits_is_refused_by_the_writer_and_nothing_is
         writer.put(&role, &ours, &plain, &within).await.unwrap();
         writer.remove(&role, &ours, &within).await.unwrap();
         assert!(backend.policies("limited").await.is_empty(), "{:?}", backend.kind);
+    }
+}
+
+#[tokio::test]
+async fn what_decides_over_a_role_is_read_in_bulk_and_in_part_one_by_one() {
+    for backend in Backend::both().await {
+        let guard = backend.managed("Bounds", &[PLAIN]).await;
+        backend.role("decided").await;
+        let iam = &backend.clients.iam;
+        for arn in [CORE, &guard] {
+            iam.attach_role_policy().role_name("decided").policy_arn(arn).send().await.unwrap();
+        }
+        iam.put_role_permissions_boundary().role_name("decided").permissions_boundary(&guard).send().await.unwrap();
+        match &backend.serving {
+            Some(serving) => {
+                let change = RoleChange::default().instance_profiles(&["fleet"]);
+                assert!(serving.sandbox.change_role(&account(), "decided", &change));
+            }
+            None => {
+                iam.create_instance_profile().instance_profile_name("fleet").send().await.unwrap();
+                let call = iam.add_role_to_instance_profile().instance_profile_name("fleet").role_name("decided");
+                call.send().await.unwrap();
+            }
+        }
+        let edge = backend.edge();
+        let page = edge.roles_page(None).await.unwrap();
+        let in_bulk = page.roles.iter().find(|role| role.name == "decided").unwrap();
+        assert_eq!(in_bulk.attached, [CORE, &guard], "{:?}", backend.kind);
+        assert_eq!(in_bulk.instance_profiles, ["fleet"], "{:?}", backend.kind);
+        let one = edge.role(&named("decided")).await.unwrap();
+        assert!(one.attached.is_empty() && one.instance_profiles.is_empty(), "GetRole does not tell them");
+        assert_eq!(one.boundary.as_ref(), Some(&guard), "{:?}", backend.kind);
+        assert_eq!(in_bulk.boundary.as_ref(), Some(&guard), "{:?}", backend.kind);
+        assert_eq!(percent_decode_str(&one.trust).decode_utf8().unwrap(), TRUST, "{:?}", backend.kind);
+        match backend.kind {
+            Kind::Sandbox => assert_eq!(in_bulk.trust, one.trust),
+            // moto does not encode trust policies in bulk reads.
+            Kind::Moto => assert_eq!(in_bulk.trust, TRUST),
+        }
+
+        iam.detach_role_policy().role_name("decided").policy_arn(CORE).send().await.unwrap();
+        iam.delete_role_permissions_boundary().role_name("decided").send().await.unwrap();
+        let page = edge.roles_page(None).await.unwrap();
+        let in_bulk = page.roles.iter().find(|role| role.name == "decided").unwrap();
+        assert_eq!((&in_bulk.attached[..], &in_bulk.boundary), (&[guard][..], &None), "{:?}", backend.kind);
+    }
+}
+
+#[tokio::test]
+async fn managed_policies_are_read_in_bulk_by_their_default_version() {
+    let newer = PLAIN.replace("Allow", "Deny");
+    for backend in Backend::both().await {
+        let once = backend.managed("Once", &[PLAIN]).await;
+        let twice = backend.managed("Twice", &[PLAIN, &newer]).await;
+        let page = backend.edge().policies_page(None).await.unwrap();
+        assert!(!page.is_truncated);
+        for (arn, version, document) in [(once, "v1", PLAIN), (twice, "v2", &newer)] {
+            let policy = page.policies.iter().find(|policy| policy.arn == arn).unwrap();
+            assert_eq!(policy.version, version, "{:?}", backend.kind);
+            let encoded = policy.encoded_document.as_deref().unwrap();
+            assert_eq!(percent_decode_str(encoded).decode_utf8().unwrap(), document, "{:?}", backend.kind);
+        }
+        assert!(!page.policies.iter().any(|policy| policy.arn == CORE), "AWS's own are not the account's");
+        assert!(backend.edge().roles_page(None).await.unwrap().roles.iter().all(|role| role.arn.contains(":role/")));
+
+        if let Some(serving) = &backend.serving {
+            // moto answers every bulk read with one page.
+            serving.sandbox.set_page_cap(Some(1));
+            let first = backend.edge().policies_page(None).await.unwrap();
+            assert!(first.is_truncated);
+            let second = backend.edge().policies_page(first.marker).await.unwrap();
+            assert_eq!([first.policies, second.policies].concat(), page.policies);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_managed_policy_is_read_by_itself() {
+    let newer = PLAIN.replace("Allow", "Deny");
+    for backend in Backend::both().await {
+        let (edge, alone) = (backend.edge(), backend.managed("Alone", &[PLAIN, &newer]).await);
+        let policy = edge.managed_policy(&alone).await.unwrap();
+        let expected = PolicyDetail { arn: alone.clone(), version: "v2".to_owned(), encoded_document: None };
+        assert_eq!(policy, expected, "{:?}", backend.kind);
+        for (version, document) in [("v1", PLAIN), ("v2", &newer)] {
+            let encoded = edge.managed_policy_document(&alone, version).await.unwrap();
+            assert_eq!(percent_decode_str(&encoded).decode_utf8().unwrap(), document, "{:?}", backend.kind);
+        }
+
+        let core = edge.managed_policy(CORE).await.unwrap();
+        assert_eq!(core.version, "v2", "{:?}", backend.kind);
+        let encoded = edge.managed_policy_document(CORE, &core.version).await.unwrap();
+        let document: serde_json::Value =
+            serde_json::from_str(&percent_decode_str(&encoded).decode_utf8().unwrap()).unwrap();
+        let actions: Vec<_> = document["Statement"].as_array().unwrap().iter().map(|each| &each["Action"]).collect();
+        assert_eq!(actions.len(), 3, "{:?}", backend.kind);
+        assert!(actions[1].as_array().unwrap().contains(&"ssmmessages:OpenDataChannel".into()), "{:?}", backend.kind);
+
+        let nowhere = format!("arn:aws:iam::{ACCOUNT}:policy/Nowhere");
+        let gone = [
+            edge.managed_policy(&nowhere).await.unwrap_err(),
+            edge.managed_policy_document(&nowhere, "v1").await.unwrap_err(),
+            edge.managed_policy_document(&alone, "v9").await.unwrap_err(),
+        ];
+        assert!(gone.iter().all(|error| error.class == ErrorClass::Gone), "{:?}: {gone:?}", backend.kind);
+        let attach = backend.clients.iam.attach_role_policy().role_name("nobody").policy_arn(CORE);
+        assert_eq!(code(attach.send().await), (404, "NoSuchEntity".to_owned()), "{:?}", backend.kind);
+    }
+}
+
+#[tokio::test]
+async fn the_simulator_is_asked_for_all_of_its_pages() {
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let actions = ["ssmmessages:OpenDataChannel", "kms:Decrypt"].map(str::to_owned);
+    for backend in Backend::both().await {
+        backend.role("simulated").await;
+        let arn = format!("arn:aws:iam::{ACCOUNT}:role/simulated");
+        let error = backend.edge().simulate(&arn, &actions, &[]).await.unwrap_err();
+        let Some(serving) = &backend.serving else {
+            // moto has no simulator, and fails instead of saying so: to be told from a passing failure by nothing.
+            assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Transient, None), "{error}");
+            continue;
+        };
+        assert_eq!((error.class, error.code.as_deref()), (ErrorClass::Invalid, Some("NotImplemented")), "{error}");
+
+        let denied = SimulatedAction {
+            missing_context: vec!["kms:ViaService".to_owned()],
+            matched: vec!["Guard & <more>".to_owned()],
+            ..SimulatedAction::new("kms:Decrypt", KEY, Decision::ExplicitDeny)
+        };
+        let allowed = SimulatedAction {
+            allowed_by_organizations: Some(true),
+            missing_context: vec!["aws:SourceIp".to_owned()],
+            ..SimulatedAction::new("ssmmessages:OpenDataChannel", "*", Decision::Allowed)
+        };
+        serving.sandbox.set_simulation(&account(), "simulated", vec![denied.clone(), allowed.clone()]);
+        serving.sandbox.set_page_cap(Some(1));
+        let on_key = SimulatedAction { resource: KEY.to_owned(), ..allowed.clone() };
+        let other = SimulatedAction::new("kms:Decrypt", "*", Decision::ImplicitDeny);
+        for (resources, expected) in [(vec![], [allowed, other]), (vec![KEY.to_owned()], [on_key, denied])] {
+            let said = backend.edge().simulate(&arn, &actions, &resources).await.unwrap();
+            assert_eq!(said, expected);
+            let in_process = serving.sandbox.iam(&account());
+            assert_eq!(in_process.simulate(&arn, &actions, &resources).await.unwrap(), expected);
+        }
+        for effect in [Effect::NoMarker, Effect::RepeatMarker] {
+            serving.sandbox.fault(Fault::new(effect).on("SimulatePrincipalPolicy"));
+            let error = backend.edge().simulate(&arn, &actions, &[]).await.unwrap_err();
+            assert!(error.message.contains("the read is partial"), "{error}");
+            serving.sandbox.clear_faults();
+        }
+        let nobody = format!("arn:aws:iam::{ACCOUNT}:role/nobody");
+        let error = backend.edge().simulate(&nobody, &actions, &[]).await.unwrap_err();
+        assert_eq!(error.class, ErrorClass::Gone);
     }
 }

@@ -48,6 +48,8 @@ impl Moto {
         let output = |file: &File| Stdio::from(file.try_clone().unwrap());
         let server = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            // What AWS has published can be attached and read there too.
+            .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
             .stdin(Stdio::null())
             .stdout(output(log.as_file()))
             .stderr(output(log.as_file()))
