@@ -64,6 +64,9 @@ pub struct Rights {
     /// Allow to delete on every role that is kept: a changed policyName leaves the old policy behind
     #[arg(long)]
     with_renames: bool,
+    /// Allow to ask IAM's policy simulator about the roles: for `explain --simulate`
+    #[arg(long)]
+    with_simulator: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -186,7 +189,8 @@ impl Rights {
              hint: say limits.rolePathPrefixes in the ControllerConfiguration, or `--path-prefix /fleet/`"
         );
         let prefixes = prefixes.unwrap_or_else(|| vec!["/".to_owned()]);
-        let roles = format!("arn:{}:iam::{account}:role", self.partition(manifests)?);
+        let partition = self.partition(manifests)?;
+        let roles = format!("arn:{partition}:iam::{account}:role");
 
         // As the manifests spell them: what differs in case alone is one role, but not to a policy.
         let (mut managed, mut kept, mut removed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -220,7 +224,20 @@ impl Rights {
         let (freely, bounded) = (Condition::default(), self.condition());
         let mut statement = vec![
             allow("ReadRolesInBulk", &["iam:GetAccountAuthorizationDetails"], vec!["*".to_owned()], &freely),
-            allow("ReadOneRole", &["iam:GetRole", "iam:GetRolePolicy"], on(managed), &freely),
+            // The account's own come with the bulk read.
+            allow(
+                "ReadPoliciesOfAws",
+                &["iam:GetPolicy", "iam:GetPolicyVersion"],
+                vec![format!("arn:{partition}:iam::aws:policy/*")],
+                &freely,
+            ),
+            allow("ReadOneRole", &["iam:GetRole", "iam:GetRolePolicy"], on(managed.clone()), &freely),
+            allow(
+                "AskTheSimulator",
+                &["iam:SimulatePrincipalPolicy"],
+                if self.with_simulator { on(managed) } else { Vec::new() },
+                &freely,
+            ),
             allow("RepairInlinePolicies", &["iam:PutRolePolicy"], on(kept), &bounded),
             allow("RemoveInlinePolicies", &["iam:DeleteRolePolicy"], on(removed), &bounded),
             Statement {

@@ -133,7 +133,8 @@ fn actions(policy: &Value, effect: &str) -> BTreeSet<String> {
 async fn the_controllers_policy_allows_every_call_that_is_made_and_no_other() {
     let serving = Serving::start("111122223333").await;
     let (sandbox, account) = (&serving.sandbox, &serving.account);
-    sandbox.plant(account, RoleSeed::new("web"));
+    let core = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
+    sandbox.plant(account, RoleSeed::new("web").attached(core));
     let config = tempfile::tempdir().unwrap();
     std::fs::write(config.path().join("fleet.yaml"), MANIFEST).unwrap();
     let tamper = || sandbox.remove_policy(account, "web", "SessionManagerPermissions");
