@@ -4,6 +4,7 @@ mod alerts;
 mod readings;
 mod repairs;
 mod saves;
+mod sessions;
 mod trust;
 
 use std::{
