@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use ssm_role_controller::{
     names::AccountId,
-    sandbox::{RoleSeed, Sandbox},
+    sandbox::{RoleChange, RoleSeed, Sandbox},
     watch,
 };
 use tempfile::TempDir;
@@ -26,6 +26,9 @@ pub(crate) const POLICY: &str = "SessionManagerPermissions";
 
 const ACCOUNT: &str = "111122223333";
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/// A managed policy of the account's own.
+const OWN: &str = "arn:aws:iam::111122223333:policy/platform/BaselineForEveryServer";
 
 /// The trust policy of a role that EC2 and a pipeline use.
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/ci/deploy-pipeline"},"Action":["sts:AssumeRole","sts:TagSession"],"Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-a1b2c3d4e5"}}}]}"#;
@@ -96,6 +99,20 @@ impl Fleet {
 
     pub(crate) fn config_dir(&self) -> &Path {
         &self.config
+    }
+
+    /// Attaches a policy of the account's own to every role.
+    pub(crate) fn attach_own(&self) {
+        self.sandbox.plant_policy(&self.account, OWN, &own_policy(0));
+        let change = RoleChange::default().attach(OWN);
+        for role in self.sandbox.roles(&self.account) {
+            self.sandbox.change_role(&self.account, &role, &change);
+        }
+    }
+
+    /// Gives the policy of [`Fleet::attach_own`] a new version.
+    pub(crate) fn change_own(&self, version: usize) {
+        self.sandbox.write_managed(&self.account, OWN, &own_policy(version));
     }
 
     /// Adds a role that has no policy, and no manifest names yet.
@@ -185,7 +202,7 @@ fn plant(sandbox: &Sandbox, config: &Path, documents: Documents) -> anyhow::Resu
             .policy(POLICY, &document)
             .attached("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
             .attached("arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy")
-            .attached("arn:aws:iam::111122223333:policy/platform/BaselineForEveryServer")
+            .attached("arn:aws:iam::aws:policy/AmazonSSMPatchAssociation")
             .instance_profile(name)
             .tag("Name", name)
             .tag("team", "platform")
@@ -206,6 +223,13 @@ fn rewritten(document: &str) -> anyhow::Result<String> {
         statement["Sid"] = format!("Statement{index}").into();
     }
     Ok(format!("{document:#}"))
+}
+
+/// What every server may do, in one version or another.
+fn own_policy(version: usize) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"Describe","Effect":"Allow","Action":["ec2:DescribeTags","ec2:DescribeInstances"],"Resource":"*"}},{{"Sid":"Version{version}","Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::private-{version}/*"}}]}}"#
+    )
 }
 
 /// What the application on the server needs: nobody's business here, and in every page.

@@ -64,7 +64,7 @@ impl Library {
         }
         let arn: Arc<str> = arn.into();
         let document = Err("it was not fetched yet".to_owned());
-        let policy = Arc::new(ManagedPolicy { arn: Arc::clone(&arn), document });
+        let policy = Arc::new(ManagedPolicy::new(Arc::clone(&arn), document));
         self.policies.insert(arn, Entry { policy: Arc::clone(&policy), version: None, told: None, rests_until: None });
         policy
     }
@@ -137,7 +137,7 @@ impl Entry {
         let is_known = self.policy.document.as_ref().is_ok_and(|known| known.is(encoded));
         if !is_known {
             let document = Ok(documents.intern(encoded));
-            self.policy = Arc::new(ManagedPolicy { arn: Arc::clone(&self.policy.arn), document });
+            self.policy = Arc::new(ManagedPolicy::new(Arc::clone(&self.policy.arn), document));
         }
     }
 
@@ -151,7 +151,7 @@ impl Entry {
     fn unknown(&mut self, why: &str) {
         (self.version, self.told) = (None, None);
         if self.policy.document.as_ref().err().is_none_or(|known| known != why) {
-            self.policy = Arc::new(ManagedPolicy { arn: Arc::clone(&self.policy.arn), document: Err(why.to_owned()) });
+            self.policy = Arc::new(ManagedPolicy::new(Arc::clone(&self.policy.arn), Err(why.to_owned())));
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    ErrorClass, Iam, IamError, Pages, PolicyDetail, RoleDetail,
+    ErrorClass, Iam, IamError, InlinePolicy, Pages, PolicyDetail, RoleDetail,
     managed::{self, Library},
 };
 use crate::{
@@ -199,11 +199,10 @@ impl<I: Iam> Reader<I> {
         let Known { documents, library } = &mut *lock(&self.known);
         let (mut policies, mut others) = (BTreeMap::new(), BTreeMap::new());
         for live in &detail.inline_policies {
-            let document = documents.intern(&live.encoded_document);
             match looked_for.iter().find(|policy| live.name == policy.as_str()) {
-                Some(policy) => policies.insert(policy.clone(), document),
-                None => others.insert(live.name.clone(), document),
-            };
+                Some(policy) => drop(policies.insert(policy.clone(), documents.intern(&live.encoded_document))),
+                None => drop(others.insert(documents.text(&live.name), documents.text(&live.encoded_document))),
+            }
         }
         let surroundings = Surroundings {
             arn: detail.arn.clone(),
@@ -296,10 +295,9 @@ impl<I: Iam> Reader<I> {
 /// Whether a role is, to the letter, what IAM tells of it now.
 fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetail) -> bool {
     let Some(around) = &role.surroundings else { return false };
-    let live = |name: &str| {
-        // Few are looked for, and of each role as many as of any.
-        let policy = looked_for.iter().find(|policy| policy.as_str() == name);
-        policy.map_or_else(|| around.others.get(name), |policy| role.policies.get(policy))
+    let is_as_told = |told: &InlinePolicy| match looked_for.iter().find(|policy| told.name == policy.as_str()) {
+        Some(policy) => role.policies.get(policy).is_some_and(|live| live.is(&told.encoded_document)),
+        None => around.others.get(told.name.as_str()).is_some_and(|text| **text == *told.encoded_document),
     };
     role.name.as_str() == detail.name
         && role.path == detail.path
@@ -310,10 +308,7 @@ fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetai
         && around.attached.iter().map(|policy| &*policy.arn).eq(detail.attached.iter().map(String::as_str))
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() + around.others.len() == detail.inline_policies.len()
-        && detail
-            .inline_policies
-            .iter()
-            .all(|told| live(&told.name).is_some_and(|live| live.is(&told.encoded_document)))
+        && detail.inline_policies.iter().all(is_as_told)
 }
 
 /// Whether somebody has tagged the role to be left alone. IAM compares the keys of tags ignoring case.

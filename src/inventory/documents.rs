@@ -4,8 +4,8 @@
 //! more is dropped.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, OnceLock},
+    collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -21,8 +21,6 @@ pub struct LiveDocument {
     encoded: Arc<str>,
     parsed: Result<Document, String>,
     size: usize,
-    /// Made when it is first asked for: most documents never are.
-    prepared: OnceLock<Arc<Prepared>>,
 }
 
 impl LiveDocument {
@@ -35,7 +33,7 @@ impl LiveDocument {
         } else {
             Document::parse(&text).map_err(|error| error.to_string())
         };
-        Self { parsed, size: session_manager::size(&text), encoded: encoded.into(), prepared: OnceLock::new() }
+        Self { parsed, size: session_manager::size(&text), encoded: encoded.into() }
     }
 
     /// The document that IAM would send for this text.
@@ -44,14 +42,13 @@ impl LiveDocument {
         Self::new(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string())
     }
 
-    /// The document ready to be asked what it allows.
+    /// The document ready to be asked what it allows. It takes ten times the room of its text, so it is not kept here.
     #[must_use]
-    pub fn prepared(&self) -> Arc<Prepared> {
-        let prepare = || match &self.parsed {
+    pub fn prepared(&self) -> Prepared {
+        match &self.parsed {
             Ok(document) => Prepared::of(document),
             Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
-        };
-        Arc::clone(self.prepared.get_or_init(|| Arc::new(prepare())))
+        }
     }
 
     /// The typed document, or why it could not be parsed.
@@ -88,6 +85,7 @@ impl PartialEq for LiveDocument {
 #[derive(Debug, Default)]
 pub struct Documents {
     by_text: HashMap<Arc<str>, Arc<LiveDocument>>,
+    texts: HashSet<Arc<str>>,
 }
 
 impl Documents {
@@ -101,8 +99,19 @@ impl Documents {
         document
     }
 
-    /// Drops the documents that nobody else holds.
+    /// The same text for all that have it: of what is not read again and again nothing else is kept.
+    pub fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let text: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&text));
+        text
+    }
+
+    /// Drops the documents and texts that nobody else holds.
     pub fn sweep(&mut self) {
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.by_text.retain(|_, document| Arc::strong_count(document) > 1);
     }
 }

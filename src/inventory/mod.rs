@@ -7,12 +7,15 @@ mod documents;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 pub(crate) use self::documents::encoded_size;
 pub use self::documents::{Documents, LiveDocument};
-use crate::names::{AccountId, PolicyName, RoleName};
+use crate::{
+    names::{AccountId, PolicyName, RoleName},
+    policy::evaluate::Prepared,
+};
 
 /// What a reading is to find out: the managed roles, and the policies that are looked for on each.
 pub type Asked = BTreeMap<RoleName, BTreeSet<PolicyName>>;
@@ -72,8 +75,8 @@ pub struct Surroundings {
     pub trust: Arc<LiveDocument>,
     /// The instance profiles that hold it.
     pub instance_profiles: Vec<String>,
-    /// The inline policies that were not looked for, by name.
-    pub others: BTreeMap<String, Arc<LiveDocument>>,
+    /// The inline policies that were not looked for, by name: each as IAM sent it, percent-encoded.
+    pub others: BTreeMap<Arc<str>, Arc<str>>,
     /// The managed policies that are attached to it.
     pub attached: Vec<Arc<ManagedPolicy>>,
     /// Its permissions boundary.
@@ -87,6 +90,25 @@ pub struct ManagedPolicy {
     pub arn: Arc<str>,
     /// Its default version, or why that is not known.
     pub document: Result<Arc<LiveDocument>, String>,
+    prepared: OnceLock<Arc<Prepared>>,
+}
+
+impl ManagedPolicy {
+    /// A policy of this document, or of none that is known.
+    #[must_use]
+    pub fn new(arn: Arc<str>, document: Result<Arc<LiveDocument>, String>) -> Self {
+        Self { arn, document, prepared: OnceLock::new() }
+    }
+
+    /// The document ready to be asked what it allows: made once for all roles that carry it.
+    #[must_use]
+    pub fn prepared(&self) -> Arc<Prepared> {
+        let prepare = || match &self.document {
+            Ok(document) => document.prepared(),
+            Err(why) => Prepared::unreadable(why.clone()),
+        };
+        Arc::clone(self.prepared.get_or_init(|| Arc::new(prepare())))
+    }
 }
 
 impl Surroundings {

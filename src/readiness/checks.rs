@@ -11,7 +11,7 @@ use super::{
     words::{self, Asked},
 };
 use crate::{
-    inventory::{Role, Surroundings},
+    inventory::{LiveDocument, ManagedPolicy, Role, Surroundings},
     manifest::Platform,
     names::Partition,
     policy::{
@@ -255,18 +255,15 @@ fn check(asked: Asked, answer: &Answer, denied: Cause, evidence: String) -> Chec
 /// Everything that IAM weighs for the role's sessions.
 fn permissions(role: &Role, around: &Surroundings) -> Permissions {
     let named = |kind, name: &str| PolicyName { kind, name: name.into() };
-    let managed = |kind, policy: &crate::inventory::ManagedPolicy| Policy {
+    let managed = |kind, policy: &ManagedPolicy| Policy {
         name: PolicyName { kind, name: policy.arn.clone() },
-        document: match &policy.document {
-            Ok(document) => document.prepared(),
-            Err(why) => Prepared::unreadable(why.clone()).into(),
-        },
+        document: policy.prepared(),
     };
-    let looked_for = role.policies.iter().map(|(name, live)| (name.as_str(), live));
-    let others = around.others.iter().map(|(name, live)| (name.as_str(), live));
+    let looked_for = role.policies.iter().map(|(name, live)| (name.as_str(), live.prepared()));
+    let others = around.others.iter().map(|(name, text)| (&**name, LiveDocument::new(text).prepared()));
     let inline = looked_for
         .chain(others)
-        .map(|(name, live)| Policy { name: named(Kind::Inline, name), document: live.prepared() });
+        .map(|(name, document)| Policy { name: named(Kind::Inline, name), document: document.into() });
     let attached = around.attached.iter().map(|policy| managed(Kind::Managed, policy));
     Permissions {
         policies: inline.chain(attached).collect(),
