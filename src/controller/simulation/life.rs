@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    bound,
     log::{Ear, Log},
     people::{self, Stubborn},
     scene::{Key, Leave, Moment, Process, Scene, Tally},
@@ -44,12 +45,15 @@ pub(super) struct Ended {
 
 /// Lives the life of this seed; told in words where somebody wants to read it.
 pub(super) fn live(seed: u64, is_traced: bool, ear: &Ear) -> Ended {
+    let _alive = bound::watched(seed);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut life = Life::new(seed, is_traced, ear.clone());
-        life.unfold().await;
+        let scene = Arc::clone(&life.scene);
+        bound::lived(&scene, life.unfold()).await;
         let mut state = life.scene.state();
         state.tally.seconds = life.scene.now().as_secs();
+        state.tally.longest = state.tally.seconds;
         state.tally.events = ear.log().count;
         let (violations, tally) = (std::mem::take(&mut state.violations), state.tally);
         drop(state);
@@ -242,10 +246,10 @@ impl Life {
     pub(super) fn start(&mut self) {
         let (controller, shutdown) = self.controller(Leave::Ask, Options::default());
         let stop = shutdown.clone();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(bound::polled(Arc::clone(&self.scene), async move {
             controller.run(stop).await;
             None
-        });
+        }));
         self.running = Some(Running { task, shutdown, ends_by_itself: false });
     }
 
@@ -258,7 +262,8 @@ impl Life {
             arn: format!("arn:aws:sts::{}:assumed-role/{}/simulation", super::OWN, super::OWN_ROLE),
         };
         let deadline = Instant::now() + ONCE;
-        let task = tokio::spawn(async move { Some(controller.once(caller, deadline, stop).await) });
+        let pass = async move { Some(controller.once(caller, deadline, stop).await) };
+        let task = tokio::spawn(bound::polled(Arc::clone(&self.scene), pass));
         self.running = Some(Running { task, shutdown, ends_by_itself: true });
     }
 

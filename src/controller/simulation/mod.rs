@@ -9,6 +9,8 @@
 //! cargo test --lib simulation                            # a few hundred lives
 //! SIMULATION_LIVES=10000 cargo test --lib simulation     # as many as you like; SIMULATION_FIRST says with which to begin
 //! SIMULATION_STOP=1 …                                    # ends with the first that goes wrong
+//! SIMULATION_SECONDS=3600 …                              # begins no more of them after so long
+//! SIMULATION_THREADS=1 …                                 # so many at once; else as many as there are cores
 //! SIMULATION_SEED=17 cargo test --lib simulation         # this one again, told in words
 //! ```
 //!
@@ -24,6 +26,7 @@
 //! | `pace.rs` | how much, and in which order: guards, canary, fights |
 //! | `succession.rs` | former names and orphans |
 //! | `log.rs` | that everything is told once |
+//! | `bound.rs` | that every life goes on, and ends |
 //! | `end.rs` | what must be so when all is calm |
 //! | `aftermath.rs` | what comes after that: fights, approvals, new names |
 //! | `treachery.rs` | what the writer lets through that nobody checked before |
@@ -35,6 +38,7 @@
 
 mod aftermath;
 mod authors;
+mod bound;
 mod end;
 mod judge;
 mod life;
@@ -56,7 +60,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use self::{life::live, log::Ear, scene::Tally};
@@ -88,16 +92,21 @@ fn no_life_shows_the_controller_do_harm() {
     let lives: u64 = given("SIMULATION_LIVES").unwrap_or(LIVES);
     let first: u64 = given("SIMULATION_FIRST").unwrap_or(0);
     let stops = given::<u8>("SIMULATION_STOP").is_some();
+    let time = given("SIMULATION_SECONDS").map_or(Duration::MAX, Duration::from_secs);
+    let threads = given("SIMULATION_THREADS").unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let next = AtomicU64::new(first);
     let begun = Instant::now();
-    let together = Mutex::new((Tally::default(), Vec::new()));
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let together = Mutex::new((0, Tally::default(), Vec::new()));
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let ear = Ear::default();
                 tracing::subscriber::with_default(ear.clone(), || {
                     loop {
+                        // Looked at before a seed is taken, so that no seed is passed over.
+                        if begun.elapsed() >= time {
+                            return;
+                        }
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= first + lives {
                             return;
@@ -107,26 +116,29 @@ fn no_life_shows_the_controller_do_harm() {
                             next.store(first + lives, Ordering::Relaxed);
                         }
                         let mut together = together.lock().unwrap();
-                        together.0.add(&ended.tally);
-                        if !ended.violations.is_empty() {
-                            together.1.push((seed, ended.violations));
+                        together.0 += 1;
+                        together.1.add(&ended.tally);
+                        if let Some(violation) = ended.violations.first() {
+                            // At once: whatever comes of the others, this one is known.
+                            println!("life {seed}: {violation}");
+                            together.2.push(seed);
                         }
                     }
                 });
             });
         }
     });
-    let (tally, mut failed) = together.into_inner().unwrap();
-    println!("{lives} lives in {} s: {tally:?}", begun.elapsed().as_secs());
-    failed.sort();
-    let Some((seed, _)) = failed.first() else { return };
+    let (lives, tally, failed) = together.into_inner().unwrap();
+    println!(
+        "{lives} lives from {first} on in {} s, {} of them wrong: {tally:?}",
+        begun.elapsed().as_secs(),
+        failed.len()
+    );
+    let Some(seed) = failed.iter().min() else { return };
     let ear = Ear::default();
     let told = tracing::subscriber::with_default(ear.clone(), || live(*seed, true, &ear));
-    for (seed, violations) in &failed {
-        println!("life {seed}: {}", violations[0]);
-    }
     panic!(
-        "{} of {lives} lives went wrong; SIMULATION_SEED={seed} cargo test --lib simulation replays the first:\n{}\n\n{}",
+        "{} of {lives} lives went wrong: {failed:?}; SIMULATION_SEED={seed} cargo test --lib simulation replays this one:\n{}\n\n{}",
         failed.len(),
         told.trace.join("\n"),
         told.violations.join("\n"),

@@ -84,6 +84,8 @@ pub(super) struct State {
 pub(super) struct Process {
     pub(super) number: u64,
     pub(super) calls: u64,
+    /// The minute of the last call, and how many there were in it.
+    pub(super) minute: (u64, u64),
     pub(super) kill_at: Option<(u64, Moment)>,
     pub(super) dead: CancellationToken,
     /// Counts what happens, so that of two things in one moment the first is known.
@@ -195,6 +197,11 @@ pub(super) struct Tally {
     pub(super) orphans: u64,
     pub(super) seconds: u64,
     pub(super) minutes_to_calm: u64,
+    /// The most calls of one process within a minute.
+    pub(super) most_calls: u64,
+    /// The most often that a process was polled in one moment.
+    pub(super) most_polls: u64,
+    pub(super) longest: u64,
 }
 
 impl Scene {
@@ -473,6 +480,7 @@ impl Process {
         Self {
             number,
             calls: 0,
+            minute: (0, 0),
             kill_at,
             dead: CancellationToken::new(),
             ticks: 0,
@@ -510,6 +518,9 @@ impl Tally {
             orphans,
             seconds,
             minutes_to_calm,
+            most_calls,
+            most_polls,
+            longest,
         } = other;
         self.calls += calls;
         self.writes += writes;
@@ -526,5 +537,8 @@ impl Tally {
         self.orphans += orphans;
         self.seconds += seconds;
         self.minutes_to_calm += minutes_to_calm;
+        self.most_calls = self.most_calls.max(*most_calls);
+        self.most_polls = self.most_polls.max(*most_polls);
+        self.longest = self.longest.max(*longest);
     }
 }

@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    bound,
     plain::asks_to_be_left_alone,
     scene::{Fresh, Moment, Scene, Shown},
 };
@@ -107,6 +108,9 @@ impl Witness {
 
     /// The moment of death, if this call is the one for it.
     fn arrives(&self, what: impl FnOnce() -> String) -> Option<Moment> {
+        if bound::called(&self.scene) {
+            return Some(Moment::Arrival);
+        }
         let mut state = self.scene.state();
         state.tally.calls += 1;
         state.process.calls += 1;
