@@ -1,4 +1,5 @@
-//! What happens to some lives once all is calm: a fight, a plan beyond the guards, a new name, a manifest that goes.
+//! What happens to some lives once all is calm: a fight, a plan beyond the guards, a new name, a manifest that goes, a
+//! relapse, much to do for one role.
 //!
 //! Nothing else goes wrong here, so that what must come of it, and when, can be said exactly. What must stay true: a
 //! life that was calm is calm again at the end of it.
@@ -13,6 +14,7 @@ use super::{
     plain::asks_to_be_left_alone,
     scene::{Key, Leave},
 };
+use crate::sandbox::{Effect, Fault};
 
 /// Until a reading shows what was done: a resync with its jitter, and the answers.
 const SEEN: Duration = Duration::from_secs(66 + 24);
@@ -38,6 +40,8 @@ impl Life {
             2..6 => self.beyond_the_guards().await,
             6..10 => self.new_names().await,
             10..14 => self.a_file_goes().await,
+            14..20 => self.relapse().await,
+            20..26 => self.two_of_one_role().await,
             _ => {}
         }
     }
@@ -152,6 +156,78 @@ impl Life {
         }
         self.start();
         self.pass(SEEN).await;
+    }
+
+    /// What was repaired is again as it was before, all at once, when a reading of that is not believed without a look.
+    async fn relapse(&mut self) {
+        let mut right = self.right();
+        self.rng.shuffle(&mut right);
+        right.truncate(self.rng.usize(2..8));
+        if right.len() < 2 {
+            return;
+        }
+        for key in &right {
+            self.undo(key, None);
+        }
+        // Until they are repaired, and read back.
+        self.pass(2 * SEEN).await;
+        if self.rng.bool() {
+            let most = self.rng.usize(1..2 * right.len());
+            self.scene.state().authors.allow(most);
+            self.save("lowers the guards");
+            let soon = self.rng.u64(1..10);
+            self.pass(Duration::from_secs(soon)).await;
+        }
+        for key in &right {
+            self.undo(key, None);
+        }
+        self.pass(2 * SEEN).await;
+        self.all_is_let_through().await;
+    }
+
+    /// Both policies of one role are to be repaired. While the first is under way more comes, so that all of it together
+    /// is one more than the guards let through.
+    async fn two_of_one_role(&mut self) {
+        let (one, mut others): (Vec<Key>, Vec<Key>) = {
+            let right = self.right();
+            let twice = |key: &&Key| right.iter().filter(|other| other.0 == key.0).count() > 1;
+            let Some(role) = right.iter().find(twice).map(|key| key.0.clone()) else { return };
+            right.into_iter().partition(|key| key.0 == role)
+        };
+        self.rng.shuffle(&mut others);
+        others.truncate(self.rng.usize(1..5));
+        if others.is_empty() {
+            return;
+        }
+        self.stop().await;
+        self.scene.state().authors.hurry(one.len() + others.len() - 1);
+        self.save("lowers the guards");
+        self.start();
+        self.pass(Duration::from_secs(20)).await;
+        self.scene.sandbox.fault(Fault::new(Effect::DelayMs(self.rng.u64(3_000..7_000))).on("PutRolePolicy"));
+        for key in &one {
+            self.undo(key, None);
+        }
+        let meanwhile = self.rng.u64(1_000..15_000);
+        self.pass(Duration::from_millis(meanwhile)).await;
+        for key in &others {
+            self.undo(key, None);
+        }
+        self.pass(SEEN).await;
+        self.scene.sandbox.clear_faults();
+        self.all_is_let_through().await;
+    }
+
+    /// The guards hold nothing any more, and all becomes right.
+    async fn all_is_let_through(&mut self) {
+        self.scene.state().authors.allow(1000);
+        self.save("lifts the guards");
+        // A fight that this made may keep a repair waiting.
+        self.pass(MISSING + SEEN).await;
+        let unsettled = self.scene.unsettled();
+        if !unsettled.is_empty() {
+            self.scene.violated("I10 convergence", unsettled.join("; "));
+        }
     }
 
     /// The manifests of one file get other names for their policies.

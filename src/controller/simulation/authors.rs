@@ -172,6 +172,12 @@ impl Authors {
         self.change_settings(|settings, _| settings.bounds = Some(Bounds { changes, deletes: 1000, percent: None }));
     }
 
+    /// The same, and IAM is read every few seconds.
+    pub(super) fn hurry(&mut self, changes: usize) {
+        self.allow(changes);
+        self.change_settings(|settings, _| settings.resync = Some("5s"));
+    }
+
     /// The policies of one file get other names. In words, for the trace.
     pub(super) fn rename(&mut self) -> String {
         let number = self.rng.usize(..5);

@@ -26,6 +26,8 @@ const QUIET: Duration = Duration::from_secs(20);
 /// What the simulation remembers of a write between its arrival and its answer.
 pub(super) struct Judged {
     arrived: Duration,
+    /// What the read before it showed.
+    replaced: Option<String>,
 }
 
 impl Scene {
@@ -60,7 +62,8 @@ impl Scene {
     pub(super) fn read_fresh(&self, role: &RoleName, policy: &PolicyName, fresh: Fresh) {
         let mut state = self.state();
         let tick = state.tick();
-        state.process.looked.insert(role.clone(), fresh.answered);
+        let key = (role.clone(), policy.clone());
+        state.process.looked_at(&key, fresh.shown.as_deref(), fresh.tick, tick, fresh.answered);
         state.was_seen(&(role.clone(), policy.clone()), fresh.shown.as_deref(), tick);
         let process = state.process.number;
         let known = state.keys.entry((role.clone(), policy.clone())).or_default();
@@ -76,7 +79,12 @@ impl Scene {
     pub(super) fn answered(&self, role: &RoleName, policy: &PolicyName, judged: &Judged, is_done: bool) {
         let now = self.now();
         let mut state = self.state();
-        state.process.looked.insert(role.clone(), now);
+        let key = (role.clone(), policy.clone());
+        state.process.past.calls(role, now);
+        state.process.past.replaced(&key, judged.replaced.clone(), now);
+        if !is_done {
+            state.process.past.failed(role, now);
+        }
         let is_it = |key: &Key| key.0 == *role && key.1 == *policy;
         if let Some(attempt) = state.process.attempts.iter_mut().rev().find(|attempt| is_it(&attempt.key)) {
             attempt.answer = Some(if is_done { Answer::Done(now) } else { Answer::Failed });
@@ -181,19 +189,20 @@ impl Scene {
         });
         known.fresh.clear();
         state.tally.useless_writes += u64::from(is_useless);
-        state.process.looked.insert(role.clone(), now);
+        state.process.past.calls(role, now);
         let tagged = shown.as_ref().and_then(|shown| shown.tagged);
         if tagged.zip(begun).is_some_and(|(tagged, begun)| tagged < begun) {
             faults.push(("I18 a tag of the role stops every write", format!("{role}/{policy}")));
         }
         faults.extend(state.without_leave(&key, &before));
+        let replaced = before;
         let begun = begun.unwrap_or(state.process.ticks);
         faults.extend(state.attempt(&key, document, begun, successor, now));
         drop(state);
         for (invariant, what) in faults {
             self.violated(invariant, what);
         }
-        Judged { arrived: now }
+        Judged { arrived: now, replaced }
     }
 }
 

@@ -24,6 +24,7 @@
 //! | `witness.rs` | the edge: delays, deaths, writes that outlive who sent them |
 //! | `judge.rs` | the invariants of a write |
 //! | `pace.rs` | how much, and in which order: guards, canary, fights |
+//! | `doubt.rs` | what a reading certainly shows, and what only a fresh look can tell |
 //! | `succession.rs` | former names and orphans |
 //! | `log.rs` | that everything is told once |
 //! | `bound.rs` | that every life goes on, and ends |
@@ -39,6 +40,7 @@
 mod aftermath;
 mod authors;
 mod bound;
+mod doubt;
 mod end;
 mod judge;
 mod life;

@@ -1,11 +1,17 @@
 //! How much is written, and in which order: guards, plans that are held, the canary, fights.
 //!
-//! Counts what takes effect in the world, and judges whole readings by what they showed and what the authors meant. What
-//! must stay true: what is said to be due is certain, so that a plan that is too large by it is too large indeed.
+//! Counts what takes effect in the world, and judges whole readings, and the fresh looks after them, by what they showed
+//! and what the authors meant. What must stay true: what is said to be due is certain, so that a plan that is too large by
+//! it is too large indeed.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
+    doubt::{Past, Worth, live},
     judge::{wanted, why_not},
     operator::Bounds,
     plain::{Grants, Plain, asks_to_be_left_alone},
@@ -14,7 +20,7 @@ use super::{
 use crate::{
     iam::RoleDetail,
     inventory::LiveDocument,
-    manifest::ManifestSet,
+    manifest::{Desired, ManifestSet},
     names::{AccountId, RoleName},
 };
 
@@ -22,9 +28,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long the rest wait where the first of several writes was not found right.
 const ANOTHER_AFTER: Duration = Duration::from_secs(240);
-
-/// A reading of a role that was looked at or written to so recently may be taken for the old world, by right.
-const DOUBTED: Duration = Duration::from_secs(330);
 
 /// So many writes of one policy within an hour are the most in a fight: three at once, after one, two and four minutes,
 /// then every five.
@@ -78,24 +81,45 @@ struct Most {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) tick: u64,
-    at: Duration,
+    /// When it was begun, and when it came.
+    pub(super) begun: Duration,
+    pub(super) at: Duration,
     set: Option<Arc<ManifestSet>>,
-    looked: Vec<(RoleName, Duration)>,
+    pub(super) past: Past,
+    /// How many writes had been asked for.
+    pub(super) attempts: usize,
     roles: Vec<RoleDetail>,
-    shows: Option<Shows>,
+    /// The first fresh look at each policy since: when it was answered, and what it showed.
+    pub(super) looks: BTreeMap<Key, (u64, Option<String>)>,
+    shows: Option<Arc<Shows>>,
 }
 
-/// What a reading certainly shows.
-#[derive(Debug, Clone, Default)]
+/// What a reading shows to be due. `true`: to be removed.
+#[derive(Debug, Default)]
 struct Shows {
-    due: usize,
-    /// How it is beyond the guards.
+    certain: Vec<(Key, bool)>,
+    /// What only fresh looks can tell.
+    doubted: Vec<Key>,
+    /// How what is certain is beyond the guards.
     beyond: Option<String>,
+}
+
+/// What certainly is part of the plan that a write is part of.
+struct Plan {
+    /// Since when.
+    tick: u64,
+    due: usize,
+    beyond: Option<String>,
+    is_of_looks: bool,
 }
 
 impl Reading {
     pub(super) fn roles(&self) -> &[RoleDetail] {
         &self.roles
+    }
+
+    pub(super) fn role(&self, name: &RoleName) -> Option<&RoleDetail> {
+        self.roles.iter().find(|role| role.name.eq_ignore_ascii_case(name.as_str()))
     }
 }
 
@@ -105,9 +129,18 @@ impl State {
         let tick = self.tick();
         let sets = self.sets(now);
         let is_sure = sets.iter().all(|set| Arc::ptr_eq(set, &sets[0]));
-        let looked = self.process.looked.iter().map(|(role, at)| (role.clone(), *at)).collect();
         let set = is_sure.then(|| Arc::clone(&self.in_force));
-        self.process.reading = Some(Reading { tick, at: now, set, looked, roles, shows: None });
+        self.process.reading = Some(Reading {
+            tick,
+            begun: self.process.reading_begun,
+            at: now,
+            set,
+            past: self.process.past.clone(),
+            attempts: self.process.attempts.len(),
+            roles,
+            looks: BTreeMap::new(),
+            shows: None,
+        });
     }
 
     /// A policy was seen, afresh or in bulk: that may prove a write.
@@ -129,16 +162,18 @@ impl State {
     ) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
         let account: AccountId = super::OWN.parse().unwrap();
-        let shows = self.shows(&account);
-        let reading = self.process.reading.as_ref().filter(|reading| reading.tick <= begun);
-        let epoch = reading.map(|reading| (reading.tick, shows.clone().unwrap_or_default()));
+        let plan = self.plan_of(key, begun, &account, now);
+        if let Some(plan) = plan.as_ref().filter(|plan| plan.is_of_looks) {
+            self.tally.proved += 1;
+            self.tally.proved_several += u64::from(plan.due > 1 || plan.beyond.is_some());
+        }
         let is_approved = !matches!(self.process.leave, Leave::Ask);
-        if let Some((_, Shows { beyond: Some(beyond), .. })) = &epoch
+        if let Some(Plan { beyond: Some(beyond), .. }) = &plan
             && !is_approved
         {
             faults.push(("I5 a plan beyond the guards is held whole", format!("{}/{}: {beyond}", key.0, key.1)));
         }
-        let of_several = epoch.filter(|(_, shows)| shows.due > 1).map(|(tick, _)| tick);
+        let of_several = plan.filter(|plan| plan.due > 1).map(|plan| plan.tick);
         for (at, first) in self.process.attempts.iter().enumerate() {
             // Where a later write of it was refused, it proves nothing any more, and another one goes alone.
             let is_over = |later: &Attempt| later.key == first.key && matches!(later.answer, Some(Answer::Failed));
@@ -248,94 +283,122 @@ impl State {
         faults
     }
 
-    fn spent(&self, now: Duration) -> Spent {
+    /// What was written in the hour before this moment.
+    fn spent(&self, at: Duration) -> Spent {
         let mut spent = Spent::default();
-        for effect in self.process.effects.iter().filter(|effect| now.saturating_sub(effect.at) < HOUR) {
-            spent.changes += 1;
-            spent.deletes += usize::from(effect.is_delete);
-            spent.roles.insert(effect.key.0.folded());
+        for effect in &self.process.effects {
+            if effect.at <= at && at - effect.at < HOUR {
+                spent.add(&effect.key, effect.is_delete);
+            }
         }
         spent
     }
 
-    /// What the last whole reading certainly shows. Worked out only where somebody wants to know.
-    fn shows(&mut self, account: &AccountId) -> Option<Shows> {
+    /// The plan that a write of this policy is part of, where it follows from the read of this tick.
+    fn plan_of(&mut self, key: &Key, begun: u64, account: &AccountId, now: Duration) -> Option<Plan> {
+        let shows = self.shows(account)?;
+        let reading = self.process.reading.as_ref().filter(|reading| reading.tick <= begun)?;
+        let after_looks = || self.plan_after_looks(reading, &shows, key, begun, account, now);
+        let by_reading =
+            || Plan { tick: reading.tick, due: shows.certain.len(), beyond: shows.beyond.clone(), is_of_looks: false };
+        Some(after_looks().unwrap_or_else(by_reading))
+    }
+
+    /// The plan of a write that needed a fresh look first. That plan was made once all such looks were done: so it holds
+    /// what each of them has shown, and what was certain before.
+    fn plan_after_looks(
+        &self,
+        reading: &Reading,
+        shows: &Shows,
+        key: &Key,
+        begun: u64,
+        account: &AccountId,
+        now: Duration,
+    ) -> Option<Plan> {
+        let set = reading.set.as_ref().filter(|_| shows.doubted.contains(key))?;
+        let looks: Option<Vec<_>> = shows.doubted.iter().map(|key| Some((key, reading.looks.get(key)?))).collect();
+        let looks = looks?;
+        let tick = looks.iter().map(|(_, (tick, _))| *tick).max().filter(|tick| *tick < begun)?;
+        // What was tried since counts where it took effect; what was refused may be no part of a plan any more.
+        let is_left = |key: &Key| {
+            let mut since = self.process.attempts[reading.attempts..].iter();
+            !since.any(|attempt| attempt.key.0 == key.0)
+        };
+        if !is_left(key) {
+            return None;
+        }
+        let desired = set.desired(account, None);
+        let proved = looks.into_iter().filter_map(|(key, (_, shown))| {
+            Some((key.clone(), self.is_due(reading, set, account, &desired, key, shown.clone())?))
+        });
+        let due = proved.chain(shows.certain.iter().cloned()).filter(|(key, _)| is_left(key));
+        let mut planned = Spent::default();
+        due.for_each(|(key, is_delete)| planned.add(&key, is_delete));
+        let beyond = planned.beyond(&self.spent(now), &self.bounds(set, account));
+        Some(Plan { tick, due: planned.changes, beyond, is_of_looks: true })
+    }
+
+    /// What the last whole reading shows. Worked out only where somebody wants to know.
+    fn shows(&mut self, account: &AccountId) -> Option<Arc<Shows>> {
         let reading = self.process.reading.as_ref()?;
         if let Some(shows) = &reading.shows {
-            return Some(shows.clone());
+            return Some(Arc::clone(shows));
         }
-        let shows = reading.set.as_ref().map(|set| self.certain(reading, set, account)).unwrap_or_default();
-        self.process.reading.as_mut()?.shows = Some(shows.clone());
+        let shows = Arc::new(reading.set.as_ref().map(|set| self.shown(reading, set, account)).unwrap_or_default());
+        self.process.reading.as_mut()?.shows = Some(Arc::clone(&shows));
         Some(shows)
     }
 
-    fn certain(&self, reading: &Reading, set: &ManifestSet, account: &AccountId) -> Shows {
-        let (mut planned, mut spent) = (Spent::default(), Spent::default());
-        for effect in &self.process.effects {
-            if effect.at <= reading.at && reading.at - effect.at < HOUR {
-                spent.changes += 1;
-                spent.deletes += usize::from(effect.is_delete);
-                spent.roles.insert(effect.key.0.folded());
-            }
-        }
-        for (key, desired) in &set.desired(account, None).policies {
-            let Some(role) = reading.roles.iter().find(|role| role.name.eq_ignore_ascii_case(key.0.as_str())) else {
-                continue;
-            };
-            if let Some(is_delete) = self.is_due(reading, role, set, account, key, desired.document.as_str()) {
-                planned.changes += 1;
-                planned.deletes += usize::from(is_delete);
-                if !spent.roles.contains(&key.0.folded()) {
-                    planned.roles.insert(key.0.folded());
+    fn shown(&self, reading: &Reading, set: &ManifestSet, account: &AccountId) -> Shows {
+        let mut shows = Shows::default();
+        let mut planned = Spent::default();
+        let desired = set.desired(account, None);
+        for key in desired.policies.keys() {
+            let Some(role) = reading.role(&key.0) else { continue };
+            let shown = live(role, key);
+            let worth = self.process.worth(reading, key, shown.as_deref());
+            let Some(is_delete) = self.is_due(reading, set, account, &desired, key, shown) else { continue };
+            match worth {
+                Worth::Certain => {
+                    planned.add(key, is_delete);
+                    shows.certain.push((key.clone(), is_delete));
                 }
+                Worth::Doubted => shows.doubted.push(key.clone()),
+                Worth::Unknown => {}
             }
         }
-        let most = self.bounds(set, account);
-        let beyond = [
-            (planned.changes, spent.changes, most.changes, "changes"),
-            (planned.deletes, spent.deletes, most.deletes, "deletions"),
-            (planned.roles.len(), spent.roles.len(), most.roles, "roles"),
-        ];
-        let beyond = beyond.into_iter().find(|(planned, spent, most, _)| *planned > 0 && planned + spent > *most);
-        Shows {
-            due: planned.changes,
-            beyond: beyond
-                .map(|(planned, spent, most, what)| format!("{planned} {what} and {spent} before, {most} allowed")),
-        }
+        shows.beyond = planned.beyond(&self.spent(reading.at), &self.bounds(set, account));
+        shows
     }
 
-    /// Whether something is certainly to be written, and whether it is a removal.
+    /// Whether something is to be written in place of what was shown, and whether it is a removal.
     fn is_due(
         &self,
         reading: &Reading,
-        role: &RoleDetail,
         set: &ManifestSet,
         account: &AccountId,
+        desired: &Desired,
         key: &Key,
-        document: &str,
+        shown: Option<String>,
     ) -> Option<bool> {
+        let role = reading.role(&key.0)?;
         let asked = wanted(self, set, account, &key.0, &key.1).ok()?;
-        let is_doubted = |(looked, at): &(RoleName, Duration)| *looked == key.0 && *at + DOUBTED > reading.at;
         if role.path.starts_with("/aws-")
             || role.name.eq_ignore_ascii_case(super::OWN_ROLE)
             || asks_to_be_left_alone(&role.tags)
             || asked.outside_path(&role.path)
-            || reading.looked.iter().any(is_doubted)
         {
             return None;
         }
-        let text = |encoded: &str| LiveDocument::new(encoded).text();
-        let is_this = |name: &str| name == key.1.as_str();
-        let live =
-            role.inline_policies.iter().find(|live| is_this(&live.name)).map(|live| text(&live.encoded_document));
-        let is_clear = live.as_deref().is_none_or(|text| matches!(Plain::of(text), Plain::Grants(_)));
-        let others = role.inline_policies.iter().filter(|other| !is_this(&other.name));
-        let others: usize = others.map(|other| size(&text(&other.encoded_document))).sum();
-        let fresh = Fresh { tick: 0, asked: reading.at, answered: reading.at, shown: live, is_stale: false };
+        let is_clear = shown.as_deref().is_none_or(|text| matches!(Plain::of(text), Plain::Grants(_)));
+        let others = role.inline_policies.iter().filter(|other| other.name != key.1.as_str());
+        let others: usize = others.map(|other| size(&LiveDocument::new(&other.encoded_document).text())).sum();
+        let room = desired.document(key).map_or(0, |document| size(document.as_str()));
+        let fresh = Fresh { tick: 0, asked: reading.at, answered: reading.at, shown, is_stale: false };
         let is_due = is_clear
             && !asked.is_as_it_is(fresh.shown.as_deref())
             && why_not(&fresh, Some(&asked)).is_none()
-            && (asked.absent || others + size(document) <= QUOTA);
+            && (asked.absent || others + room <= QUOTA);
         is_due.then_some(asked.absent)
     }
 }
@@ -350,4 +413,24 @@ struct Spent {
     changes: usize,
     deletes: usize,
     roles: BTreeSet<String>,
+}
+
+impl Spent {
+    fn add(&mut self, key: &Key, is_delete: bool) {
+        self.changes += 1;
+        self.deletes += usize::from(is_delete);
+        self.roles.insert(key.0.folded());
+    }
+
+    /// How this, planned after what was spent, is beyond the guards.
+    fn beyond(&self, spent: &Self, most: &Most) -> Option<String> {
+        let further = self.roles.difference(&spent.roles).count();
+        let bounds = [
+            (self.changes, spent.changes, most.changes, "changes"),
+            (self.deletes, spent.deletes, most.deletes, "deletions"),
+            (further, spent.roles.len(), most.roles, "roles"),
+        ];
+        let beyond = bounds.into_iter().find(|(planned, spent, most, _)| *planned > 0 && planned + spent > *most);
+        beyond.map(|(planned, spent, most, what)| format!("{planned} {what} and {spent} before, {most} allowed"))
+    }
 }

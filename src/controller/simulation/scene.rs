@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     authors::Authors,
+    doubt::Past,
     log::{Ear, Told},
     pace::{Attempt, Effect, Reading},
     plain::Plain,
@@ -106,8 +107,9 @@ pub(super) struct Process {
     pub(super) proven: u64,
     /// When manifests were saved last, by ticks.
     pub(super) saved: u64,
-    /// When a role was looked at afresh last, or written to.
-    pub(super) looked: BTreeMap<RoleName, Duration>,
+    /// When the bulk reading was begun that is under way, or came last.
+    pub(super) reading_begun: Duration,
+    pub(super) past: Past,
     /// The documents that were in force in its time.
     pub(super) named: Named,
     /// Policies whose manifest has changed its `policyName` in its time.
@@ -197,6 +199,10 @@ pub(super) struct Tally {
     pub(super) orphans: u64,
     pub(super) seconds: u64,
     pub(super) minutes_to_calm: u64,
+    /// Writes of plans that held what fresh looks had proved.
+    pub(super) proved: u64,
+    /// Those of them that were several, or beyond the guards.
+    pub(super) proved_several: u64,
     /// The most calls of one process within a minute.
     pub(super) most_calls: u64,
     /// The most often that a process was polled in one moment.
@@ -492,7 +498,8 @@ impl Process {
             effects: Vec::new(),
             proven: 0,
             saved: 0,
-            looked: BTreeMap::new(),
+            reading_begun: Duration::ZERO,
+            past: Past::default(),
             named: Named::default(),
             former: BTreeMap::new(),
             leave: Leave::Ask,
@@ -518,6 +525,8 @@ impl Tally {
             orphans,
             seconds,
             minutes_to_calm,
+            proved,
+            proved_several,
             most_calls,
             most_polls,
             longest,
@@ -537,6 +546,8 @@ impl Tally {
         self.orphans += orphans;
         self.seconds += seconds;
         self.minutes_to_calm += minutes_to_calm;
+        self.proved += proved;
+        self.proved_several += proved_several;
         self.most_calls = self.most_calls.max(*most_calls);
         self.most_polls = self.most_polls.max(*most_polls);
         self.longest = self.longest.max(*longest);

@@ -252,6 +252,10 @@ impl Iam for Witness {
 
     async fn roles_page(&self, marker: Option<String>) -> Result<RolesPage, IamError> {
         let is_first = marker.is_none();
+        if is_first {
+            let now = self.scene.now();
+            self.scene.state().process.reading_begun = now;
+        }
         let answer = self
             .pass(
                 || if is_first { "reads in bulk".to_owned() } else { String::new() },
@@ -284,7 +288,7 @@ impl Iam for Witness {
         let asked = self.scene.now();
         let tick = {
             let mut state = self.scene.state();
-            state.process.looked.insert(role.clone(), asked);
+            state.process.past.calls(role, asked);
             state.tick()
         };
         let answer = self.pass(|| format!("reads {role}/{policy}"), self.inner.role_policy(role, policy)).await;
@@ -292,7 +296,10 @@ impl Iam for Witness {
         let shown = match &answer {
             Ok(encoded) => Some(LiveDocument::new(encoded).text()),
             Err(error) if error.class == ErrorClass::Gone => None,
-            Err(_) => return answer,
+            Err(_) => {
+                self.scene.state().process.past.failed(role, self.scene.now());
+                return answer;
+            }
         };
         let truth = self.scene.sandbox.document(&self.scene.own, role.as_str(), policy.as_str());
         let fresh = Fresh { tick, asked, answered: self.scene.now(), is_stale: truth != shown, shown };
