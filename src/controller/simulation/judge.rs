@@ -7,11 +7,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     pace::Answer,
+    people::CORE,
     plain::{Ceiling, Grants, Plain, asks_to_be_left_alone, never_to_be_written},
-    scene::{Fresh, Key, Known, Leave, Scene, Shown, State, Written},
+    scene::{Fresh, Key, Known, Leave, Process, Scene, Shown, State, Written},
 };
 use crate::{
-    iam::RolesPage,
+    iam::{RoleDetail, RolesPage},
     inventory::LiveDocument,
     manifest::ManifestSet,
     names::{AccountId, PolicyName, RoleName},
@@ -19,6 +20,8 @@ use crate::{
 
 /// How old the read may be that a write follows from.
 const FRESH: Duration = Duration::from_millis(50);
+
+const KEEPS_REGISTERED: &str = "I8 a node's registration is not taken away";
 
 /// How long a write is given to become visible before it may be made again.
 const QUIET: Duration = Duration::from_secs(20);
@@ -54,6 +57,7 @@ impl Scene {
             state.process.pages = Some(roles);
             return;
         }
+        state.process.note_registrars(&roles, now);
         state.was_read(roles, now);
         state.take_in_reading(now);
     }
@@ -157,15 +161,20 @@ impl Scene {
         }
         let process = state.process.number;
         let successor = wanted.and_then(|wanted| wanted.successor.clone());
+        let registers_otherwise = state.process.registers_otherwise(&key, now);
         let known = state.keys.entry(key.clone()).or_default();
         let fresh: Vec<&Fresh> =
             known.fresh.iter().filter(|fresh| now.saturating_sub(fresh.answered) <= FRESH).collect();
-        let justifies = |fresh: &&&Fresh| why_not(fresh, wanted).is_none();
+        // Where another policy of the role lets the node register, nothing is lost.
+        let why_not = |fresh: &Fresh| {
+            why_not(fresh, wanted).filter(|(rule, _)| *rule != KEEPS_REGISTERED || !registers_otherwise)
+        };
+        let justifies = |fresh: &&&Fresh| why_not(fresh).is_none();
         let chosen = fresh.iter().find(justifies).or(fresh.last()).copied().cloned();
         match &chosen {
             None => faults.push(("I2 no write without a fresh read", format!("{role}/{policy}"))),
             Some(fresh) => {
-                if let Some((rule, why)) = why_not(fresh, wanted) {
+                if let Some((rule, why)) = why_not(fresh) {
                     faults.push((rule, format!("{role}/{policy}: {why}: {:?}", fresh.shown)));
                 }
                 if let Some(why) = known.made_again(fresh, document.unwrap_or_default(), process, now) {
@@ -405,9 +414,34 @@ pub(super) fn why_not(fresh: &Fresh, wanted: Option<&Asked>) -> Option<(&'static
         ));
     }
     if !wanted.registers && plain.allows("ssm:updateinstanceinformation") {
-        return Some(("I8 a node's registration is not taken away", "the fresh read showed it".to_owned()));
+        return Some((KEEPS_REGISTERED, "the fresh read showed it".to_owned()));
     }
     None
+}
+
+impl Process {
+    /// A whole reading came: which policies of each role let its nodes register.
+    fn note_registrars(&mut self, roles: &[RoleDetail], now: Duration) {
+        self.registrars_at = now;
+        for role in roles {
+            let Ok(name) = role.name.parse::<RoleName>() else { continue };
+            let inline = role.inline_policies.iter().filter(|live| {
+                let text = LiveDocument::new(&live.encoded_document).text();
+                Plain::of(&text).allows("ssm:updateinstanceinformation")
+            });
+            let attached = role.attached.iter().filter(|arn| *arn == CORE);
+            let registrars = inline.map(|live| live.name.clone()).chain(attached.cloned());
+            self.registrars.entry(name).or_default().extend(registrars.map(|policy| (policy, now)));
+        }
+    }
+
+    /// Whether the last whole reading, or one shortly before, has shown that another policy of the role lets its node
+    /// register.
+    fn registers_otherwise(&self, key: &Key, now: Duration) -> bool {
+        let registrars = self.registrars.get(&key.0).into_iter().flatten();
+        let counts = |shown: Duration| shown == self.registrars_at || now.saturating_sub(shown) < READ_BEFORE;
+        registrars.filter(|(policy, _)| policy.as_str() != key.1.as_str()).any(|(_, shown)| counts(*shown))
+    }
 }
 
 impl Known {

@@ -144,14 +144,28 @@ impl Log {
         let room = told.name.split('.').next().unwrap_or_default().to_owned();
         let subject: Subject = (
             told.account.clone(),
-            // The canary is the account's, whichever role it is.
-            told.role.as_ref().filter(|_| room != "canary").map_or(room.clone(), |role| role.to_ascii_lowercase()),
+            // The canary is the account's, whichever role it is. What is told of sessions stands beside what is told of
+            // drift: the one is news whatever was told of the other.
+            match told.role.as_ref().filter(|_| room != "canary").map(|role| role.to_ascii_lowercase()) {
+                Some(role) if room == "session" => of_sessions(&role),
+                Some(role) => role,
+                None => room.clone(),
+            },
             told.policy.clone(),
         );
+        if let ("role.suspended" | "role.not_found" | "role.released" | "policy.orphaned", Some(role)) =
+            (told.name.as_str(), &told.role)
+        {
+            // All that was told of the role is forgotten, its sessions too.
+            let of_sessions = (told.account.clone(), of_sessions(&role.to_ascii_lowercase()), told.policy.clone());
+            self.standing.remove(&of_sessions);
+        }
         let standing = self.standing.entry(subject).or_default();
         let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
         let is_reminder = told.name == "drift.standing";
-        let may_be_new = std::mem::take(&mut standing.may_be_new);
+        // A conflict is told without a look at the role: it says nothing of what is known of that.
+        let says_nothing = told.reason.as_deref() == Some("Conflict");
+        let may_be_new = if says_nothing { standing.may_be_new } else { std::mem::take(&mut standing.may_be_new) };
         // A tag is told before the drift of its role: that the drift is forgotten must not be used up by it.
         standing.drift &= !may_be_new || told.name != "role.suspended";
         let is_by_tag = told.message.contains("by a tag");
@@ -222,6 +236,11 @@ impl Log {
         }
         fault
     }
+}
+
+/// Under which name what is told of a role's sessions is kept.
+fn of_sessions(role: &str) -> String {
+    format!("{role}: sessions")
 }
 
 impl Told {

@@ -10,12 +10,16 @@ use fastrand::Rng;
 use super::{OWN_ROLE, authors::CUSTOMARY, scene::Scene};
 use crate::{
     names::RoleName,
-    sandbox::{Effect, Fault, Lag, RoleSeed},
+    sandbox::{Effect, Fault, Lag, RoleChange, RoleSeed},
 };
 
 const CHANNELS: &str = r#"{"Effect":"Allow","Action":["ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"}"#;
 const S3: &str = r#"{"Effect":"Allow","Action":["s3:GetEncryptionConfiguration"],"Resource":"*"}"#;
-const OPERATIONS: [&str; 6] = [
+/// What most roles have beside ours: it lets their nodes register.
+pub(super) const CORE: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
+const OPERATIONS: [&str; 8] = [
+    "GetPolicy",
+    "GetPolicyVersion",
     "GetAccountAuthorizationDetails",
     "GetRolePolicy",
     "PutRolePolicy",
@@ -67,6 +71,12 @@ fn role(rng: &mut Rng, name: &str) -> RoleSeed {
     }
     if rng.u8(..3) == 0 {
         seed = seed.policy("Application", &application(rng));
+    }
+    if rng.bool() {
+        seed = seed.instance_profile(name);
+    }
+    if rng.u8(..3) == 0 {
+        seed = seed.attached(CORE);
     }
     seed
 }
@@ -134,7 +144,9 @@ impl Stubborn {
 pub(super) fn disturb(scene: &Scene, rng: &mut Rng, names: &[String]) -> Option<Stubborn> {
     let role: RoleName = names[rng.usize(..names.len())].parse().unwrap();
     let policy = if rng.u8(..5) == 0 { "Sessions" } else { CUSTOMARY };
-    match rng.u8(..30) {
+    match rng.u8(..32) {
+        30 => scene.change(&role, &RoleChange::default().attach(CORE)),
+        31 => scene.change(&role, &RoleChange::default().detach(CORE)),
         0..10 => scene.put(&scene.own, &role, policy, Some(&document(rng))),
         10..13 => scene.put(&scene.own, &role, policy, None),
         13 => scene.put(&scene.other, &role, policy, Some(&document(rng))),

@@ -25,7 +25,7 @@ use crate::{
     iam::RoleDetail,
     manifest::ManifestSet,
     names::{AccountId, PolicyName, RoleName},
-    sandbox::{Change, RoleSeed, Sandbox},
+    sandbox::{Change, RoleChange, RoleSeed, Sandbox},
 };
 
 /// Which policy of which role.
@@ -97,6 +97,10 @@ pub(super) struct Process {
     pub(super) reading: Option<Reading>,
     /// The roles that a reading has shown.
     pub(super) shown: BTreeMap<RoleName, Shown>,
+    /// What lets the nodes of a role register, by the names of its policies, and when a reading has shown it last.
+    pub(super) registrars: BTreeMap<RoleName, BTreeMap<String, Duration>>,
+    /// When that whole reading came that tells of them.
+    pub(super) registrars_at: Duration,
     /// Writes under way.
     pub(super) flying: BTreeMap<RoleName, u64>,
     /// Writes that were asked for.
@@ -407,6 +411,13 @@ impl Scene {
         self.touched(account, role);
     }
 
+    /// Somebody changes something else about a role than its inline policies.
+    pub(super) fn change(&self, role: &RoleName, change: &RoleChange) {
+        self.say(|| format!("role {role}: {change:?}"));
+        self.sandbox.change_role(&self.own, role.as_str(), change);
+        self.touched(&self.own, role);
+    }
+
     pub(super) fn tag(&self, role: &RoleName, key: &str, value: Option<&str>) {
         self.say(|| format!("role {role} is tagged {key} {value:?}"));
         self.sandbox.tag(&self.own, role.as_str(), key, value);
@@ -493,6 +504,8 @@ impl Process {
             pages: None,
             reading: None,
             shown: BTreeMap::new(),
+            registrars: BTreeMap::new(),
+            registrars_at: Duration::ZERO,
             flying: BTreeMap::new(),
             attempts: Vec::new(),
             effects: Vec::new(),
