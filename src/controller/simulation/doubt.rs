@@ -101,6 +101,7 @@ impl Process {
         }
         let said = reading.role(&key.0).map(|role| live(role, key));
         if let Some(said) = said.filter(|said| said.as_deref() != shown) {
+            reading.contradicted.entry(key.clone()).or_insert(answered);
             self.past.replaced(key, said, now);
         }
     }

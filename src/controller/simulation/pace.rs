@@ -91,6 +91,8 @@ pub(super) struct Reading {
     roles: Vec<RoleDetail>,
     /// The first fresh look at each policy since: when it was answered, and what it showed.
     pub(super) looks: BTreeMap<Key, (u64, Option<String>)>,
+    /// When a fresh look has first shown something else than this reading.
+    pub(super) contradicted: BTreeMap<Key, u64>,
     shows: Option<Arc<Shows>>,
 }
 
@@ -100,8 +102,6 @@ struct Shows {
     certain: Vec<(Key, bool)>,
     /// What only fresh looks can tell.
     doubted: Vec<Key>,
-    /// How what is certain is beyond the guards.
-    beyond: Option<String>,
 }
 
 /// What certainly is part of the plan that a write is part of.
@@ -116,6 +116,11 @@ struct Plan {
 impl Reading {
     pub(super) fn roles(&self) -> &[RoleDetail] {
         &self.roles
+    }
+
+    /// What is certain, but for what a look has shown to be otherwise before this tick: that is in no newer plan.
+    fn certain<'a>(&'a self, shows: &'a Shows, tick: u64) -> impl Iterator<Item = &'a (Key, bool)> {
+        shows.certain.iter().filter(move |(key, _)| self.contradicted.get(key).is_none_or(|at| *at > tick))
     }
 
     pub(super) fn role(&self, name: &RoleName) -> Option<&RoleDetail> {
@@ -139,6 +144,7 @@ impl State {
             attempts: self.process.attempts.len(),
             roles,
             looks: BTreeMap::new(),
+            contradicted: BTreeMap::new(),
             shows: None,
         });
     }
@@ -299,9 +305,12 @@ impl State {
         let shows = self.shows(account)?;
         let reading = self.process.reading.as_ref().filter(|reading| reading.tick <= begun)?;
         let after_looks = || self.plan_after_looks(reading, &shows, key, begun, account, now);
-        let by_reading =
-            || Plan { tick: reading.tick, due: shows.certain.len(), beyond: shows.beyond.clone(), is_of_looks: false };
-        Some(after_looks().unwrap_or_else(by_reading))
+        let by_reading = || {
+            let planned = Spent::of(reading.certain(&shows, begun));
+            let beyond = planned.beyond(&self.spent(reading.at), &self.bounds(reading.set.as_ref()?, account));
+            Some(Plan { tick: reading.tick, due: planned.changes, beyond, is_of_looks: false })
+        };
+        after_looks().or_else(by_reading)
     }
 
     /// The plan of a write that needed a fresh look first. That plan was made once all such looks were done: so it holds
@@ -331,9 +340,8 @@ impl State {
         let proved = looks.into_iter().filter_map(|(key, (_, shown))| {
             Some((key.clone(), self.is_due(reading, set, account, &desired, key, shown.clone())?))
         });
-        let due = proved.chain(shows.certain.iter().cloned()).filter(|(key, _)| is_left(key));
-        let mut planned = Spent::default();
-        due.for_each(|(key, is_delete)| planned.add(&key, is_delete));
+        let due = proved.chain(reading.certain(shows, begun).cloned()).filter(|(key, _)| is_left(key));
+        let planned = Spent::of(&due.collect::<Vec<_>>());
         let beyond = planned.beyond(&self.spent(now), &self.bounds(set, account));
         Some(Plan { tick, due: planned.changes, beyond, is_of_looks: true })
     }
@@ -351,7 +359,6 @@ impl State {
 
     fn shown(&self, reading: &Reading, set: &ManifestSet, account: &AccountId) -> Shows {
         let mut shows = Shows::default();
-        let mut planned = Spent::default();
         let desired = set.desired(account, None);
         for key in desired.policies.keys() {
             let Some(role) = reading.role(&key.0) else { continue };
@@ -359,15 +366,11 @@ impl State {
             let worth = self.process.worth(reading, key, shown.as_deref());
             let Some(is_delete) = self.is_due(reading, set, account, &desired, key, shown) else { continue };
             match worth {
-                Worth::Certain => {
-                    planned.add(key, is_delete);
-                    shows.certain.push((key.clone(), is_delete));
-                }
+                Worth::Certain => shows.certain.push((key.clone(), is_delete)),
                 Worth::Doubted => shows.doubted.push(key.clone()),
                 Worth::Unknown => {}
             }
         }
-        shows.beyond = planned.beyond(&self.spent(reading.at), &self.bounds(set, account));
         shows
     }
 
@@ -416,6 +419,12 @@ struct Spent {
 }
 
 impl Spent {
+    fn of<'a>(planned: impl IntoIterator<Item = &'a (Key, bool)>) -> Self {
+        let mut of = Self::default();
+        planned.into_iter().for_each(|(key, is_delete)| of.add(key, *is_delete));
+        of
+    }
+
     fn add(&mut self, key: &Key, is_delete: bool) {
         self.changes += 1;
         self.deletes += usize::from(is_delete);
