@@ -76,6 +76,8 @@ pub(super) struct Account<I> {
     /// What the reading that led to the inventory looked for.
     looked_for: Arc<Asked>,
     reading: Option<JoinHandle<Reading>>,
+    /// What the roles' managed policies say is looked after, while the roles are judged by what is known of it.
+    looking_after: Option<JoinHandle<()>>,
     /// Roles that were written to while the reading was made: it may show them before or after.
     spoiled: BTreeSet<RoleName>,
     next_reading: Instant,
@@ -167,6 +169,7 @@ impl<I: Iam> Account<I> {
             inventory: Arc::default(),
             looked_for: Arc::default(),
             reading: None,
+            looking_after: None,
             spoiled: BTreeSet::new(),
             next_reading: now,
             reading_backoff: Backoff::new(options.seed),
@@ -246,6 +249,10 @@ impl<I: Iam> Account<I> {
                 self.reading = None;
                 self.conclude_reading(read);
             }
+            _ = finished(self.looking_after.as_mut()) => {
+                self.looking_after = None;
+                self.take_policies(Instant::now());
+            }
             Some(done) = self.repairs.join_next_with_id() => self.conclude_repair(done),
             found_right = finished(self.read_back.as_mut().map(|back| &mut back.task)) => {
                 // A task that ended early proves nothing.
@@ -310,7 +317,7 @@ impl<I: Iam> Account<I> {
     fn is_at_work(&self) -> bool {
         let may_begin = self.may_begin() && self.canary.waits_until().is_none();
         // A reading that was tried before is not waited for.
-        self.reading.is_some() && self.reading_failed.is_none()
+        (self.reading.is_some() || self.looking_after.is_some()) && self.reading_failed.is_none()
             || !self.repairs.is_empty()
             || self.read_back.is_some()
             || may_begin && (self.is_plan_outdated || !self.queue.is_empty())
@@ -331,6 +338,7 @@ impl<I: Iam> Account<I> {
         let repair_may_pass =
             |slot: &Slot| slot.postponed.is_some() || slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);
         self.reading.is_none()
+            && self.looking_after.is_none()
             && !reading_may_pass
             && self.queue.is_empty()
             && self.repairs.is_empty()

@@ -115,8 +115,11 @@ impl Reporter {
         record.leaves_a_policy =
             step.live.is_some() && !step.reason.is_some_and(Reason::is_about_somebody_elses_policy);
         events.extend(record.drift_events(step, now));
+        // Whether another policy lets the node register is known in a moment: until then this is no news.
+        let is_passing = step.reason == Some(Reason::NodeRegistrationWouldBeLost)
+            && step.session.as_ref().is_some_and(|session| session.cause == Cause::NotYetRead);
         if step.action == Action::Blocked {
-            if record.blocked != step.reason {
+            if record.blocked != step.reason && !is_passing {
                 record.blocked = step.reason;
                 let word = step.reason.map(Reason::as_str);
                 let told = word.is_some() && record.write_failed.map(Reason::as_str) == word;
@@ -314,7 +317,7 @@ impl Record {
     /// What is new about the sessions of the role: told as a drift is. What was never known is not told to be unknown, and
     /// where the role was not read in full nothing is concluded.
     fn session_event(&mut self, step: &Step, session: Option<&Condition>) -> Option<Event> {
-        let new = session.filter(|session| session.cause != Cause::NotRead)?;
+        let new = session.filter(|session| !matches!(session.cause, Cause::NotRead | Cause::NotYetRead))?;
         let before = self.session.take();
         if let Some((known, _)) = &before
             && (known.status, known.cause) == (new.status, new.cause)

@@ -63,7 +63,7 @@ impl Library {
             return Arc::clone(&entry.policy);
         }
         let arn: Arc<str> = arn.into();
-        let document = Err("it was not fetched yet".to_owned());
+        let document = Err(ManagedPolicy::NOT_YET.to_owned());
         let policy = Arc::new(ManagedPolicy::new(Arc::clone(&arn), document));
         self.policies.insert(arn, Entry { policy: Arc::clone(&policy), version: None, told: None, rests_until: None });
         policy
@@ -206,7 +206,7 @@ pub(super) async fn list_own<I: Iam>(iam: &I) -> Result<Vec<PolicyDetail>, IamEr
 
 /// Every managed policy of every role, as often as it is carried.
 pub(super) fn carried(inventory: &Inventory) -> impl Iterator<Item = &Arc<ManagedPolicy>> {
-    inventory.found().filter_map(|role| role.surroundings.as_ref()).flat_map(|around| around.managed())
+    inventory.found().filter_map(|(_, role)| role.surroundings.as_ref()).flat_map(|around| around.managed())
 }
 
 /// Whether it is the account's own, and not AWS's.

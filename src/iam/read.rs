@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    ErrorClass, Iam, IamError, InlinePolicy, Pages, PolicyDetail, RoleDetail,
+    ErrorClass, Iam, IamError, InlinePolicy, Pages, RoleDetail,
     managed::{self, Library},
 };
 use crate::{
@@ -70,9 +70,17 @@ impl<I: Iam> Reader<I> {
         Self { iam, account, known: Mutex::default(), latest: Mutex::default(), bulk_denied: Mutex::default() }
     }
 
-    /// Reads what is asked for. Role-by-role readings mark single roles as unknown; a bulk reading that fails is
-    /// an error for all.
+    /// Reads what is asked for, and the managed policies that the roles carry. Role-by-role readings mark single roles as
+    /// unknown; a bulk reading that fails is an error for all.
     pub async fn read(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
+        let (inventory, manner) = self.read_roles(asked).await?;
+        self.look_after_policies().await;
+        Ok((self.completed(&inventory).unwrap_or(inventory), manner))
+    }
+
+    /// The same, with no more of the managed policies than readings before have found out: whoever waits for the roles
+    /// need not wait for them.
+    pub async fn read_roles(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
         let denied = lock(&self.bulk_denied).clone();
         let said = match denied.filter(|(at, _)| at.elapsed() < BULK_AGAIN_AFTER) {
             Some((_, said)) => said,
@@ -100,22 +108,16 @@ impl<I: Iam> Reader<I> {
         }
     }
 
-    /// All roles of the account, page by page, keeping those that were asked for; and the managed policies that they
-    /// carry.
+    /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         let before = Arc::clone(&lock(&self.latest));
-        let carries_own = lock(&self.known).library.has_own(&self.account);
-        // What most probably is needed is listed meanwhile.
-        let (inventory, listed) = tokio::join!(self.roles(asked, &before), async {
-            if carries_own { Some(managed::list_own(self.iam.as_ref()).await) } else { None }
-        });
-        let mut inventory = inventory?;
+        let inventory = self.roles(asked, &before).await?;
         drop(before);
-        self.look_after_managed(&inventory, listed).await;
-        self.resolve(&mut inventory);
         let inventory = Arc::new(inventory);
         *lock(&self.latest) = Arc::clone(&inventory);
-        lock(&self.known).documents.sweep();
+        let known = &mut *lock(&self.known);
+        known.library.keep_only_what_is_carried(&inventory);
+        known.documents.sweep();
         Ok(inventory)
     }
 
@@ -135,18 +137,11 @@ impl<I: Iam> Reader<I> {
         }
     }
 
-    /// Brings what is known of the managed policies up to date. What fails is said there: a reading never fails by it.
-    async fn look_after_managed(&self, inventory: &Inventory, listed: Option<Result<Vec<PolicyDetail>, IamError>>) {
-        let carries_own = {
-            let library = &mut lock(&self.known).library;
-            library.keep_only_what_is_carried(inventory);
-            library.has_own(&self.account)
-        };
-        let listed = match listed {
-            None if carries_own => Some(managed::list_own(self.iam.as_ref()).await),
-            listed => listed,
-        };
-        if let Some(listed) = listed {
+    /// Brings what is known of the managed policies up to date. What fails is said there: nothing else fails by it.
+    pub async fn look_after_policies(&self) {
+        let carries_own = lock(&self.known).library.has_own(&self.account);
+        if carries_own {
+            let listed = managed::list_own(self.iam.as_ref()).await;
             let Known { documents, library } = &mut *lock(&self.known);
             library.take_own(&self.account, listed, documents, Instant::now());
         }
@@ -158,10 +153,11 @@ impl<I: Iam> Reader<I> {
         }
     }
 
-    /// Gives each role the managed policies as they are known now.
-    fn resolve(&self, inventory: &mut Inventory) {
+    /// A reading of this account's with the managed policies as they are known by now; none where that is how it is.
+    pub fn completed(&self, inventory: &Arc<Inventory>) -> Option<Arc<Inventory>> {
         let library = &mut lock(&self.known).library;
-        for role in inventory.found_mut() {
+        let mut completed = None;
+        for (name, role) in inventory.found() {
             let Some(around) = &role.surroundings else { continue };
             if around.managed().all(|policy| Arc::ptr_eq(policy, &library.policy(&policy.arn))) {
                 continue;
@@ -170,9 +166,18 @@ impl<I: Iam> Reader<I> {
             for policy in around.attached.iter_mut().chain(&mut around.boundary) {
                 *policy = library.policy(&policy.arn);
             }
-            let surroundings = Some(around);
-            *role = Arc::new(Role { surroundings, ..role.as_ref().clone() });
+            let role = Role { surroundings: Some(around), ..role.as_ref().clone() };
+            let completed = completed.get_or_insert_with(|| inventory.as_ref().clone());
+            completed.insert(name, Observed::Found(Arc::new(role)));
         }
+        let completed = Arc::new(completed?);
+        let mut latest = lock(&self.latest);
+        if Arc::ptr_eq(&latest, inventory) {
+            // What the next reading compares with.
+            *latest = Arc::clone(&completed);
+        }
+        drop(latest);
+        Some(completed)
     }
 
     /// Keeps what was asked for of one role of a bulk page.

@@ -94,6 +94,9 @@ pub struct ManagedPolicy {
 }
 
 impl ManagedPolicy {
+    /// Why the document of a policy is not known that nobody has asked for so far.
+    pub const NOT_YET: &str = "it was not fetched yet";
+
     /// A policy of this document, or of none that is known.
     #[must_use]
     pub fn new(arn: Arc<str>, document: Result<Arc<LiveDocument>, String>) -> Self {
@@ -166,18 +169,10 @@ impl Inventory {
         }
     }
 
-    /// The roles that were found.
-    pub fn found(&self) -> impl Iterator<Item = &Arc<Role>> {
-        self.roles.values().filter_map(|observed| match observed {
-            Observed::Found(role) => Some(role),
-            Observed::Unknown(_) | Observed::NotFound => None,
-        })
-    }
-
-    /// The roles that were found, to be replaced by what became known of them since.
-    pub fn found_mut(&mut self) -> impl Iterator<Item = &mut Arc<Role>> {
-        self.roles.values_mut().filter_map(|observed| match observed {
-            Observed::Found(role) => Some(role),
+    /// The roles that were found, by the names under which they were asked for.
+    pub fn found(&self) -> impl Iterator<Item = (&RoleName, &Arc<Role>)> {
+        self.roles.iter().filter_map(|(name, observed)| match observed {
+            Observed::Found(role) => Some((name, role)),
             Observed::Unknown(_) | Observed::NotFound => None,
         })
     }

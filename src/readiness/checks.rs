@@ -247,6 +247,10 @@ fn check(asked: Asked, answer: &Answer, denied: Cause, evidence: String) -> Chec
         Answer::Allowed { .. } => (Standing::Met, Cause::Ready),
         Answer::Denied(_) => (Standing::Missing, denied),
         Answer::Conditional { .. } => (Standing::Conditional, Cause::DependsOnConditions),
+        // Nothing that is worth a word: in a moment it will be known.
+        Answer::Unknown { why } if why.iter().any(|doubt| doubt.what == ManagedPolicy::NOT_YET) => {
+            (Standing::Unknown, Cause::NotYetRead)
+        }
         Answer::Unknown { .. } => (Standing::Unknown, Cause::PolicyNotReadable),
     };
     Check { asked, standing, cause, evidence, remedy: None }

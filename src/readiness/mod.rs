@@ -113,6 +113,8 @@ pub enum Cause {
     PolicyNotReadable,
     /// The role was not read in full.
     NotRead,
+    /// A policy of the role is being fetched.
+    NotYetRead,
     /// The node works with the credentials of Default Host Management.
     NotApplicable,
 }
@@ -228,6 +230,7 @@ impl Cause {
             Self::ResourcePolicyMayGrant => "ResourcePolicyMayGrant",
             Self::PolicyNotReadable => "PolicyNotReadable",
             Self::NotRead => "NotRead",
+            Self::NotYetRead => "NotYetRead",
             Self::NotApplicable => "NotApplicable",
         }
     }

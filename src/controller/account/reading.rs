@@ -39,7 +39,7 @@ impl<I: Iam> Account<I> {
         let reader = Arc::clone(&self.tools.reader);
         self.spoiled.clear();
         self.reading = Some(tokio::spawn(async move {
-            let read = reader.read(&asked).await;
+            let read = reader.read_roles(&asked).await;
             (asked, read)
         }));
     }
@@ -73,6 +73,7 @@ impl<I: Iam> Account<I> {
                 self.take_inventory(now);
                 self.is_planned = is_of_newest;
                 self.tell_mismatched();
+                self.look_after_policies();
             }
             Err(error) => {
                 let told_at = match &self.reading_failed {
@@ -90,6 +91,24 @@ impl<I: Iam> Account<I> {
                 self.reading_failed = Some((error, told_at));
                 self.next_reading = now + self.reading_backoff.next();
             }
+        }
+    }
+
+    /// Has the managed policies looked after, where nobody is at it.
+    fn look_after_policies(&mut self) {
+        if self.looking_after.is_none() {
+            let reader = Arc::clone(&self.tools.reader);
+            self.looking_after = Some(tokio::spawn(async move { reader.look_after_policies().await }));
+        }
+    }
+
+    /// Judges the roles anew of whose managed policies something became known.
+    pub(super) fn take_policies(&mut self, now: Instant) {
+        let Some(completed) = self.tools.reader.completed(&self.inventory) else { return };
+        self.inventory = completed;
+        // Where newer manifests wait for a reading of theirs, that one has the last word.
+        if self.may_begin() {
+            self.take_inventory(now);
         }
     }
 
