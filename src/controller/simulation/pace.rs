@@ -86,8 +86,9 @@ pub(super) struct Reading {
     pub(super) at: Duration,
     set: Option<Arc<ManifestSet>>,
     pub(super) past: Past,
-    /// How many writes had been asked for.
+    /// How many writes had been asked for, and how many had taken effect.
     pub(super) attempts: usize,
+    effects: usize,
     roles: Vec<RoleDetail>,
     /// The first fresh look at each policy since: when it was answered, and what it showed.
     pub(super) looks: BTreeMap<Key, (u64, Option<String>)>,
@@ -142,6 +143,7 @@ impl State {
             set,
             past: self.process.past.clone(),
             attempts: self.process.attempts.len(),
+            effects: self.process.effects.len(),
             roles,
             looks: BTreeMap::new(),
             contradicted: BTreeMap::new(),
@@ -267,7 +269,7 @@ impl State {
             is_delete: after.is_none(),
             is_forgotten: false,
         });
-        let spent = self.spent(now);
+        let spent = self.spent(self.process.effects.len(), now);
         // A bound that was lowered under what was spent forbids only what would add to that.
         let is_new_role = {
             let of_role = |effect: &&Effect| effect.key.0.folded() == key.0.folded();
@@ -289,13 +291,11 @@ impl State {
         faults
     }
 
-    /// What was written in the hour before this moment.
-    fn spent(&self, at: Duration) -> Spent {
+    /// What the first so many writes amount to in the hour before this moment.
+    fn spent(&self, effects: usize, at: Duration) -> Spent {
         let mut spent = Spent::default();
-        for effect in &self.process.effects {
-            if effect.at <= at && at - effect.at < HOUR {
-                spent.add(&effect.key, effect.is_delete);
-            }
+        for effect in self.process.effects[..effects].iter().filter(|effect| at.saturating_sub(effect.at) < HOUR) {
+            spent.add(&effect.key, effect.is_delete);
         }
         spent
     }
@@ -307,7 +307,9 @@ impl State {
         let after_looks = || self.plan_after_looks(reading, &shows, key, begun, account, now);
         let by_reading = || {
             let planned = Spent::of(reading.certain(&shows, begun));
-            let beyond = planned.beyond(&self.spent(reading.at), &self.bounds(reading.set.as_ref()?, account));
+            // A write of this very plan may have taken effect in the same moment.
+            let spent = self.spent(reading.effects, reading.at);
+            let beyond = planned.beyond(&spent, &self.bounds(reading.set.as_ref()?, account));
             Some(Plan { tick: reading.tick, due: planned.changes, beyond, is_of_looks: false })
         };
         after_looks().or_else(by_reading)
@@ -342,7 +344,8 @@ impl State {
         });
         let due = proved.chain(reading.certain(shows, begun).cloned()).filter(|(key, _)| is_left(key));
         let planned = Spent::of(&due.collect::<Vec<_>>());
-        let beyond = planned.beyond(&self.spent(now), &self.bounds(set, account));
+        let spent = self.spent(self.process.effects.len(), now);
+        let beyond = planned.beyond(&spent, &self.bounds(set, account));
         Some(Plan { tick, due: planned.changes, beyond, is_of_looks: true })
     }
 
