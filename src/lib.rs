@@ -4,10 +4,10 @@
 //!
 //! ```text
 //!  config/*.yaml ─▶ watch ─▶ manifest ─▶ Desired ─┐
-//!                                                 ├─▶ plan ─▶ controller ─▶ telemetry (logs)
-//!  IAM ─▶ iam ─▶ inventory ─▶ Observed ───────────┘  (pure)      │
-//!                                                                └─▶ iam (confirm, write)
-//!  policy (IAM policy documents: build, compare, bound, evaluate; pure) serves manifest, inventory and plan
+//!                                                 ├─▶ readiness ─▶ plan ─▶ controller ─▶ telemetry (logs)
+//!  IAM ─▶ iam ─▶ inventory ─▶ Observed ───────────┘    (pure)     (pure)      │
+//!                                                                             └─▶ iam (confirm, write)
+//!  policy (IAM policy documents: build, compare, bound, evaluate; pure) serves manifest, inventory, readiness and plan
 //! ```
 //!
 //! | room | what lives there | it may not know |
