@@ -9,7 +9,7 @@
 
 mod needs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 

@@ -1,1 +1,592 @@
+//! Roles as manifests mean them to be used, each with one thing about it changed.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    inventory::{LiveDocument, ManagedPolicy, Surroundings},
+    manifest::{ManifestSet, parse},
+    policy::session_manager::{NodeRegistration, tests::any_settings},
+};
+
+const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const BUCKET_KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/abcd1234-12ab-34cd-56ef-1234567890ab";
+const FOREIGN_KEY: &str = "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/// Everything that a session can be asked to do.
+fn everything() -> DesiredPolicy {
+    wanted(&format!(
+        "sessionPreferences: {{kmsKeyId: '{KEY}', s3BucketName: logs, s3KeyPrefix: web, cloudWatchLogGroupName: /web}}, \
+         logDelivery: {{s3KmsKeyArns: ['{BUCKET_KEY}']}}"
+    ))
+}
+
+fn account() -> AccountId {
+    "111122223333".parse().unwrap()
+}
+
+/// What a manifest with this `spec` wants of the role `web`.
+fn wanted(spec: &str) -> DesiredPolicy {
+    let text = format!(
+        "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {{name: fleet}}\nspec: {{roles: [web], {spec}}}\n"
+    );
+    let parsed = parse("fleet.yaml", text.as_bytes());
+    let (set, faults) = ManifestSet::of([&parsed], None);
+    assert_eq!(faults, []);
+    set.desired(&account(), None).policies.into_values().next().unwrap()
+}
+
+fn live(document: &Value) -> Arc<LiveDocument> {
+    Arc::new(LiveDocument::of_text(&document.to_string()))
+}
+
+fn policy(statements: Value) -> Arc<LiveDocument> {
+    live(&json!({"Version": "2012-10-17", "Statement": statements}))
+}
+
+/// As IAM sends it.
+fn text(document: &LiveDocument) -> Arc<str> {
+    document.text().replace('%', "%25").into()
+}
+
+fn statement(effect: &str, action: &str) -> Value {
+    json!({"Effect": effect, "Action": action, "Resource": "*"})
+}
+
+fn managed(name: &str, document: Result<Arc<LiveDocument>, &str>) -> Arc<ManagedPolicy> {
+    let arn = format!("arn:aws:iam::111122223333:policy/{name}").into();
+    Arc::new(ManagedPolicy::new(arn, document.map_err(str::to_owned)))
+}
+
+/// AWS's own, as it is published.
+fn core() -> Arc<ManagedPolicy> {
+    let published: Value = serde_json::from_str(include_str!("../sandbox/aws_managed_policies.json")).unwrap();
+    let core = published.as_array().unwrap().iter().find(|policy| policy["name"] == "AmazonSSMManagedInstanceCore");
+    let arn = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore".into();
+    Arc::new(ManagedPolicy::new(arn, Ok(live(&core.unwrap()["document"]))))
+}
+
+fn trust(statements: Value) -> Arc<LiveDocument> {
+    policy(statements)
+}
+
+fn trusting(service: &str) -> Value {
+    json!({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"})
+}
+
+/// A role of which nothing stands in the way of a session, but for what the change makes of it.
+fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role {
+    let service = match wanted.manifest.platform {
+        crate::manifest::Platform::Ec2 => "ec2.amazonaws.com",
+        crate::manifest::Platform::Hybrid => "ssm.amazonaws.com",
+        crate::manifest::Platform::Ecs => "ecs-tasks.amazonaws.com",
+    };
+    let mut around = Surroundings {
+        arn: "arn:aws:iam::111122223333:role/web".to_owned(),
+        trust: trust(json!([trusting(service)])),
+        instance_profiles: vec!["web".to_owned()],
+        others: BTreeMap::new(),
+        attached: vec![managed("registers", Ok(policy(json!([statement("Allow", "ssm:UpdateInstanceInformation")]))))],
+        boundary: None,
+    };
+    change(&mut around);
+    let document = Arc::new(LiveDocument::of_text(wanted.document.as_str()));
+    Role {
+        name: "web".parse().unwrap(),
+        path: "/".to_owned(),
+        is_suspended: false,
+        inline_size: Some(document.size()),
+        policies: BTreeMap::from([(wanted.policy.clone(), document)]),
+        surroundings: Some(around),
+    }
+}
+
+fn readiness(wanted: &DesiredPolicy, role: &Role) -> Readiness {
+    assess(Subject { account: &account(), role, wanted })
+}
+
+/// The condition of a role of [`everything`] that was changed in one thing.
+fn condition(change: impl FnOnce(&mut Surroundings)) -> Condition {
+    let wanted = everything();
+    readiness(&wanted, &role(&wanted, change)).condition()
+}
+
+/// The check of this action.
+#[track_caller]
+fn of_action<'a>(readiness: &'a Readiness, action: &str) -> &'a Check {
+    readiness.checks.iter().find(|check| check.asked.action() == Some(action)).unwrap()
+}
+
+/// What all inline policies of [`everything`] grant, less these actions.
+fn without(wanted: &DesiredPolicy, actions: &[&str]) -> Role {
+    let mut document: Value = serde_json::from_str(wanted.document.as_str()).unwrap();
+    for statement in document["Statement"].as_array_mut().unwrap() {
+        let kept = |action: &Value| !actions.contains(&action.as_str().unwrap());
+        statement["Action"].as_array_mut().unwrap().retain(kept);
+    }
+    document["Statement"].as_array_mut().unwrap().retain(|statement| statement["Action"] != json!([]));
+    let mut role = role(wanted, |_| {});
+    role.policies.insert(wanted.policy.clone(), live(&document));
+    role
+}
+
+#[test]
+fn a_role_that_has_everything_is_ready_on_every_platform() {
+    let platforms = [
+        ("ec2", vec!["TrustPolicy", "InstanceProfile", "Registration", "Channels"]),
+        ("hybrid", vec!["TrustPolicy", "Registration", "Channels"]),
+        ("ecs", vec!["TrustPolicy", "Channels"]),
+    ];
+    for (platform, names) in platforms {
+        let wanted = wanted(&format!("platform: {platform}, sessionPreferences: {{s3EncryptionEnabled: false}}"));
+        let readiness = readiness(&wanted, &role(&wanted, |_| {}));
+        assert_eq!(readiness.verdict, Verdict::Ready, "{readiness:#?}");
+        let mut asked: Vec<&str> = readiness.checks.iter().map(|check| check.asked.name()).collect();
+        asked.dedup();
+        assert_eq!(asked, names);
+        assert!(readiness.checks.iter().all(|check| check.remedy.is_none() && check.cause == Cause::Ready));
+    }
+    let ready = condition(|_| {});
+    assert_eq!((ready.status, ready.cause), (Status::True, Cause::Ready));
+}
+
+/// What people see, and the action that they lack then: the table by which sessions are mended.
+const SYMPTOMS: &[(&str, &str, Cause)] = &[
+    (
+        "ssm:UpdateInstanceInformation",
+        "the node is not listed; the agent logs \"Health ping failed\"",
+        Cause::CannotRegister,
+    ),
+    (
+        "ssmmessages:CreateControlChannel",
+        "the node is listed, but start-session ends with TargetNotConnected",
+        Cause::ChannelsDenied,
+    ),
+    (
+        "ssmmessages:OpenControlChannel",
+        "the node is listed, but start-session ends with TargetNotConnected",
+        Cause::ChannelsDenied,
+    ),
+    ("ssmmessages:CreateDataChannel", "\"Setting up data channel\" and that CreateDataChannel", Cause::ChannelsDenied),
+    ("ssmmessages:OpenDataChannel", "or OpenDataChannel failed", Cause::ChannelsDenied),
+    ("kms:Decrypt", "\"Encountered error while initiating handshake\", with kms:Decrypt", Cause::SessionKeyDenied),
+    (
+        "s3:GetEncryptionConfiguration",
+        "\"encryption is not set up on the selected Amazon S3 bucket\"",
+        Cause::EncryptionCheckDenied,
+    ),
+    ("s3:PutObject", "the session works, its logs never reach S3", Cause::LogDeliveryDenied),
+    ("kms:GenerateDataKey", "the session works, its logs never reach S3", Cause::LogDeliveryDenied),
+    ("logs:DescribeLogGroups", "never reach CloudWatch Logs", Cause::LogDeliveryDenied),
+    ("logs:CreateLogStream", "never reach CloudWatch Logs", Cause::LogDeliveryDenied),
+    ("logs:PutLogEvents", "never reach CloudWatch Logs", Cause::LogDeliveryDenied),
+    ("logs:DescribeLogStreams", "never reach CloudWatch Logs", Cause::LogDeliveryDenied),
+];
+
+#[test]
+fn a_deny_has_the_cause_and_the_symptom_of_what_it_takes_and_is_named_with_its_statement() {
+    let wanted = everything();
+    for (action, symptom, cause) in SYMPTOMS {
+        let denies =
+            json!([statement("Allow", "ec2:*"), {"Sid": "Shut", "Effect": "Deny", "Action": action, "Resource": "*"}]);
+        let denied = role(&wanted, |around| around.attached.push(managed("guard", Ok(policy(denies)))));
+        let readiness = readiness(&wanted, &denied);
+        assert_eq!(readiness.verdict, Verdict::NotReady);
+        let check = of_action(&readiness, action);
+        assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
+        let guard = "statement 2 (Shut) of managed policy arn:aws:iam::111122223333:policy/guard";
+        assert_eq!(check.evidence, format!("denied by {guard}"));
+        assert_eq!(check.remedy, Some(format!("take {action} out of {guard}, or except this role there")));
+        assert!(check.asked.symptom().contains(symptom), "{action}: {}", check.asked.symptom());
+        let condition = readiness.condition();
+        assert_eq!((condition.status, condition.cause), (Status::False, *cause));
+        assert!(condition.message.contains(guard) && condition.message.contains(action), "{}", condition.message);
+    }
+}
+
+#[test]
+fn silence_is_missing_where_nobody_else_may_grant_it_and_unknown_where_a_bucket_or_key_may() {
+    let wanted = everything();
+    for (action, _, cause) in &SYMPTOMS[1..] {
+        let readiness = readiness(&wanted, &without(&wanted, &[action]));
+        let check = of_action(&readiness, action);
+        if action.starts_with("s3:") || action.starts_with("kms:") {
+            assert_eq!((check.standing, check.cause), (Standing::Unknown, Cause::ResourcePolicyMayGrant), "{action}");
+            let own = if action.starts_with("s3:") { "the bucket's own policy" } else { "the key's own policy" };
+            assert_eq!(check.evidence, format!("no policy of the role grants it, but {own} may"));
+            assert_eq!(readiness.verdict, Verdict::Unknown);
+        } else {
+            assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
+            assert_eq!(check.evidence, "no policy of the role grants it");
+        }
+        assert!(check.remedy.as_ref().unwrap().contains("SessionManagerPermissions"), "{:?}", check.remedy);
+    }
+    let cannot_register = condition(|around| around.attached.clear());
+    assert_eq!((cannot_register.status, cannot_register.cause), (Status::False, Cause::CannotRegister));
+    assert_eq!(
+        cannot_register.message,
+        "ssm:UpdateInstanceInformation on arn:aws:ec2:*:111122223333:instance/*: no policy of the role grants it"
+    );
+}
+
+#[test]
+fn another_account_s_key_or_bucket_needs_the_role_s_own_policies() {
+    let foreign = wanted(&format!(
+        "sessionPreferences: {{kmsKeyId: '{FOREIGN_KEY}', s3BucketName: logs}}, logDelivery: {{s3BucketOwner: '444455556666'}}"
+    ));
+    for action in ["kms:Decrypt", "s3:GetEncryptionConfiguration", "s3:PutObject", "s3:PutObjectAcl"] {
+        let readiness = readiness(&foreign, &without(&foreign, &[action]));
+        assert_eq!(of_action(&readiness, action).standing, Standing::Missing, "{action}");
+    }
+}
+
+#[test]
+fn a_boundary_that_does_not_allow_it_is_named_and_one_that_does_changes_nothing() {
+    let bounded = |actions: Value| {
+        let statements = json!([{"Effect": "Allow", "Action": actions, "Resource": "*"}]);
+        condition(|around| around.boundary = Some(managed("edge", Ok(policy(statements)))))
+    };
+    assert_eq!(bounded(json!("*")).status, Status::True);
+    let narrow = bounded(json!(["ssm:*", "kms:*", "s3:*", "logs:*"]));
+    assert_eq!((narrow.status, narrow.cause), (Status::False, Cause::ChannelsDenied));
+    let boundary = "the permissions boundary arn:aws:iam::111122223333:policy/edge does not allow it";
+    assert_eq!(narrow.message, format!("ssmmessages:CreateControlChannel: {boundary}; and 3 more"));
+
+    // The bucket's own policy may name the role's session, and then the boundary does not count.
+    let without_s3 = bounded(json!(["ssm:*", "ssmmessages:*", "kms:*", "logs:*"]));
+    assert_eq!((without_s3.status, without_s3.cause), (Status::Unknown, Cause::ResourcePolicyMayGrant));
+    assert!(without_s3.message.contains(&format!("{boundary}, but the bucket's own policy may")), "{without_s3:?}");
+}
+
+#[test]
+fn what_is_missing_weighs_more_than_what_is_unknown_and_that_more_than_what_depends() {
+    let depends = json!([{"Effect": "Deny", "Action": "ssmmessages:*", "Resource": "*",
+        "Condition": {"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}}]);
+    let unknown = managed("lost", Err("IAM says that there is no such policy"));
+    let (wanted, mut attached) = (everything(), Vec::new());
+    let mut verdicts = Vec::new();
+    for more in [
+        managed("registers", Ok(policy(json!([statement("Allow", "ssm:UpdateInstanceInformation")])))),
+        managed("depends", Ok(policy(depends))),
+        unknown,
+        managed("guard", Ok(policy(json!([statement("Deny", "logs:*")])))),
+    ] {
+        attached.push(more);
+        let readiness = readiness(&wanted, &role(&wanted, |around| around.attached.clone_from(&attached)));
+        let Condition { status, cause, .. } = readiness.condition();
+        verdicts.push((readiness.verdict, status, cause));
+    }
+    assert_eq!(
+        verdicts,
+        [
+            (Verdict::Ready, Status::True, Cause::Ready),
+            (Verdict::Conditional, Status::Unknown, Cause::DependsOnConditions),
+            (Verdict::Unknown, Status::Unknown, Cause::PolicyNotReadable),
+            (Verdict::NotReady, Status::False, Cause::LogDeliveryDenied),
+        ]
+    );
+}
+
+#[test]
+fn what_it_depends_on_and_what_cannot_be_read_are_named() {
+    let office = json!([{"Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}]);
+    let depends = condition(|around| {
+        around.others.insert("office".into(), text(&policy(office)));
+    });
+    assert!(depends.message.contains("statement 1 of inline policy office depends on aws:SourceIp"), "{depends:?}");
+
+    for (change, named) in [
+        (
+            Box::new(|around: &mut Surroundings| around.boundary = Some(managed("edge", Err("AccessDenied"))))
+                as Box<dyn FnOnce(&mut Surroundings)>,
+            "permissions boundary arn:aws:iam::111122223333:policy/edge: AccessDenied",
+        ),
+        (
+            Box::new(|around| around.attached.push(managed("lost", Err("IAM lists no such policy")))),
+            "managed policy arn:aws:iam::111122223333:policy/lost: IAM lists no such policy",
+        ),
+        (
+            Box::new(|around| {
+                around.others.insert("scrawl".into(), "{]".into());
+            }),
+            "inline policy scrawl: it is not a policy document: ",
+        ),
+    ] {
+        let unknown = condition(change);
+        assert_eq!((unknown.status, unknown.cause), (Status::Unknown, Cause::PolicyNotReadable));
+        assert!(unknown.message.contains(named), "{unknown:?}");
+    }
+}
+
+/// What the check of the trust policy makes of these statements.
+fn of_trust(platform: &str, statements: Value) -> (Standing, Cause) {
+    let wanted = wanted(&format!("platform: {platform}"));
+    let readiness = readiness(&wanted, &role(&wanted, |around| around.trust = trust(statements)));
+    let check = &readiness.checks[0];
+    assert_eq!(check.asked.name(), "TrustPolicy");
+    assert_eq!(check.standing != Standing::Met, check.remedy.is_some(), "{check:?}");
+    (check.standing, check.cause)
+}
+
+const MET: (Standing, Cause) = (Standing::Met, Cause::Ready);
+const REFUSED: (Standing, Cause) = (Standing::Missing, Cause::TrustPolicyRefuses);
+const DEPENDS: (Standing, Cause) = (Standing::Conditional, Cause::DependsOnConditions);
+const UNCLEAR: (Standing, Cause) = (Standing::Unknown, Cause::PolicyNotReadable);
+
+#[test]
+fn the_trust_policy_must_admit_the_platform_s_service() {
+    let principal = |principal: Value| json!([{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]);
+    let action =
+        |action: Value| json!([{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": action}]);
+    let and = |other: Value| json!([trusting("ec2.amazonaws.com"), other]);
+    for (statements, expected) in [
+        (principal(json!({"Service": ["ssm.amazonaws.com", "ec2.amazonaws.com"]})), MET),
+        (principal(json!({"Service": "EC2.amazonaws.com"})), MET),
+        (principal(json!({"Service": "ec2.amazonaws.com", "AWS": "arn:aws:iam::444455556666:root"})), MET),
+        (principal(json!({"Service": "ssm.amazonaws.com"})), REFUSED),
+        (principal(json!({"Service": "ec2.amazonaws.com.cn"})), REFUSED),
+        (principal(json!({"AWS": "arn:aws:iam::111122223333:root"})), REFUSED),
+        (principal(json!({"Federated": "cognito-identity.amazonaws.com"})), REFUSED),
+        (principal(json!("*")), UNCLEAR),
+        // "Principal": "*" and this are the same to IAM.
+        (principal(json!({"AWS": "*"})), UNCLEAR),
+        (principal(json!({"AWS": ["arn:aws:iam::111122223333:root", "*"]})), UNCLEAR),
+        (principal(json!({"Service": "*"})), UNCLEAR),
+        (principal(json!({"Service": 7})), UNCLEAR),
+        (
+            json!([{"Effect": "Allow", "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}, "Action": "sts:AssumeRole"}]),
+            UNCLEAR,
+        ),
+        (action(json!(["sts:assumerole", "sts:TagSession"])), MET),
+        (action(json!("sts:*")), MET),
+        (action(json!("sts:AssumeRoleWithWebIdentity")), REFUSED),
+        (json!([]), REFUSED),
+        (and(json!({"Effect": "Deny", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "*"})), REFUSED),
+        (and(json!({"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::444455556666:root"}, "Action": "*"})), MET),
+        (and(json!({"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"})), UNCLEAR),
+        (and(json!({"Effect": "Deny", "NotPrincipal": {"Service": "ec2.amazonaws.com"}, "Action": "*"})), UNCLEAR),
+        (
+            and(json!({"Effect": "Deny", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "*",
+                "Condition": {"StringNotEquals": {"aws:SourceAccount": "111122223333"}}})),
+            DEPENDS,
+        ),
+    ] {
+        let shown = statements.to_string();
+        assert_eq!(of_trust("ec2", statements), expected, "{shown}");
+    }
+    assert_eq!(of_trust("ecs", json!([trusting("ecs-tasks.amazonaws.com")])), MET);
+    assert_eq!(of_trust("ecs", json!([trusting("ec2.amazonaws.com")])), REFUSED);
+    assert_eq!(of_trust("hybrid", json!([trusting("ec2.amazonaws.com")])), REFUSED);
+
+    let unreadable = condition(|around| around.trust = Arc::new(LiveDocument::of_text("no JSON")));
+    assert_eq!((unreadable.status, unreadable.cause), (Status::Unknown, Cause::PolicyNotReadable));
+}
+
+#[test]
+fn in_china_ec2_has_two_names() {
+    let wanted = wanted("sessionPreferences: {s3EncryptionEnabled: false}");
+    for service in ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"] {
+        let role = role(&wanted, |around| {
+            around.arn = "arn:aws-cn:iam::111122223333:role/web".to_owned();
+            around.trust = trust(json!([trusting(service)]));
+        });
+        assert_eq!(readiness(&wanted, &role).verdict, Verdict::Ready, "{service}");
+    }
+}
+
+#[test]
+fn the_source_conditions_of_a_hybrid_role_are_held_against_its_account() {
+    for (condition, expected) in [
+        (json!({"StringEquals": {"aws:SourceAccount": "111122223333"}}), MET),
+        (json!({"StringEquals": {"AWS:sourceaccount": ["444455556666", "111122223333"]}}), MET),
+        (json!({"StringEquals": {"aws:SourceAccount": "444455556666"}}), REFUSED),
+        (json!({"StringLike": {"aws:SourceAccount": "1111*"}}), MET),
+        (json!({"ArnEquals": {"aws:SourceArn": "arn:aws:ssm:*:111122223333:*"}}), MET),
+        (json!({"ArnEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}), MET),
+        (json!({"StringLike": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}), MET),
+        (json!({"ArnLike": {"aws:SourceArn": "arn:aws:ssm:us-east-2:444455556666:*"}}), REFUSED),
+        (json!({"ArnLike": {"aws:SourceArn": "arn:aws:ec2:us-east-2:111122223333:*"}}), REFUSED),
+        (json!({"ArnLike": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:managed-instance/mi-1"}}), DEPENDS),
+        // A star is a character to this operator.
+        (json!({"StringEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}), DEPENDS),
+        (
+            json!({"StringEquals": {"aws:SourceAccount": "111122223333"}, "ArnEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}),
+            MET,
+        ),
+        (
+            json!({"StringEquals": {"aws:SourceAccount": "444455556666"}, "ArnEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}),
+            REFUSED,
+        ),
+        (json!({"StringEquals": {"aws:SourceOrgID": "o-1"}}), DEPENDS),
+        (json!({"StringRhymes": {"aws:SourceAccount": "111122223333"}}), UNCLEAR),
+    ] {
+        let mut statement = trusting("ssm.amazonaws.com");
+        statement["Condition"] = condition.clone();
+        assert_eq!(of_trust("hybrid", json!([statement])), expected, "{condition}");
+    }
+    let documented =
+        include_str!("../../tests/data/policies/trust_hybrid_ssm.json").replace("123456789012", "111122223333");
+    let documented: Value = serde_json::from_str(&documented).unwrap();
+    assert_eq!(of_trust("hybrid", documented["Statement"].clone()), MET);
+}
+
+#[test]
+fn an_instance_without_a_profile_gets_no_credentials_of_the_role() {
+    let none = condition(|around| around.instance_profiles.clear());
+    assert_eq!((none.status, none.cause), (Status::False, Cause::NoInstanceProfile));
+    assert_eq!(none.message, "an instance profile holds the role: no instance profile holds the role");
+    let hybrid = wanted("platform: hybrid");
+    let readiness = readiness(&hybrid, &role(&hybrid, |around| around.instance_profiles.clear()));
+    assert_eq!(readiness.verdict, Verdict::Ready, "only EC2 knows instance profiles");
+}
+
+#[test]
+fn a_node_of_default_host_management_must_not_register_with_the_role() {
+    let wanted = wanted("nodeRegistration: defaultHostManagement");
+    let verdict = |statements: Value| {
+        let attached = vec![managed("some", Ok(policy(statements)))];
+        let readiness = readiness(&wanted, &role(&wanted, |around| around.attached = attached));
+        assert_eq!(readiness.checks.len(), 1);
+        let Condition { status, cause, .. } = readiness.condition();
+        (readiness.verdict, status, cause)
+    };
+    let not_applicable = (Verdict::NotApplicable, Status::Unknown, Cause::NotApplicable);
+    assert_eq!(verdict(json!([])), not_applicable);
+    assert_eq!(verdict(json!([statement("Allow", "ssm:*"), statement("Deny", "ssm:Update*")])), not_applicable);
+    assert_eq!(
+        verdict(json!([statement("Allow", "ssm:*")])),
+        (Verdict::NotReady, Status::False, Cause::RegistersItself)
+    );
+    let mut office = statement("Allow", "ssm:*");
+    office["Condition"] = json!({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}});
+    assert_eq!(verdict(json!([office])), (Verdict::Conditional, Status::Unknown, Cause::DependsOnConditions));
+}
+
+#[test]
+fn a_role_of_which_only_the_policy_was_read_is_unknown() {
+    let wanted = everything();
+    let unread = Role { surroundings: None, ..role(&wanted, |_| {}) };
+    let condition = readiness(&wanted, &unread).condition();
+    assert_eq!((condition.status, condition.cause), (Status::Unknown, Cause::NotRead));
+    assert!(!registers(Subject { account: &account(), role: &unread, wanted: &wanted }));
+}
+
+fn revoked(moments: &[&str]) -> impl FnOnce(&mut Surroundings) {
+    let policies: Vec<_> = moments
+        .iter()
+        .map(|moment| {
+            let condition = json!({"DateLessThan": {"aws:TokenIssueTime": moment}});
+            policy(json!([{"Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}]))
+        })
+        .collect();
+    move |around| {
+        for (number, policy) in policies.into_iter().enumerate() {
+            around.others.insert(format!("AWSRevokeOlderSessions{number}").into(), text(&policy));
+        }
+    }
+}
+
+#[test]
+fn revoked_sessions_are_those_of_old_credentials_and_no_obstacle_to_new_ones() {
+    let (wanted, account) = (everything(), account());
+    let moments = ["2026-05-07T23:47:00Z", "2026-05-08T01:00:00+02:00"];
+    let role = role(&wanted, revoked(&moments));
+    assert_eq!(readiness(&wanted, &role).verdict, Verdict::Ready);
+    let advice = advise(Subject { account: &account, role: &role, wanted: &wanted });
+    for (number, moment) in moments.iter().enumerate() {
+        let told = format!(
+            "inline policy AWSRevokeOlderSessions{number} denies everything to credentials that were issued before {moment}: "
+        );
+        assert!(advice.iter().any(|advice| advice.starts_with(&told)), "{advice:#?}");
+    }
+}
+
+#[test]
+fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_does_not_work() {
+    let (wanted, account) = (everything(), account());
+    let working = role(&wanted, |_| {});
+    let subject = Subject { account: &account, role: &working, wanted: &wanted };
+    let fewer = without(&wanted, &["ssmmessages:OpenDataChannel", "logs:PutLogEvents", "s3:PutObject"]);
+    assert_eq!(
+        would_lose(subject, &fewer).unwrap(),
+        "ssmmessages:OpenDataChannel, s3:PutObject on arn:aws:s3:::logs/web/*, \
+         logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:*"
+    );
+    assert_eq!(would_lose(subject, &working), None);
+    let broken = role(&wanted, |around| around.instance_profiles.clear());
+    assert_eq!(would_lose(Subject { role: &broken, ..subject }, &fewer), None);
+    assert_eq!(would_lose(Subject { role: &broken, ..subject }, &working), None);
+
+    assert!(registers(subject));
+    for (change, does) in [
+        (json!([]), false),
+        (json!([statement("Allow", "ssm:*")]), true),
+        (json!([statement("Allow", "ssm:*"), statement("Deny", "ssm:Update*")]), false),
+        (
+            json!([{"Effect": "Allow", "Action": "ssm:*", "Resource": "*", "Condition": {"Bool": {"aws:ViaAWSService": "false"}}}]),
+            false,
+        ),
+    ] {
+        let role = role(&wanted, |around| around.attached = vec![managed("some", Ok(policy(change)))]);
+        assert_eq!(registers(Subject { role: &role, ..subject }), does);
+    }
+}
+
+#[test]
+fn what_is_granted_beyond_need_or_twice_is_told_and_how_much_room_is_left() {
+    let (wanted, account) = (everything(), account());
+    let advice = |change: &dyn Fn(&mut Surroundings)| {
+        let role = role(&wanted, change);
+        advise(Subject { account: &account, role: &role, wanted: &wanted })
+    };
+    let size = LiveDocument::of_text(wanted.document.as_str()).size();
+    let room = format!("room: {} of the 10240 characters for inline policies are left", 10_240 - size);
+    assert_eq!(advice(&|_| {}), [&*room], "nothing else is to be said of a role that has what it needs");
+    let with_core = advice(&|around| around.attached = vec![core()]);
+    let by_core = "managed policy arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
+    assert_eq!(with_core.len(), 3, "{with_core:#?}");
+    assert!(
+        with_core[0].starts_with("statement 1 of ")
+            && with_core[0].contains(&format!("{by_core} lets the node read every SSM parameter"))
+    );
+    assert!(
+        with_core[1].starts_with(&format!(
+            "granted twice, by inline policy SessionManagerPermissions and {by_core}: ssmmessages:"
+        )),
+        "{with_core:#?}"
+    );
+
+    let wide = json!([statement("Allow", "ssmmessages:*"), statement("Allow", "kms:*")]);
+    let with_wide = advice(&|around| around.attached.push(managed("wide", Ok(policy(wide.clone())))));
+    let by = "of managed policy arn:aws:iam::111122223333:policy/wide";
+    for told in [
+        format!("statement 1 {by} grants ssmmessages:*"),
+        format!("statement 2 {by} lets the node decrypt with every key"),
+    ] {
+        assert!(with_wide.iter().any(|advice| advice.starts_with(&told)), "{told}: {with_wide:#?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_needed_beside_registration_is_granted_by_the_document_of_the_same_settings(settings in any_settings()) {
+        let mut wanted = everything();
+        let mut manifest = wanted.manifest.as_ref().clone();
+        wanted.document = Arc::new(settings.document(&account(), &"aws".parse().unwrap()));
+        let left_to_others = settings.node_registration == NodeRegistration::DefaultHostManagement;
+        manifest.settings = settings;
+        wanted.manifest = Arc::new(manifest);
+        let readiness = readiness(&wanted, &role(&wanted, |_| {}));
+        if left_to_others {
+            prop_assert_eq!(readiness.verdict, Verdict::NotReady, "the fixture's role registers");
+        } else {
+            prop_assert_eq!(readiness.verdict, Verdict::Ready, "{:#?}", readiness);
+        }
+    }
+}

@@ -310,14 +310,18 @@ impl Target {
 /// Whether a `Principal` element is one of these services.
 fn admits_service(principal: &Value, services: &[&str]) -> Truth {
     let Some(kinds) = principal.as_object() else { return Truth::Unclear };
-    let Some(named) = kinds.get("Service") else { return Truth::No };
-    let named = named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice);
-    let each = named.iter().map(|named| match named.as_str() {
+    let named = |kind: &str| {
+        let named = kinds.get(kind).into_iter();
+        named.flat_map(|named| named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice))
+    };
+    let each = named("Service").map(|named| match named.as_str() {
         Some(name) if services.iter().any(|service| name.eq_ignore_ascii_case(service)) => Truth::Yes,
         Some(name) if !name.contains('*') => Truth::No,
         _ => Truth::Unclear,
     });
-    each.max().unwrap_or(Truth::No)
+    // IAM takes this for the same as a Principal of `*`.
+    let everybody = named("AWS").filter(|named| *named == "*").map(|_| Truth::Unclear);
+    each.chain(everybody).max().unwrap_or(Truth::No)
 }
 
 /// The ARN with its first five parts in lower case.

@@ -176,7 +176,8 @@ fn white_space_does_not_count_towards_the_quota() {
     assert_eq!(size(EXISTING_ROLE), size(&without_white_space(EXISTING_ROLE)));
 }
 
-fn any_settings() -> impl Strategy<Value = Settings> {
+/// Whatever manifests can ask for.
+pub(crate) fn any_settings() -> impl Strategy<Value = Settings> {
     let keys = || {
         prop::collection::btree_set("arn:aws(-cn)?:kms:eu-west-[1-3]:111122223333:key/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", 0..4)
             .prop_map(|keys| keys.iter().map(|text| key(text)).collect::<Vec<_>>())
