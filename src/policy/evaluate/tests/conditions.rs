@@ -117,3 +117,51 @@ fn a_variable_in_a_condition_is_replaced_and_without_a_value_matches_nothing() {
         check(&context, operator, "ec2:ResourceTag/team", json!(value), expected);
     }
 }
+
+#[test]
+fn of_a_value_that_is_known_in_part_the_outcome_is_sure_where_it_is_the_same_for_all_that_it_may_be() {
+    let context = Context::new().within("aws:SourceArn", "arn:aws:ssm:*:111122223333:*");
+    for (operator, value, expected) in [
+        ("ArnLike", "arn:aws:ssm:*:111122223333:*", "allowed"),
+        ("ArnEquals", "arn:*:ssm:*:*:*", "allowed"),
+        ("ArnLike", "arn:aws:ssm:eu-west-1:111122223333:*", "conditional"),
+        ("ArnLike", "arn:aws:ssm:*:444455556666:*", "not granted"),
+        ("ArnNotLike", "arn:aws:ssm:*:444455556666:*", "allowed"),
+        ("ArnNotEquals", "arn:aws:ssm:*:111122223333:*", "not granted"),
+        ("ArnLike", "arn:aws:ssm", "unknown"),
+        ("StringLike", "arn:aws:ssm:*", "allowed"),
+        ("StringNotLike", "arn:aws:ssm:*", "not granted"),
+        ("StringNotLike", "arn:aws:ssm:eu-*", "conditional"),
+        ("StringEquals", "arn:aws:ssm:eu-west-1:111122223333:x", "conditional"),
+        ("StringEquals", "arn:aws:ec2:eu-west-1:111122223333:x", "not granted"),
+        ("StringEqualsIgnoreCase", "ARN:AWS:SSM:EU-WEST-1:111122223333:x", "conditional"),
+        ("StringEqualsIfExists", "arn:aws:ec2:eu-west-1:111122223333:x", "not granted"),
+        ("ForAnyValue:StringLike", "arn:aws:ssm:*", "allowed"),
+        ("ForAllValues:StringLike", "arn:aws:ec2:*", "not granted"),
+        ("Null", "false", "allowed"),
+        ("Null", "true", "not granted"),
+        ("NumericEquals", "7", "conditional"),
+        ("DateLessThan", "2026-01-02T03:04:05Z", "conditional"),
+        ("Bool", "true", "conditional"),
+        ("IpAddress", "10.0.0.0/8", "conditional"),
+    ] {
+        check(&context, operator, "aws:sourcearn", json!(value), expected);
+    }
+    let whole = Context::new().within("aws:SourceArn", "arn:aws:ssm:eu-west-1:111122223333:x");
+    check(&whole, "StringEquals", "aws:SourceArn", json!("arn:aws:ssm:eu-west-1:111122223333:x"), "allowed");
+}
+
+#[test]
+fn a_value_that_is_known_in_part_is_named_where_it_decides_and_no_text_for_a_variable() {
+    let context = session().within("aws:SourceArn", "arn:aws:ssm:*:111122223333:*");
+    let depends = |statement: Value| {
+        let role = role(vec![inline("p", statement)], None);
+        match role.answer(&Question::new("s3:PutObject", OBJECT), &context) {
+            Answer::Conditional { on } => on[0].keys.join(" "),
+            other => panic!("{other:?}"),
+        }
+    };
+    let near = json!({"ArnLike": {"aws:SourceArn": "arn:aws:ssm:eu-*:*:*"}});
+    assert_eq!(depends(when(allow(json!("*"), json!("*")), near)), "aws:SourceArn");
+    assert_eq!(depends(allow(json!("*"), json!("arn:aws:s3:::logs/${aws:SourceArn}"))), "aws:SourceArn");
+}
