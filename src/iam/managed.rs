@@ -2,8 +2,8 @@
 //!
 //! Knows the trait and no manifests. The account's own policies come with one listing a reading, made only where a
 //! managed role carries one; AWS's are asked for one by one, their versions again every [`ASKED_AGAIN_AFTER`]. What must
-//! stay true: what could not be fetched is said to be unknown, with the reason, and never holds up a reading for longer
-//! than [`PATIENCE`].
+//! stay true: what could not be fetched is said to be unknown, with the reason, and asking one by one never holds up a
+//! reading for longer than [`PATIENCE`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -156,10 +156,11 @@ impl Entry {
     }
 }
 
-/// Asks for AWS's policies that are not known, or whose version was not asked for lately.
+/// Asks for AWS's policies that are not known, or whose version was not asked for lately. Something comes of each.
 pub(super) async fn fetch<I: Iam>(iam: &Arc<I>, wanted: Vec<(Arc<str>, Option<String>)>) -> Vec<Fetched> {
     let deadline = Instant::now() + PATIENCE;
     let (mut fetched, mut calls) = (Vec::new(), JoinSet::new());
+    let mut unanswered: BTreeSet<Arc<str>> = wanted.iter().map(|(arn, _)| Arc::clone(arn)).collect();
     let mut waiting = wanted.into_iter();
     loop {
         while calls.len() < AT_ONCE
@@ -173,11 +174,21 @@ pub(super) async fn fetch<I: Iam>(iam: &Arc<I>, wanted: Vec<(Arc<str>, Option<St
         }
         // What takes longer is asked for again by the next reading.
         match timeout_at(deadline, calls.join_next()).await {
-            Ok(Some(Ok(done))) => fetched.push(done),
+            Ok(Some(Ok(done))) => {
+                unanswered.remove(&done.0);
+                fetched.push(done);
+            }
             Ok(Some(Err(_))) => {}
-            Ok(None) | Err(_) => return fetched,
+            Ok(None) | Err(_) => break,
         }
     }
+    fetched.extend(unanswered.into_iter().map(|arn| (arn, Err(no_answer()))));
+    fetched
+}
+
+fn no_answer() -> IamError {
+    let message = format!("no answer within {} s", PATIENCE.as_secs());
+    IamError { class: ErrorClass::Transient, operation: "GetPolicy", code: None, message }
 }
 
 /// The default version and its document; `None` where it is the version that is known.
@@ -212,4 +223,241 @@ pub(super) fn carried(inventory: &Inventory) -> impl Iterator<Item = &Arc<Manage
 /// Whether it is the account's own, and not AWS's.
 fn is_of(arn: &str, account: &AccountId) -> bool {
     arn.split(':').nth(4) == Some(account.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::{
+        iam::Reader,
+        inventory::{Asked, Observed, Role},
+        names::RoleName,
+        sandbox::{Effect, Fault, InProcess, RoleChange, RoleSeed, Sandbox},
+    };
+
+    const CORE: &str = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore";
+    const PLANTED: &str = "arn:aws:iam::aws:policy/Planted";
+    const OWN: &str = "arn:aws:iam::111122223333:policy/guard";
+    const BULK: &str = "GetAccountAuthorizationDetails";
+    const GRANT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ssm:*","Resource":"*"}]}"#;
+    const DENY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"ssm:*","Resource":"*"}]}"#;
+
+    /// An account with managed roles, read again and again.
+    struct Fleet {
+        sandbox: Sandbox,
+        account: AccountId,
+        reader: Reader<InProcess>,
+        asked: Asked,
+    }
+
+    impl Fleet {
+        fn of(roles: impl IntoIterator<Item = RoleSeed>) -> Self {
+            let account: AccountId = "111122223333".parse().unwrap();
+            let (sandbox, mut asked) = (Sandbox::new(account.clone()), Asked::new());
+            for role in roles {
+                asked.insert(role.name.parse().unwrap(), BTreeSet::from(["Ours".parse().unwrap()]));
+                sandbox.plant(&account, role);
+            }
+            sandbox.plant_policy(&account, OWN, GRANT);
+            sandbox.plant_policy(&account, PLANTED, GRANT);
+            let reader = Reader::new(Arc::new(sandbox.iam(&account)), account.clone());
+            Self { sandbox, account, reader, asked }
+        }
+
+        async fn read(&self) -> Arc<Inventory> {
+            self.reader.read(&self.asked).await.unwrap().0
+        }
+
+        /// What one reading calls, and how often.
+        async fn calls(&self) -> BTreeMap<&'static str, u64> {
+            self.sandbox.clear_calls();
+            self.read().await;
+            self.sandbox.counts().into_iter().map(|(operation, count)| (operation, count.calls)).collect()
+        }
+
+        /// What a reading says of the one policy of a role: its text, or why that is not known.
+        async fn says(&self, role: &str) -> Result<String, String> {
+            let inventory = self.read().await;
+            let policies: Vec<_> = around(&inventory, role).managed().map(Arc::clone).collect();
+            assert_eq!(policies.len(), 1);
+            policies[0].document.as_ref().map(|document| document.text()).map_err(Clone::clone)
+        }
+
+        fn change(&self, role: &str, change: RoleChange) {
+            assert!(self.sandbox.change_role(&self.account, role, &change));
+        }
+
+        fn write(&self, arn: &str, document: &str) {
+            assert!(self.sandbox.write_managed(&self.account, arn, document));
+        }
+    }
+
+    fn found(inventory: &Inventory, name: &str) -> Arc<Role> {
+        match inventory.get(&name.parse::<RoleName>().unwrap()) {
+            Some(Observed::Found(role)) => Arc::clone(role),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn around(inventory: &Inventory, name: &str) -> crate::inventory::Surroundings {
+        found(inventory, name).surroundings.clone().unwrap()
+    }
+
+    fn calls(calls: &[(&'static str, u64)]) -> BTreeMap<&'static str, u64> {
+        calls.iter().copied().collect()
+    }
+
+    fn fault(effect: Effect) -> Fault {
+        Fault::new(effect).on("GetPolicy")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_a_thousand_roles_share_is_fetched_and_parsed_once() {
+        let seeds = (0..1_000).map(|number| RoleSeed::new(&format!("web-{number}")).attached(CORE).boundary(OWN));
+        let fleet = Fleet::of(seeds);
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 2), ("GetPolicy", 1), ("GetPolicyVersion", 1)]));
+        let inventory = fleet.read().await;
+        let first = around(&inventory, "web-0");
+        assert!(first.managed().all(|policy| policy.document.is_ok()) && first.managed().count() == 2);
+        for number in 1..1_000 {
+            let other = around(&inventory, &format!("web-{number}"));
+            assert!(first.managed().zip(other.managed()).all(|(one, other)| Arc::ptr_eq(one, other)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_reading_makes_bulk_calls_alone_and_keeps_every_value() {
+        let fleet = Fleet::of([RoleSeed::new("web").attached(CORE), RoleSeed::new("own").attached(OWN)]);
+        let first = fleet.read().await;
+        for _ in 0..3 {
+            advance(Duration::from_secs(60)).await;
+            assert_eq!(fleet.calls().await, calls(&[(BULK, 2)]));
+            let again = fleet.read().await;
+            assert!(["web", "own"].iter().all(|role| Arc::ptr_eq(&found(&first, role), &found(&again, role))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_account_s_own_policies_are_listed_only_while_a_managed_role_carries_one() {
+        let fleet = Fleet::of([RoleSeed::new("web"), RoleSeed::new("db").attached(CORE)]);
+        fleet.sandbox.plant(&fleet.account, RoleSeed::new("unmanaged").attached(OWN));
+        fleet.read().await;
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 1)]));
+        fleet.change("web", RoleChange::default().boundary(Some(OWN)));
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT), "in the very reading in which it is met first");
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 2)]));
+        fleet.change("web", RoleChange::default().boundary(None));
+        fleet.read().await;
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 1)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_default_version_is_seen_at_the_next_reading_and_changes_no_role_but_those_that_carry_it() {
+        let seeds = [
+            RoleSeed::new("own").attached(OWN),
+            RoleSeed::new("bounded").boundary(OWN),
+            RoleSeed::new("web").attached(CORE),
+        ];
+        let fleet = Fleet::of(seeds);
+        let before = fleet.read().await;
+        fleet.write(OWN, DENY);
+        let after = fleet.read().await;
+        let is_kept = |role| Arc::ptr_eq(&found(&before, role), &found(&after, role));
+        assert_eq!(["own", "bounded", "web"].map(is_kept), [false, false, true]);
+        let text = |inventory: &Inventory, role| {
+            let around = around(inventory, role);
+            around.managed().next().unwrap().document.as_ref().unwrap().text()
+        };
+        assert_eq!(["own", "bounded"].map(|role| text(&before, role)), [GRANT; 2]);
+        assert_eq!(["own", "bounded"].map(|role| text(&after, role)), [DENY; 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn aws_s_policies_are_looked_after_hourly() {
+        let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
+        let start = Instant::now();
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+        fleet.write(PLANTED, DENY);
+        advance(ASKED_AGAIN_AFTER - Duration::from_secs(1)).await;
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 1)]));
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 1), ("GetPolicy", 1), ("GetPolicyVersion", 1)]));
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(DENY));
+        advance(ASKED_AGAIN_AFTER).await;
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 1), ("GetPolicy", 1)]), "the version is the one that is known");
+        assert!(start.elapsed() < ASKED_AGAIN_AFTER * 2 + Duration::from_secs(1), "no reading took long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_had_is_unknown_with_its_reason_and_fails_no_reading() {
+        let fleet = Fleet::of([
+            RoleSeed::new("gone").attached("arn:aws:iam::aws:policy/NoSuch"),
+            RoleSeed::new("unlisted").attached("arn:aws:iam::111122223333:policy/no-such"),
+        ]);
+        assert_eq!(fleet.says("gone").await.unwrap_err(), "IAM says that there is no such policy");
+        assert_eq!(fleet.says("unlisted").await.unwrap_err(), "IAM lists no such policy");
+
+        let denied = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
+        denied.sandbox.fault(fault(Effect::Deny));
+        assert!(denied.says("web").await.unwrap_err().contains("not authorized"));
+
+        let unlisted = Fleet::of([RoleSeed::new("web").attached(OWN)]);
+        // The roles come first, then the policies.
+        unlisted.sandbox.fault(Fault::new(Effect::Deny).on(BULK).after(1).times(1));
+        assert!(unlisted.says("web").await.unwrap_err().contains("not authorized"));
+        assert_eq!(unlisted.says("web").await.as_deref(), Ok(GRANT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_refusal_it_is_asked_for_again_ten_minutes_later_and_after_a_failure_by_the_next_reading() {
+        let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
+        fleet.sandbox.fault(fault(Effect::Deny).times(1));
+        assert!(fleet.says("web").await.is_err());
+        advance(REFUSED_AGAIN_AFTER - Duration::from_secs(1)).await;
+        assert_eq!(fleet.calls().await, calls(&[(BULK, 1)]));
+        assert!(fleet.says("web").await.is_err());
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+
+        let throttled = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
+        throttled.sandbox.fault(fault(Effect::Throttle).times(1));
+        assert!(throttled.says("web").await.unwrap_err().contains("Rate exceeded"));
+        assert_eq!(throttled.says("web").await.as_deref(), Ok(GRANT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_is_not_told_holds_up_a_reading_for_five_seconds_at_most() {
+        let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED), RoleSeed::new("core").attached(CORE)]);
+        fleet.sandbox.fault(fault(Effect::Hang).times(1));
+        let start = Instant::now();
+        let inventory = fleet.read().await;
+        assert_eq!(start.elapsed(), PATIENCE);
+        let known = ["web", "core"].map(|role| around(&inventory, role).managed().next().unwrap().document.is_ok());
+        assert_eq!(known.iter().filter(|known| **known).count(), 1, "the other one came all the same");
+        let why =
+            inventory.found().filter_map(|role| role.surroundings.as_ref()?.attached[0].document.as_ref().err()).next();
+        assert!(why.unwrap().contains("no answer within 5 s"), "{why:?}");
+        assert!(fleet.says("web").await.is_ok() && fleet.says("core").await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_is_believed_for_two_hours_where_nobody_can_say_and_no_longer() {
+        for effect in [Effect::Unavailable, Effect::Hang, Effect::Deny] {
+            let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
+            assert!(fleet.says("web").await.is_ok());
+            fleet.sandbox.fault(fault(effect.clone()));
+            advance(BELIEVED_FOR - Duration::from_secs(60)).await;
+            assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT), "{effect:?}");
+            advance(REFUSED_AGAIN_AFTER).await;
+            assert!(fleet.says("web").await.is_err(), "{effect:?}");
+            fleet.sandbox.clear_faults();
+            advance(REFUSED_AGAIN_AFTER).await;
+            assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT), "{effect:?}");
+        }
+    }
 }
