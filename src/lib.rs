@@ -22,6 +22,7 @@
 //! | [`iam`] | the one edge to AWS | manifests |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
+//! | [`text`] | what a terminal would act upon, made harmless | everything else |
 //! | [`sandbox`] | an IAM endpoint inside the process | the controller |
 //! | [`cli`] | one file a command; the only printing | – |
 
@@ -36,5 +37,5 @@ pub mod policy;
 pub mod readiness;
 pub mod sandbox;
 pub mod telemetry;
-mod text;
+pub mod text;
 pub mod watch;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// The text with every character escaped that could forge a line, colour a terminal or reorder what is read:
 /// control characters (C0, DEL, C1), line and paragraph separators, and the bidirectional controls.
 #[must_use]
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }

@@ -168,13 +168,13 @@ fn assert_told_well(comparison: &Comparison) {
 }
 
 /// A second opinion on what documents mean, as simple as it can be: JSON, and wildcards by recursion.
-struct Plain(Vec<PlainStatement>);
+pub(super) struct Plain(pub(super) Vec<PlainStatement>);
 
-struct PlainStatement {
+pub(super) struct PlainStatement {
     allows: bool,
     action: PlainClause,
     resource: PlainClause,
-    conditional: bool,
+    pub(super) conditional: bool,
 }
 
 struct PlainClause {
@@ -184,7 +184,7 @@ struct PlainClause {
 
 impl Plain {
     /// None where a document holds what this opinion has no idea of: policy variables, elements of other policies.
-    fn of(document: &Document) -> Option<Self> {
+    pub(super) fn of(document: &Document) -> Option<Self> {
         let text = document.to_string();
         if text.contains("${") {
             return None;
@@ -214,7 +214,7 @@ impl Plain {
         (patterns.count() <= 60).then_some(Self(statements))
     }
 
-    fn decides(&self, action: &str, resource: &str, conditions_hold: bool) -> bool {
+    pub(super) fn decides(&self, action: &str, resource: &str, conditions_hold: bool) -> bool {
         let mut met = self.0.iter().filter(|statement| {
             (conditions_hold || !statement.conditional)
                 && statement.action.admits(action)
@@ -250,7 +250,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// Requests on the edges of what the patterns of both documents admit.
-fn requests(one: &Plain, other: &Plain) -> Vec<(String, String)> {
+pub(super) fn requests(one: &Plain, other: &Plain) -> Vec<(String, String)> {
     const MOST: usize = 16;
     let statements = || one.0.iter().chain(&other.0);
     let instances = |patterns: &mut dyn Iterator<Item = &String>| -> BTreeSet<String> {
@@ -264,7 +264,7 @@ fn requests(one: &Plain, other: &Plain) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-fn listed(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn listed(value: &Value) -> impl Iterator<Item = &Value> {
     match value {
         Value::Array(values) => values.iter(),
         value => std::slice::from_ref(value).iter(),

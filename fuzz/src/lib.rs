@@ -7,3 +7,4 @@
 pub mod answers;
 pub mod documents;
 pub mod manifests;
+pub mod readiness;

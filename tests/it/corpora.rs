@@ -30,6 +30,11 @@ fn any_text_is_a_policy_document_that_is_compared_soundly_or_says_why_not() {
 }
 
 #[test]
+fn any_documents_are_a_role_s_and_what_they_allow_follows_iam_s_rules() {
+    replay("readiness", bodies::readiness::readiness);
+}
+
+#[test]
 fn any_answers_of_iam_are_an_error_or_a_reading_of_what_stands_in_them() {
     replay("answers", bodies::answers::answers);
 }
