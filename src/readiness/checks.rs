@@ -4,8 +4,6 @@
 //! key of the same account is `Unknown`, since their own policies may grant it (IAM User Guide, "Cross-account policy
 //! evaluation logic").
 
-use jiff::Timestamp;
-
 use super::{
     Cause, Standing, Subject,
     words::{self, Asked},
@@ -85,11 +83,9 @@ impl<'a> Eyes<'a> {
         let partition = around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default();
         let permissions = permissions(subject.role, around);
         let context = Context::of_role_session(&around.arn, subject.account.as_str());
-        let context = match newest_revocation(&permissions) {
-            // Nodes fetch new credentials within hours: the question is about those.
-            Some(moment) => context.with("aws:TokenIssueTime", [moment]),
-            None => context,
-        };
+        // Nodes fetch new credentials within hours: the question is about those.
+        let revocations = permissions.policies.iter().filter_map(|policy| policy.document.revokes_sessions_before());
+        let context = revocations.fold(context, |context, moment| context.since("aws:TokenIssueTime", moment));
         Self { subject, around, partition, permissions, context }
     }
 
@@ -273,10 +269,4 @@ fn permissions(role: &Role, around: &Surroundings) -> Permissions {
         policies: inline.chain(attached).collect(),
         boundary: around.boundary.as_ref().map(|policy| managed(Kind::Boundary, policy)),
     }
-}
-
-/// The newest moment before which sessions were revoked.
-fn newest_revocation(permissions: &Permissions) -> Option<&str> {
-    let moments = permissions.policies.iter().filter_map(|policy| policy.document.revokes_sessions_before());
-    moments.max_by_key(|moment| moment.parse::<Timestamp>().ok())
 }

@@ -506,6 +506,25 @@ fn revoked_sessions_are_those_of_old_credentials_and_no_obstacle_to_new_ones() {
 }
 
 #[test]
+fn of_credentials_newer_than_a_revocation_it_is_not_known_how_new_they_are() {
+    let later = json!([statement("Allow", "ec2:*"), {"Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2026-06-01T00:00:00Z"}}}]);
+    let with_later = |moment: &str| {
+        condition(|around| {
+            revoked(&[moment])(around);
+            around.others.insert("later".into(), text(&policy(later.clone())));
+        })
+    };
+    let depends = with_later("2026-05-07T23:47:00Z");
+    assert_eq!((depends.status, depends.cause), (Status::Unknown, Cause::DependsOnConditions), "{depends:?}");
+    assert!(
+        depends.message.contains("statement 2 of inline policy later depends on aws:TokenIssueTime"),
+        "{depends:?}"
+    );
+    assert_eq!(with_later("2026-06-01T00:00:00Z").status, Status::True);
+}
+
+#[test]
 fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_does_not_work() {
     let (wanted, account) = (everything(), account());
     let working = role(&wanted, |_| {});

@@ -114,6 +114,14 @@ impl Condition {
             (Operator::Test { test, negated, .. }, Some(Known::Within(value))) => {
                 self.admits(test, negated, value, context, effect)
             }
+            (Operator::Test { test: Test::Date(relation), negated, .. }, Some(Known::Since(earliest))) => {
+                let each = self.values.iter().map(|wanted| match instant(wanted) {
+                    Some(wanted) => relation.since(*earliest, wanted),
+                    None => Truth::Unclear,
+                });
+                if negated { Truth::all(each.map(|matches| !matches), effect) } else { Truth::any(each, effect) }
+            }
+            (Operator::Test { .. }, Some(Known::Since(_))) => Truth::Depends,
         }
     }
 
@@ -221,7 +229,7 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A full ISO 8601 instant, or seconds since 1970.
-fn instant(text: &str) -> Option<Timestamp> {
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
     match text.parse() {
         Ok(seconds) => Timestamp::from_second(seconds).ok(),
         Err(_) => text.parse().ok(),
@@ -238,6 +246,17 @@ impl Relation {
             Self::Greater => order.is_gt(),
             Self::GreaterOrEqual => order.is_ge(),
         })
+    }
+
+    /// Between a moment of which only the earliest that it may be is known, and another.
+    fn since(self, earliest: Timestamp, wanted: Timestamp) -> Truth {
+        match self {
+            Self::Less if earliest >= wanted => Truth::No,
+            Self::LessOrEqual | Self::Equal if earliest > wanted => Truth::No,
+            Self::Greater if earliest > wanted => Truth::Yes,
+            Self::GreaterOrEqual if earliest >= wanted => Truth::Yes,
+            _ => Truth::Depends,
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use super::super::pattern::Pattern;
+use jiff::Timestamp;
+
+use super::{super::pattern::Pattern, condition::instant};
 
 /// What is known of a request's context keys. Their names are compared ignoring case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(super) enum Known {
     Values(Box<[Box<str>]>),
     /// Its only value is one of those that this pattern admits.
     Within(Pattern),
+    /// Its only value is this moment or a later one.
+    Since(Timestamp),
 }
 
 /// What a policy variable stands for.
@@ -64,6 +68,17 @@ impl Context {
     #[must_use]
     pub fn within(self, key: &str, pattern: &str) -> Self {
         self.saying(key, Known::Within(Pattern::resource(pattern, false)))
+    }
+
+    /// The same with one value of the key, a moment that is not before this one; of several that are said, not before the
+    /// latest. What is no moment says nothing.
+    #[must_use]
+    pub fn since(self, key: &str, moment: &str) -> Self {
+        match (instant(moment), self.get(&key.to_ascii_lowercase())) {
+            (None, _) => self,
+            (Some(moment), Some(Known::Since(known))) if *known >= moment => self,
+            (Some(moment), _) => self.saying(key, Known::Since(moment)),
+        }
     }
 
     /// The same with the key there, its value not known.

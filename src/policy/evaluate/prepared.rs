@@ -109,8 +109,8 @@ impl Prepared {
 
     /// The moment before which a session must have begun to be denied everything, where the document does just that:
     /// what the console's "Revoke sessions" writes as the inline policy `AWSRevokeOlderSessions` (IAM User Guide,
-    /// "Revoke IAM role temporary security credentials"). To ask about later sessions, say the value of
-    /// `aws:TokenIssueTime` in the context.
+    /// "Revoke IAM role temporary security credentials"). To ask about later sessions, say so of
+    /// `aws:TokenIssueTime` in the context ([`Context::since`]).
     #[must_use]
     pub fn revokes_sessions_before(&self) -> Option<&str> {
         match (&*self.statements, &self.unreadable) {

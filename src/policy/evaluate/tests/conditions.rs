@@ -165,3 +165,28 @@ fn a_value_that_is_known_in_part_is_named_where_it_decides_and_no_text_for_a_var
     assert_eq!(depends(when(allow(json!("*"), json!("*")), near)), "aws:SourceArn");
     assert_eq!(depends(allow(json!("*"), json!("arn:aws:s3:::logs/${aws:SourceArn}"))), "aws:SourceArn");
 }
+
+#[test]
+fn of_a_moment_that_is_known_not_to_be_earlier_the_outcome_is_sure_where_no_later_one_changes_it() {
+    let (before, then, after) = ("2026-05-07T23:46:59Z", "2026-05-07T23:47:00Z", "2026-05-07T23:47:01Z");
+    let context = session().since("aws:TokenIssueTime", then).since("AWS:tokenissuetime", before);
+    for (operator, against_before, against_then, against_after) in [
+        ("DateLessThan", "not granted", "not granted", "conditional"),
+        ("DateLessThanEquals", "not granted", "conditional", "conditional"),
+        ("DateEquals", "not granted", "conditional", "conditional"),
+        ("DateNotEquals", "allowed", "conditional", "conditional"),
+        ("DateGreaterThan", "allowed", "conditional", "conditional"),
+        ("DateGreaterThanEquals", "allowed", "allowed", "conditional"),
+    ] {
+        for (moment, expected) in [(before, against_before), (then, against_then), (after, against_after)] {
+            check(&context, operator, "aws:TokenIssueTime", json!(moment), expected);
+        }
+    }
+    check(&context, "DateLessThan", "aws:TokenIssueTime", json!("yesterday"), "unknown");
+    check(&context, "StringEquals", "aws:TokenIssueTime", json!(then), "conditional");
+    check(&context, "Null", "aws:TokenIssueTime", json!("false"), "allowed");
+    let unsaid = session().since("aws:TokenIssueTime", "yesterday");
+    check(&unsaid, "DateLessThan", "aws:TokenIssueTime", json!(before), "conditional");
+    let latest = session().since("aws:TokenIssueTime", before).since("aws:TokenIssueTime", "1778197620");
+    check(&latest, "DateLessThan", "aws:TokenIssueTime", json!(then), "not granted");
+}
