@@ -16,7 +16,7 @@ use crate::{
     manifest::{DesiredPolicy, State},
     names::{AccountId, RoleName},
     plan::{self, Circumstances, RoleCondition, Step},
-    readiness::{self, Cause, Check, NOT_CHECKED, Readiness, Standing, Subject, Verdict},
+    readiness::{self, Cause, Check, NOT_CHECKED, Standing, Subject, Verdict},
     text::{printable, printable_json},
 };
 
@@ -60,24 +60,26 @@ pub async fn explain(
             return Ok(FAILED);
         }
     };
-    let mut explanations = Vec::new();
+    let (mut explanations, mut is_whole) = (Vec::new(), true);
     for wanted in desired.policies.values() {
         let Some(observed) = inventory.get(&wanted.role) else { continue };
         let step = plan::judge(wanted, observed, &circumstances);
         let mut explanation = Explanation::of(&step);
-        if let (Observed::Found(role), State::Present) = (observed, wanted.state) {
+        if let (Observed::Found(role), State::Present, None) = (observed, wanted.state, &wanted.conflict) {
             explanation.look_into(&caller.account, role, wanted);
             if simulate {
                 match side_by_side(iam.as_ref(), role, &explanation.checks).await {
                     Ok(answers) => explanation.simulated = Some(answers),
-                    Err(error) => complain(&not_simulated(&error)),
+                    Err(error) => {
+                        complain(&not_simulated(&error));
+                        is_whole = false;
+                    }
                 }
             }
         }
+        is_whole &= explanation.was_read;
         explanations.push(explanation);
     }
-    let is_whole =
-        explanations.iter().all(|explained| explained.was_read && (explained.simulated.is_some() || !simulate));
     print(&match output {
         Output::Json => printable_json(&serde_json::to_string_pretty(&explanations)?),
         Output::Text => explanations.iter().map(Explanation::text).collect::<Vec<_>>().join("\n"),
@@ -155,9 +157,11 @@ impl Explanation {
 
     fn look_into(&mut self, account: &AccountId, role: &Role, wanted: &DesiredPolicy) {
         let subject = Subject { account, role, wanted };
-        let Readiness { verdict, checks } = readiness::assess(subject);
-        self.verdict = Some(verdict);
-        self.checks = checks.into_iter().map(Explained::of).collect();
+        let readiness = readiness::assess(subject);
+        // A plan does not look into what is suspended; who asks is told.
+        self.conditions[1] = RoleCondition::session_ready(readiness.condition());
+        self.verdict = Some(readiness.verdict);
+        self.checks = readiness.checks.into_iter().map(Explained::of).collect();
         self.advice = readiness::advise(subject);
     }
 
@@ -190,6 +194,9 @@ impl Explanation {
         if let Some(answers) = &self.simulated {
             text.push_str("\nIAM's policy simulator, which knows service control policies\n");
             answers.iter().for_each(|answer| text.push_str(&answer.text()));
+            if answers.is_empty() {
+                text.push_str("  was not asked: there is no permission to ask about\n");
+            }
         }
         if !self.advice.is_empty() {
             text.push_str("\nadvice\n");

@@ -246,8 +246,8 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
     }
     if let Some(session) = step.session.as_ref().filter(|_| !step.is_session_ready()) {
         let what = match session.status {
-            Status::False => "no session would work",
-            Status::True | Status::Unknown => "it is not sure that a session would work",
+            Status::False => "sessions would not work as the manifest asks",
+            Status::True | Status::Unknown => "it is not sure that sessions would work as the manifest asks",
         };
         text.push_str(&format!("  {what} ({}): {}\n", session.cause, printable(&session.message)));
         text.push_str(&format!("  hint: `explain {}` shows every check\n", step.target.role));
@@ -268,7 +268,7 @@ fn closing(steps: &[Step]) -> String {
         (summary.blocked - summary.unknown, "blocked"),
         (summary.unknown, "unknown"),
         (suspended, "suspended"),
-        (summary.not_ready, "where no session would work"),
+        (summary.not_ready, "where sessions would not work as asked"),
         (summary.readiness_unknown, "where that is not sure"),
     ] {
         if count > 0 {

@@ -327,12 +327,16 @@ impl Record {
         }
         let was_told = before.as_ref().is_some_and(|(_, told)| *told);
         let (name, what) = match new.status {
-            Status::False => (EventName::SessionNotReady, format!("lets no session work: {}", new.message)),
-            Status::Unknown if before.is_some() => {
-                (EventName::SessionUnknown, format!("may let no session work any more: {}", new.message))
-            }
+            Status::False => (
+                EventName::SessionNotReady,
+                format!("does not let sessions work as its manifest asks: {}", new.message),
+            ),
+            Status::Unknown if before.is_some() => (
+                EventName::SessionUnknown,
+                format!("may not let sessions work as its manifest asks any more: {}", new.message),
+            ),
             Status::True if was_told => {
-                (EventName::SessionReady, "lets a session work again, for all that IAM tells".to_owned())
+                (EventName::SessionReady, "lets sessions work again, for all that IAM tells".to_owned())
             }
             Status::True | Status::Unknown => {
                 self.session = Some((new.clone(), false));

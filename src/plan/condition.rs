@@ -8,8 +8,13 @@
 use serde::Serialize;
 
 use super::{Action, Reason, Step};
-use crate::{manifest::State, policy::compare::Drift, readiness::Status};
+use crate::{
+    manifest::State,
+    policy::compare::Drift,
+    readiness::{Condition, Status},
+};
 
+const SESSION_READY: &str = "SessionReady";
 const AS_ASKED: &str = "the policy is as the manifest asks for";
 
 /// One condition of a role, as of one verdict. When it last changed, a single verdict cannot tell.
@@ -24,6 +29,15 @@ pub struct RoleCondition {
     pub reason: &'static str,
     /// Why, in a sentence.
     pub message: String,
+}
+
+impl RoleCondition {
+    /// `SessionReady`, where it was looked into.
+    #[must_use]
+    pub fn session_ready(session: Condition) -> Self {
+        let Condition { status, cause, message } = session;
+        Self { r#type: SESSION_READY, status, reason: cause.as_str(), message }
+    }
 }
 
 impl Step {
@@ -62,12 +76,12 @@ impl Step {
     fn session_ready(&self) -> RoleCondition {
         let unknown = |reason: &'static str, message: &str| (Status::Unknown, reason, message.to_owned());
         let (status, reason, message) = match (&self.session, self.reason) {
-            (Some(session), _) => (session.status, session.cause.as_str(), session.message.clone()),
+            (Some(session), _) => return RoleCondition::session_ready(session.clone()),
             (None, _) if self.state == State::Absent => unknown("NotAsked", "the manifest wants the policy to be gone"),
             (None, Some(reason)) => unknown(reason.as_str(), reason.explanation()),
             (None, None) => unknown("NotJudged", "nothing was found out"),
         };
-        RoleCondition { r#type: "SessionReady", status, reason, message }
+        RoleCondition { r#type: SESSION_READY, status, reason, message }
     }
 }
 

@@ -235,6 +235,13 @@ impl Permissions {
             (Truth::Depends | Truth::Yes, _) => Answer::Conditional { on: uncertain.dependences() },
         }
     }
+
+    /// Where nothing grants it: the first statement that allows the action all the same, on other resources or under
+    /// conditions that are not met.
+    #[must_use]
+    pub fn nearest(&self, question: &Question) -> Option<Place> {
+        self.policies.iter().find_map(|policy| Some(policy.place(policy.document.allowing(question)?)))
+    }
 }
 
 impl Policy {
@@ -300,7 +307,7 @@ impl fmt::Display for PolicyName {
             Kind::Inline => "inline policy",
             Kind::Managed => "managed policy",
             Kind::Boundary => "permissions boundary",
-            Kind::Trust => return formatter.write_str("trust policy"),
+            Kind::Trust => return formatter.write_str("the trust policy"),
         };
         write!(formatter, "{kind} {}", self.name)
     }
@@ -309,7 +316,7 @@ impl fmt::Display for PolicyName {
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "statement {}", self.statement + 1)?;
-        if let Some(sid) = &self.sid {
+        if let Some(sid) = self.sid.as_deref().filter(|sid| !sid.is_empty()) {
             write!(formatter, " ({sid})")?;
         }
         write!(formatter, " of {}", self.policy)

@@ -108,15 +108,15 @@ impl<'a> Eyes<'a> {
         let sure = answers.find(|answer| matches!(answer, Answer::Allowed { .. }));
         let answer = sure.or(first).unwrap_or(Answer::Denied(Denial::NotGranted));
         let asked = Asked::Trust(services[0]);
-        let evidence = match &answer {
-            Answer::Denied(Denial::NotGranted) => "no statement of the trust policy admits it".to_owned(),
-            answer => words::evidence(answer),
+        let nearest = trust.nearest(&question);
+        let evidence = match (&answer, &nearest) {
+            (Answer::Denied(Denial::NotGranted), Some(nearest)) => {
+                format!("{nearest} admits it, but under a condition that its requests do not meet")
+            }
+            (Answer::Denied(Denial::NotGranted), None) => "no statement of the trust policy admits it".to_owned(),
+            (answer, _) => words::evidence(answer),
         };
-        let remedy = match &answer {
-            Answer::Allowed { .. } => None,
-            Answer::Denied(Denial::Explicitly { by }) => Some(format!("take {} out of {by}", services[0])),
-            _ => Some(format!("have the trust policy allow sts:AssumeRole to the service {}", services[0])),
-        };
+        let remedy = words::trust_remedy(&answer, nearest.as_ref(), services[0], self.subject.account);
         Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
     }
 
@@ -193,11 +193,19 @@ impl<'a> Eyes<'a> {
                 cause: Cause::RegistersItself,
                 evidence,
                 remedy: Some(format!(
-                    "take {} out of {by}, or say nodeRegistration: assumed in manifest {}",
-                    need.action, self.subject.wanted.manifest.name
+                    "{}, or say nodeRegistration: assumed in manifest {}",
+                    words::ungrant(need.action, by),
+                    self.subject.wanted.manifest.name
                 )),
             },
-            _ => Check { remedy: None, ..check(asked, &answer, Cause::RegistersItself, evidence) },
+            Answer::Conditional { .. } => Check {
+                remedy: Some(format!("have no policy of the role allow {}, not even on a condition", need.action)),
+                ..check(asked, &answer, Cause::RegistersItself, evidence)
+            },
+            Answer::Unknown { .. } => Check {
+                remedy: words::remedy(&answer, &need, self.subject.wanted),
+                ..check(asked, &answer, Cause::RegistersItself, evidence)
+            },
         }
     }
 
@@ -210,7 +218,11 @@ impl<'a> Eyes<'a> {
             Purpose::EncryptionCheck => Cause::EncryptionCheckDenied,
             Purpose::LogsToS3 | Purpose::LogsToCloudWatch => Cause::LogDeliveryDenied,
         };
-        let evidence = words::evidence(&answer);
+        let nearest = match &answer {
+            Answer::Denied(Denial::NotGranted) => self.permissions.nearest(&question(&need)),
+            _ => None,
+        };
+        let evidence = nearest.map_or_else(|| words::evidence(&answer), |nearest| words::near_miss(&nearest));
         let remedy = words::remedy(&answer, &need, self.subject.wanted);
         // What a boundary does not allow it still stops where a resource's policy names the role, but not where that
         // names the role's session.

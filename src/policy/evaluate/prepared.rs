@@ -127,6 +127,12 @@ impl Prepared {
         self.statements.get(statement).and_then(|statement| statement.sid.clone())
     }
 
+    /// The first statement that allows the action, on whatever resource.
+    pub(super) fn allowing(&self, question: &Question) -> Option<usize> {
+        let allows = |statement: &Statement| statement.effect == Effect::Allow && statement.names_action(question);
+        self.statements().find(|(_, statement)| allows(statement)).map(|(index, _)| index)
+    }
+
     pub(super) fn verdict(&self, question: &Question, context: &Context) -> Verdict {
         let mut verdict = Verdict { granted: Truth::No, undenied: Truth::Yes, granting: None, denying: None };
         if self.unreadable.is_some() {
@@ -195,16 +201,19 @@ impl Statement {
         if self.unknown.is_some() {
             return Truth::Unclear;
         }
-        let names_action = |actions: &[Pattern]| actions.iter().any(|pattern| pattern.covers(&question.action));
-        let action = match &self.action {
-            Clauses::Only(actions) => names_action(actions),
-            Clauses::Except(actions) => !names_action(actions),
-        };
-        if !action {
+        if !self.names_action(question) {
             return Truth::No;
         }
         let conditions = self.conditions.iter().map(|condition| condition.holds(context, self.effect));
         Truth::all(std::iter::once(self.resource(question, context)).chain(conditions), self.effect)
+    }
+
+    fn names_action(&self, question: &Question) -> bool {
+        let names = |actions: &[Pattern]| actions.iter().any(|pattern| pattern.covers(&question.action));
+        match &self.action {
+            Clauses::Only(actions) => names(actions),
+            Clauses::Except(actions) => !names(actions),
+        }
     }
 
     /// Whether its resources are those that are asked for.
