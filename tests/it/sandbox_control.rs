@@ -28,7 +28,7 @@ async fn raw(port: u16, method: &str, path: &str, headers: &str, body: &str) -> 
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
 }
 
-async fn ask(port: u16, method: &str, path: &str, body: Value) -> Value {
+pub(crate) async fn ask(port: u16, method: &str, path: &str, body: Value) -> Value {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let headers = "Host: 127.0.0.1:4567\r\nContent-Type: application/json\r\n";
     let (status, answer) = raw(port, method, path, headers, &body).await;
