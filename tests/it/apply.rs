@@ -18,7 +18,7 @@ fn inline_policies(world: &World) -> Value {
 fn it_repairs_every_drift_and_a_second_one_writes_nothing() {
     let world = World::new();
     world.manifest("fleet", &with_key("roles: [right, missing, narrowed, widened, altered, cosmetic]"));
-    world.role("missing");
+    world.node("missing");
     for (role, document) in [
         ("right", documented()),
         ("narrowed", without_key()),
@@ -26,7 +26,7 @@ fn it_repairs_every_drift_and_a_second_one_writes_nothing() {
         ("altered", and(without_key(), "Allow", "s3:*")),
         ("cosmetic", reworded()),
     ] {
-        world.role_with(role, &document);
+        world.node_with(role, &document);
     }
     let finished = world.run(&["apply"]).exits(0);
     assert!(finished.stdout.ends_with("4 policies were written\n"), "{finished:?}");
@@ -49,14 +49,16 @@ fn it_repairs_every_drift_and_a_second_one_writes_nothing() {
 fn each_repair_is_told_on_standard_error_with_the_way_back() {
     let world = World::new();
     world.manifest("web", &with_key("roles: [web]"));
-    world.role_with("web", &without_key());
+    world.node_with("web", &without_key());
     let finished = world.run(&["apply"]).exits(0);
     let events: Vec<Value> = finished.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    assert_eq!(names, ["drift.detected", "drift.repaired"]);
-    let replaced: Value = serde_json::from_str(events[1]["replaced"].as_str().unwrap()).unwrap();
+    // The key is of another account, whose own policy is not enough.
+    assert_eq!(names, ["drift.detected", "session.not_ready", "drift.repaired", "session.ready"]);
+    let repaired = &events[2];
+    let replaced: Value = serde_json::from_str(repaired["replaced"].as_str().unwrap()).unwrap();
     assert_eq!(replaced, without_key());
-    world.shell(events[1]["undo"].as_str().unwrap()).exits(0);
+    world.shell(repaired["undo"].as_str().unwrap()).exits(0);
     assert_eq!(world.document("web"), Some(without_key()));
 }
 

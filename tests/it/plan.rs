@@ -27,6 +27,13 @@ fn roles(plan: &Value) -> Vec<&str> {
     plan["steps"].as_array().unwrap().iter().map(|step| step["role"].as_str().unwrap()).collect()
 }
 
+/// Status and reason of both conditions: `Synced`, then `SessionReady`.
+#[track_caller]
+fn conditions(plan: &Value, role: &str) -> Value {
+    let conditions = step(plan, role)["conditions"].as_array().unwrap();
+    conditions.iter().map(|condition| json!([condition["status"], condition["reason"]])).collect()
+}
+
 fn change(change: &str, actions: &[&str], resource: &str) -> Value {
     json!({"change": change, "effect": "Allow", "actions": actions, "resources": [resource], "condition": null})
 }
@@ -35,7 +42,7 @@ fn change(change: &str, actions: &[&str], resource: &str) -> Value {
 fn in_every_state() -> World {
     let world = World::new();
     world.manifest("fleet", &with_key("roles: [right, missing, narrowed, widened, altered, cosmetic]"));
-    world.role("missing");
+    world.node("missing");
     for (role, document) in [
         ("right", documented()),
         ("narrowed", without_key()),
@@ -43,7 +50,7 @@ fn in_every_state() -> World {
         ("altered", and(without_key(), "Allow", "s3:*")),
         ("cosmetic", reworded()),
     ] {
-        world.role_with(role, &document);
+        world.node_with(role, &document);
     }
     world
 }
@@ -52,7 +59,7 @@ fn in_every_state() -> World {
 fn a_policy_made_by_hand_from_awss_page_is_in_sync() {
     let world = World::new();
     world.manifest("web", &with_key("roles: [web]"));
-    world.role_with("web", &documented());
+    world.node_with("web", &documented());
     let (finished, plan) = world.plan(&[]);
     finished.exits(0);
     assert_eq!(verdict(&plan, "web"), json!(["none", null, null]));
@@ -102,7 +109,8 @@ fn each_kind_of_drift_is_shown_with_what_was_gained_and_lost() {
     assert_eq!(
         plan["summary"],
         json!({
-            "missing": 1, "narrowed": 1, "widened": 1, "altered": 1, "cosmetic": 1, "inSync": 1, "blocked": 0, "unknown": 0
+            "missing": 1, "narrowed": 1, "widened": 1, "altered": 1, "cosmetic": 1, "inSync": 1, "blocked": 0, "unknown": 0,
+            "ready": 3, "notReady": 3, "readinessUnknown": 0
         })
     );
     assert_eq!(world.dump(), before, "plan wrote");
@@ -125,6 +133,8 @@ fn the_text_is_for_people_and_shows_only_what_is_not_as_written() {
     role altered, policy SessionManagerPermissions (account [account], manifest fleet): altered, to be repaired
       + Allow s3:* on *
       - Allow kms:Decrypt on arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+      sessions would not work as the manifest asks (SessionKeyDenied): kms:Decrypt on arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab: no policy of the role grants it
+      hint: `explain altered` shows every check
 
     role cosmetic, policy SessionManagerPermissions (account [account], manifest fleet): cosmetic: the same meaning in other words, in sync
 
@@ -135,15 +145,19 @@ fn the_text_is_for_people_and_shows_only_what_is_not_as_written() {
     role missing, policy SessionManagerPermissions (account [account], manifest fleet): missing, to be repaired
       - Allow kms:Decrypt on arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
       - Allow s3:GetEncryptionConfiguration, ssmmessages:CreateControlChannel, ssmmessages:CreateDataChannel, ssmmessages:OpenControlChannel, ssmmessages:OpenDataChannel on *
+      sessions would not work as the manifest asks (ChannelsDenied): ssmmessages:CreateControlChannel: no policy of the role grants it; and 4 more
+      hint: `explain missing` shows every check
 
     role narrowed, policy SessionManagerPermissions (account [account], manifest fleet): narrowed, to be repaired
       - Allow kms:Decrypt on arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+      sessions would not work as the manifest asks (SessionKeyDenied): kms:Decrypt on arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab: no policy of the role grants it
+      hint: `explain narrowed` shows every check
 
     role widened, policy SessionManagerPermissions (account [account], manifest fleet): widened, to be repaired
       + Allow ssm:StartSession on *
 
     (- what the role has lost, + what it has gained, against its manifest)
-    1 in sync, 1 cosmetic, 1 missing, 1 narrowed, 1 widened, 1 altered, 1 blocked, 1 suspended
+    1 in sync, 1 cosmetic, 1 missing, 1 narrowed, 1 widened, 1 altered, 1 blocked, 1 suspended, 3 where sessions would not work as asked
     ");
     assert_eq!(world.dump(), before, "plan wrote");
 }
@@ -175,7 +189,8 @@ fn observed_roles_show_their_drift_and_what_is_suspended_counts_neither_way() {
         assert_eq!(verdict(&plan, role), json!(["none", null, "Suspended"]));
     }
     let counted: u64 = plan["summary"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!((counted, &plan["summary"]["missing"]), (1, &json!(1)));
+    let of = |count: &str| plan["summary"][count].as_u64();
+    assert_eq!((of("missing"), of("notReady"), counted), (Some(1), Some(1), 2), "the watched one alone");
 
     let (finished, _) = world.plan(&["--role", "alone"]);
     finished.exits(0);
@@ -216,7 +231,7 @@ fn policies_that_cannot_be_taken_for_ours_are_blocked_each_with_its_reason() {
     for reason in ["DeniesPresent: ", "ForeignPolicy: ", "NodeRegistrationWouldBeLost: "] {
         assert!(text.contains(reason), "{text}");
     }
-    assert_eq!(text.matches("  hint: ").count(), 3);
+    assert_eq!(text.matches("  hint: ").count() - text.matches("  hint: `explain ").count(), 3);
     assert_eq!(world.dump(), before, "plan wrote");
 }
 
@@ -370,4 +385,110 @@ fn profiles_are_taken_from_the_standard_files() {
         .env("AWS_PROFILE", "fleet");
     let finished = Finished::of(&mut plan).exits(2);
     assert_eq!(step(&finished.json(), "web")["account"], json!(world.account));
+}
+
+#[test]
+fn each_step_carries_whether_it_is_in_sync_and_whether_a_session_would_work() {
+    let world = in_every_state();
+    world.manifest("others", "roles: [ghost, profileless]");
+    world.manifest("gone", "roles: [gone], state: absent");
+    world.manifest("dhmc", "roles: [dhmc], nodeRegistration: defaultHostManagement");
+    world.manifest("alone", "roles: [alone], suspend: true");
+    ["gone", "alone"].iter().for_each(|role| world.node(role));
+    ["profileless", "dhmc"].iter().for_each(|role| world.role(role));
+    let (finished, plan) = world.plan(&[]);
+    finished.exits(1);
+    let ready = json!(["True", "Ready"]);
+    let keyless = json!(["False", "SessionKeyDenied"]);
+    for (role, synced, session) in [
+        ("right", json!(["True", "InSync"]), &ready),
+        ("cosmetic", json!(["True", "InSync"]), &ready),
+        ("widened", json!(["False", "Widened"]), &ready),
+        ("narrowed", json!(["False", "Narrowed"]), &keyless),
+        ("altered", json!(["False", "Altered"]), &keyless),
+        ("missing", json!(["False", "Missing"]), &json!(["False", "ChannelsDenied"])),
+        ("profileless", json!(["False", "Missing"]), &json!(["False", "NoInstanceProfile"])),
+        ("dhmc", json!(["False", "Missing"]), &json!(["Unknown", "NotApplicable"])),
+        ("gone", json!(["True", "InSync"]), &json!(["Unknown", "NotAsked"])),
+        ("alone", json!(["Unknown", "Suspended"]), &json!(["Unknown", "Suspended"])),
+        ("ghost", json!(["Unknown", "RoleNotFound"]), &json!(["Unknown", "RoleNotFound"])),
+    ] {
+        assert_eq!(conditions(&plan, role), json!([synced, session]), "{role}");
+    }
+}
+
+#[test]
+fn require_ready_exits_3_where_all_is_in_sync_and_a_session_would_not_surely_work() {
+    let world = World::new();
+    world.manifest("web", &with_key("roles: [web, bastion]"));
+    world.node_with("web", &documented());
+    world.role_with("bastion", &documented());
+    let status = |arguments: &[&str]| world.run(&[&["plan", "--require-ready"], arguments].concat()).status;
+    assert_eq!((status(&[]), status(&["-o", "json"]), status(&["--role", "web"])), (3, 3, 0));
+    assert_eq!(world.run(&["plan"]).status, 0, "who does not ask is told, and that is all");
+
+    // What is left to Default Host Management is as it should be, and what is suspended counts neither way.
+    world.manifest("dhmc", "roles: [dhmc], nodeRegistration: defaultHostManagement");
+    world.role_with("dhmc", &without_key());
+    assert_eq!(status(&["--role", "dhmc"]), 0);
+    world.manifest("alone", "roles: [alone], suspend: true");
+    world.role("alone");
+    assert_eq!(status(&["--role", "alone"]), 0);
+
+    // Drift comes before readiness, and what could not be read before both.
+    world.manifest("away", &with_key("roles: [away]"));
+    world.node_with("away", &without_key());
+    assert_eq!(status(&[]), 2);
+    world.manifest("ghost", "roles: [ghost]");
+    assert_eq!(status(&[]), 1);
+}
+
+#[test]
+fn what_is_not_sure_to_work_is_not_ready() {
+    let world = World::new();
+    world.manifest("web", "roles: [web]");
+    world.node_with("web", &without_key());
+    let shut = json!({"Effect": "Deny", "Action": "ssmmessages:*", "Resource": "*",
+        "Condition": {"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}});
+    world.put_as("web", "Guard", &json!({"Version": "2012-10-17", "Statement": shut}));
+    let (finished, plan) = world.plan(&["--require-ready"]);
+    finished.exits(3);
+    assert_eq!(conditions(&plan, "web"), json!([["True", "InSync"], ["Unknown", "DependsOnConditions"]]));
+    assert_eq!(plan["summary"]["readinessUnknown"], 1);
+    let text = world.run(&["plan"]).exits(0).stdout;
+    assert!(
+        text.contains("it is not sure that sessions would work as the manifest asks (DependsOnConditions)"),
+        "{text}"
+    );
+    assert!(text.contains("hint: `explain web` shows every check"), "{text}");
+}
+
+#[test]
+fn a_repair_never_takes_a_working_session_away() {
+    let world = World::new();
+    world.manifest("fleet", "roles: [alone, beside]");
+    let wide = and(without_key(), "Allow", "ssm:UpdateInstanceInformation");
+    world.node_with("beside", &wide);
+    world.node_with("alone", &wide);
+    world.boto("delete_role_policy", json!({"RoleName": "alone", "PolicyName": "Register"}));
+    let (finished, plan) = world.plan(&[]);
+    finished.exits(2);
+    assert_eq!(verdict(&plan, "alone"), json!(["blocked", "widened", "WouldDisconnect"]));
+    assert_eq!(verdict(&plan, "beside"), json!(["put", "widened", null]), "another policy grants registration");
+    for role in ["alone", "beside"] {
+        assert_eq!(conditions(&plan, role)[1], json!(["True", "Ready"]));
+    }
+    let text = world.run(&["plan", "--role", "alone"]).exits(2).stdout;
+    assert!(text.contains("WouldDisconnect: a session would work with the role as it is"), "{text}");
+    assert!(text.contains("it would lose ssm:UpdateInstanceInformation on arn:aws:ec2:*:"), "{text}");
+
+    world.run(&["apply"]).exits(1);
+    assert_eq!(world.document("alone"), Some(wide), "it still works");
+    assert_eq!(world.document("beside"), Some(without_key()));
+    // What is mended elsewhere lets the repair go ahead.
+    let core = json!({"Effect": "Allow", "Action": "ssm:*", "Resource": "*"});
+    world.put_as("alone", "Core", &json!({"Version": "2012-10-17", "Statement": core}));
+    world.run(&["apply"]).exits(0);
+    assert_eq!(world.document("alone"), Some(without_key()));
+    world.run(&["plan", "--require-ready"]).exits(0);
 }

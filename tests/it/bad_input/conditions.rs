@@ -82,8 +82,13 @@ async fn every_condition_is_told_once_by_the_daemon_and_never_written_to() {
     running.until("three more passes", |_| scene.calls("GetAccountAuthorizationDetails") >= asked + 3).await;
     for (role, reason, hint) in HELD {
         let events = running.events();
-        let told: Vec<_> =
-            events.iter().filter(|event| event["role"] == role && event["event"] != "drift.detected").collect();
+        let about = |name: &str| events.iter().filter(|event| event["role"] == role && event["event"] == name).count();
+        assert_eq!(about("session.not_ready"), usize::from(role != "ghost"), "{role}: no profile holds it");
+        let apart = ["drift.detected", "session.not_ready"];
+        let told: Vec<_> = events
+            .iter()
+            .filter(|event| event["role"] == role && !apart.contains(&event["event"].as_str().unwrap()))
+            .collect();
         assert_eq!(told.len(), 1, "{role}: {told:?}");
         let expected = if role == "ghost" { "role.not_found" } else { "drift.blocked" };
         assert_eq!((told[0]["event"].as_str(), told[0]["reason"].as_str()), (Some(expected), Some(reason)));

@@ -113,6 +113,21 @@ impl World {
         self.put(name, document);
     }
 
+    /// Makes a role with which a node can register: an instance profile holds it, and a policy of its own grants it.
+    pub(crate) fn node(&self, name: &str) {
+        self.role(name);
+        self.boto("create_instance_profile", json!({"InstanceProfileName": name}));
+        self.boto("add_role_to_instance_profile", json!({"InstanceProfileName": name, "RoleName": name}));
+        let register = json!({"Effect": "Allow", "Action": "ssm:UpdateInstanceInformation", "Resource": "*"});
+        self.put_as(name, "Register", &json!({"Version": "2012-10-17", "Statement": register}));
+    }
+
+    /// Makes a role with which a node can register, and that has the policy.
+    pub(crate) fn node_with(&self, name: &str, document: &Value) {
+        self.node(name);
+        self.put(name, document);
+    }
+
     /// Puts the policy on a role.
     pub(crate) fn put(&self, role: &str, document: &Value) {
         self.put_as(role, POLICY, document);
