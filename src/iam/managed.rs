@@ -439,8 +439,10 @@ mod tests {
         assert_eq!(start.elapsed(), PATIENCE);
         let known = ["web", "core"].map(|role| around(&inventory, role).managed().next().unwrap().document.is_ok());
         assert_eq!(known.iter().filter(|known| **known).count(), 1, "the other one came all the same");
-        let why =
-            inventory.found().filter_map(|(_, role)| role.surroundings.as_ref()?.attached[0].document.as_ref().err()).next();
+        let why = inventory
+            .found()
+            .filter_map(|(_, role)| role.surroundings.as_ref()?.attached[0].document.as_ref().err())
+            .next();
         assert!(why.unwrap().contains("no answer within 5 s"), "{why:?}");
         assert!(fleet.says("web").await.is_ok() && fleet.says("core").await.is_ok());
     }
