@@ -199,7 +199,7 @@ fn a_deny_has_the_cause_and_the_symptom_of_what_it_takes_and_is_named_with_its_s
         assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
         let guard = "statement 2 (Shut) of managed policy arn:aws:iam::111122223333:policy/guard";
         assert_eq!(check.evidence, format!("denied by {guard}"));
-        assert_eq!(check.remedy, Some(format!("take {action} out of {guard}, or except this role there")));
+        assert_eq!(check.remedy, Some(format!("change {guard} so that it does not deny {action} to this role")));
         assert!(check.asked.symptom().contains(symptom), "{action}: {}", check.asked.symptom());
         let condition = readiness.condition();
         assert_eq!((condition.status, condition.cause), (Status::False, *cause));
@@ -438,7 +438,7 @@ fn the_source_conditions_of_a_hybrid_role_are_held_against_its_account() {
 fn an_instance_without_a_profile_gets_no_credentials_of_the_role() {
     let none = condition(|around| around.instance_profiles.clear());
     assert_eq!((none.status, none.cause), (Status::False, Cause::NoInstanceProfile));
-    assert_eq!(none.message, "an instance profile holds the role: no instance profile holds the role");
+    assert_eq!(none.message, "instance profile: no instance profile holds the role");
     let hybrid = wanted("platform: hybrid");
     let readiness = readiness(&hybrid, &role(&hybrid, |around| around.instance_profiles.clear()));
     assert_eq!(readiness.verdict, Verdict::Ready, "only EC2 knows instance profiles");
