@@ -102,8 +102,11 @@ fn what_only_is_watched_is_told_once_and_again_only_when_it_changes_or_ends() {
     world.put("watched", &documented());
     assert_eq!(daemon.take("drift.ended", "watched")["drift"], "narrowed");
     let events = daemon.stop("TERM");
-    let about = |event: &&Value| event["role"] == "watched";
-    assert_eq!(events.iter().filter(about).count(), 3, "{events:#?}");
+    let told = |of: &str| {
+        let is_told = |event: &&Value| event["role"] == "watched" && event["event"].as_str().unwrap().starts_with(of);
+        events.iter().filter(is_told).count()
+    };
+    assert_eq!((told("drift."), told("session."), told("")), (3, 1, 4), "{events:#?}");
 }
 
 #[test]
@@ -290,8 +293,13 @@ fn logs_for_people_are_sentences_with_the_next_step() {
              Allow kms:Decrypt on {KEY}; it is being repaired"
         )
     );
-    assert!(said[1].starts_with(" INFO drift.repaired role web "), "{stderr}");
-    assert!(said[1].contains("; undo: aws iam put-role-policy --role-name web "), "{stderr}");
+    let not_ready = format!(
+        " WARN session.not_ready role web in account {account} does not let sessions work as its manifest asks: "
+    );
+    assert!(said[1].starts_with(&not_ready), "{stderr}");
+    assert!(said[1].ends_with("; hint: `explain web` shows every check, and what would mend it"), "{stderr}");
+    assert!(said[2].starts_with(" INFO drift.repaired role web "), "{stderr}");
+    assert!(said[2].contains("; undo: aws iam put-role-policy --role-name web "), "{stderr}");
 }
 
 #[test]

@@ -234,7 +234,7 @@ async fn logs_that_never_arrive_lack_a_permission_that_only_the_agent_tells_of()
     let (put, acl) = (allow(&["s3:PutObject"], objects), allow(&["s3:PutObjectAcl"], objects));
     let key = allow(&["kms:GenerateDataKey"], ELSEWHERE);
     let guard = |action| document(&[deny("Guard", &[action], "*")]);
-    scene.role(node("unput", &and(&[key.clone()])), &here);
+    scene.role(node("unput", &and(std::slice::from_ref(&key))), &here);
     scene.role(node("put-denied", &and(&[put.clone(), key.clone()])).policy("Guard", &guard("s3:PutObject")), &here);
     scene.role(node("acl-missing", &and(&[put.clone(), key.clone()])), &there);
     let all = and(&[put.clone(), acl.clone(), key.clone()]);
