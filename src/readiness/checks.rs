@@ -38,11 +38,13 @@ pub(super) fn all(subject: Subject<'_>) -> Vec<Check> {
     let Some(around) = &subject.role.surroundings else { return vec![not_read()] };
     let manifest = &subject.wanted.manifest;
     let eyes = Eyes::of(subject, around);
-    if manifest.settings.node_registration == NodeRegistration::DefaultHostManagement {
+    let is_instance = manifest.platform == Platform::Ec2;
+    // It manages EC2 instances alone: no other node has credentials but the role's.
+    if is_instance && manifest.settings.node_registration == NodeRegistration::DefaultHostManagement {
         return vec![eyes.left_to_default_host_management()];
     }
     let mut checks = vec![eyes.trust()];
-    if manifest.platform == Platform::Ec2 {
+    if is_instance {
         checks.push(eyes.instance_profile());
     }
     checks.extend(eyes.registration());
@@ -179,14 +181,17 @@ impl<'a> Eyes<'a> {
         let answer = self.ask(&need);
         let evidence = words::evidence(&answer);
         let asked = Asked::NoRegistration;
+        let elsewhere = |evidence: String| Check {
+            asked: asked.clone(),
+            standing: Standing::Met,
+            cause: Cause::NotApplicable,
+            evidence: format!("{evidence}: the node works with the credentials of Default Host Management"),
+            remedy: None,
+        };
         match &answer {
-            Answer::Denied(_) => Check {
-                asked,
-                standing: Standing::Met,
-                cause: Cause::NotApplicable,
-                evidence: format!("{evidence}: the node works with the credentials of Default Host Management"),
-                remedy: None,
-            },
+            Answer::Denied(_) => elsewhere(evidence),
+            // No instance has the role's credentials.
+            _ if self.around.instance_profiles.is_empty() => elsewhere("no instance profile holds the role".to_owned()),
             Answer::Allowed { by } => Check {
                 asked,
                 standing: Standing::Missing,

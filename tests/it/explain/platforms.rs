@@ -122,6 +122,27 @@ async fn a_tasks_role_is_trusted_to_ecs_and_has_nothing_to_register() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn default_host_management_is_for_instances_so_other_nodes_need_the_role_all_the_same() {
+    let scene = Scene::new().await;
+    let channels = document(&right()[..2]);
+    let seed = |name: &str, trust: &str| RoleSeed::new(name).policy(POLICY, &channels).trust(trust);
+    let ecs = document(&[trust("ecs-tasks.amazonaws.com")]);
+    scene.role(seed("hybrid", &hybrid(ACCOUNT)), "platform: hybrid, nodeRegistration: defaultHostManagement");
+    scene.role(seed("task", &ecs), "platform: ecs, nodeRegistration: defaultHostManagement");
+    let seen = Seen {
+        verdict: "NotReady",
+        check: "Registration",
+        reason: "CannotRegister",
+        evidence: "no policy of the role grants it",
+        symptom: "the node is not listed",
+        remedy: "attach AmazonSSMManagedInstanceCore to the role",
+    };
+    scene.shows("hybrid", seen).await;
+    assert_eq!(scene.explain("task").await["verdict"], "Ready");
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_default_host_management_must_not_register_with_the_role() {
     let scene = Scene::new().await;
     let spec = "nodeRegistration: defaultHostManagement";
@@ -129,6 +150,8 @@ async fn a_node_of_default_host_management_must_not_register_with_the_role() {
     scene.role(left.clone(), spec);
     scene.role(RoleSeed { name: "core".to_owned(), ..left.clone() }.attached(CORE), spec);
     scene.role(node("own", &right()[..2]), spec);
+    let moot = RoleSeed { instance_profiles: Vec::new(), ..node("moot", &right()[..2]) };
+    scene.role(moot, spec);
     let mut inside = allow(&[REGISTER], "*");
     inside["Condition"] = json!({"StringEquals": {"aws:SourceVpc": "vpc-1"}});
     let open = RoleSeed { name: "open".to_owned(), ..left };
@@ -138,6 +161,10 @@ async fn a_node_of_default_host_management_must_not_register_with_the_role() {
     assert_eq!((&explained["verdict"], explained["checks"].as_array().unwrap().len()), (&json!("NotApplicable"), 1));
     assert_eq!(check(&explained, "NoRegistration")["standing"], "Met");
     assert_eq!(explained["conditions"][1]["reason"], "NotApplicable");
+    let moot = scene.explain("moot").await;
+    let evidence = check(&moot, "NoRegistration")["evidence"].as_str().unwrap();
+    assert_eq!(moot["verdict"], "NotApplicable");
+    assert!(evidence.starts_with("no instance profile holds the role: the node works with the credentials"), "{moot}");
     let symptom = "the node works with the role in place of Default Host Management";
     for (role, verdict, reason, evidence, remedy) in [
         (
