@@ -312,16 +312,25 @@ fn judge_former(
 /// What forbids a write once it is known what it makes of the role's sessions: a repair takes no working session away.
 ///
 /// Registration is the one thing that a session needs and the document may not grant. Where another policy of the role
-/// surely grants it, nothing is lost.
+/// surely grants it, nothing is lost: one that no manifest names, since of two that are both repaired each would rely on
+/// the other.
 fn disconnects(subject: Subject<'_>, after: &Role, blocked: Option<Reason>) -> (Option<Reason>, Option<String>) {
     match blocked {
         None | Some(Reason::NodeRegistrationWouldBeLost) => match readiness::would_lose(subject, after) {
             Some(lost) => (Some(Reason::WouldDisconnect), Some(format!("it would lose {lost}"))),
-            None if readiness::registers(Subject { role: after, ..subject }) => (None, None),
+            None if readiness::registers(Subject { role: &unnamed_beside(subject.wanted, after), ..subject }) => {
+                (None, None)
+            }
             None => (blocked, None),
         },
         other => (other, None),
     }
+}
+
+/// The role without the other policies that manifests name.
+fn unnamed_beside(wanted: &DesiredPolicy, role: &Role) -> Role {
+    let others = role.policies.keys().filter(|policy| **policy != wanted.policy);
+    others.fold(role.clone(), |role, policy| role.with_fresh(policy, None))
 }
 
 fn write(state: State) -> Action {

@@ -492,3 +492,22 @@ fn a_repair_never_takes_a_working_session_away() {
     assert_eq!(world.document("alone"), Some(without_key()));
     world.run(&["plan", "--require-ready"]).exits(0);
 }
+
+#[test]
+fn of_two_policies_that_both_register_the_node_neither_relies_on_the_other() {
+    let world = World::new();
+    world.manifest("one", "roles: [web]");
+    world.manifest("two", "roles: [web], policyName: Two");
+    let wide = and(without_key(), "Allow", "ssm:UpdateInstanceInformation");
+    world.node_with("web", &wide);
+    world.put_as("web", "Two", &wide);
+    world.boto("delete_role_policy", json!({"RoleName": "web", "PolicyName": "Register"}));
+    let (finished, plan) = world.plan(&[]);
+    finished.exits(2);
+    for step in plan["steps"].as_array().unwrap() {
+        assert_eq!((&step["action"], &step["reason"]), (&json!("blocked"), &json!("NodeRegistrationWouldBeLost")));
+    }
+    let before = world.dump();
+    world.run(&["apply"]).exits(1);
+    assert_eq!(world.dump(), before);
+}
