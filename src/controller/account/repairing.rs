@@ -15,7 +15,7 @@ use super::{Account, Busy, ReadBack};
 use crate::{
     controller::repair::{Leave, Repaired},
     iam::{ErrorClass, Iam, IamError},
-    inventory::{LiveDocument, Observed, Role},
+    inventory::{LiveDocument, Observed},
     manifest::{PolicyKey, State},
     names::RoleName,
     plan::{self, Reason, Step},
@@ -72,9 +72,8 @@ impl<I: Iam> Account<I> {
             slot.retry = None;
             return;
         };
-        let (tools, wanted) = (self.tools.clone(), slot.wanted.clone());
+        let (tools, wanted, role) = (self.tools.clone(), slot.wanted.clone(), Arc::clone(role));
         let (contention, is_planned) = (slot.contention.clone(), slot.is_planned);
-        let role = self.with_own_writes(&key, Arc::clone(role), Instant::now());
         let circumstances = self.circumstances.clone();
         let is_delete = wanted.state == State::Absent;
         let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
@@ -89,21 +88,6 @@ impl<I: Iam> Account<I> {
             .repairs
             .spawn(async move { tools.repair(&wanted, &role, &circumstances, leave, &contention, &token).await });
         self.busy.insert(key.0.clone(), Busy { task: task.id(), key, may_write, overtaken });
-    }
-
-    /// The role as it is once what was written to its other policies has arrived everywhere: a reading may still show what
-    /// stood there before, and what that granted must not justify that this policy loses the same.
-    fn with_own_writes(&self, key: &PolicyKey, role: Arc<Role>, now: Instant) -> Arc<Role> {
-        let others = self.asked.get(&key.0).into_iter().flatten().filter(|policy| **policy != key.1);
-        others.fold(role, |role, policy| {
-            let Some(slot) = self.slots.get(&(key.0.clone(), policy.clone())).filter(|slot| slot.is_doubted(now))
-            else {
-                return role;
-            };
-            let is_there = slot.wanted.state == State::Present;
-            let written = is_there.then(|| Arc::new(LiveDocument::of_text(slot.wanted.document.as_str())));
-            Arc::new(role.with_fresh(policy, written))
-        })
     }
 
     /// Whether one more write of the plan may be made now.
