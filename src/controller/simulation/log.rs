@@ -169,6 +169,8 @@ impl Log {
         // A tag is told before the drift of its role: that the drift is forgotten must not be used up by it.
         standing.drift &= !may_be_new || told.name != "role.suspended";
         let is_by_tag = told.message.contains("by a tag");
+        // One that was known as suspended says first of all that it is so no longer: else it was forgotten meanwhile.
+        standing.suspended &= !may_be_new || is_reminder || told.name == "role.resumed";
         let is_suspended = if is_by_tag { standing.tagged } else { standing.suspended };
         let fault = match told.name.as_str() {
             "policy.orphaned" if standing.orphaned => again("orphaned"),
