@@ -140,9 +140,10 @@ impl Life {
             self.pass(Duration::from_secs(60)).await;
         }
         // What has settled stays as it is, and nothing is written any more; nothing that was sent is on its way still.
-        self.pass(Duration::from_secs(60)).await;
+        // A policy under a former name goes with the reading after the one under the new name is right.
+        self.pass(Duration::from_secs(90)).await;
         let effects = self.scene.state().tally.effects;
-        self.pass(Duration::from_secs(240)).await;
+        self.pass(Duration::from_secs(210)).await;
         if self.scene.state().tally.effects != effects {
             self.scene.violated("I4 no more writes than causes", "something was written after all had settled");
         }

@@ -219,6 +219,8 @@ impl Log {
             "role.suspended" => (standing.suspended, standing.tagged, standing.contended) = (true, false, false),
             "role.not_found" => (standing.tagged, standing.contended) = (false, false),
             "role.resumed" => standing.suspended = false,
+            // It was under a former name, and is forgotten.
+            "drift.ended" if told.message.contains("gives it another name now") => standing.tagged = false,
             "role.released" | "policy.orphaned" => {
                 (standing.suspended, standing.tagged, standing.contended) = (false, false, false);
             }
