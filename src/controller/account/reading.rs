@@ -172,7 +172,9 @@ impl<I: Iam> Account<I> {
             let plan = verdicts.iter_mut().map(|(key, step)| (&*key, step));
             self.approval.take_plan(plan, self.digest.as_ref());
         }
-        self.canary.plan(verdicts.iter().filter(|(_, step)| step.is_a_write()).count());
+        // What an earlier plan has on its way is one of several too.
+        let under_way = self.busy.values().filter(|busy| busy.may_write).count();
+        self.canary.plan(under_way + verdicts.iter().filter(|(_, step)| step.is_a_write()).count());
         self.tell_canary_over();
     }
 

@@ -572,3 +572,24 @@ async fn drift_outside_the_limits_is_told_when_it_begins_and_when_it_ends() {
     let of_drift: Vec<String> = life.told().into_iter().filter(|told| !told.starts_with("drift.blocked")).collect();
     assert_eq!(of_drift, ["drift.detected OutsideLimits", "drift.ended", "drift.detected OutsideLimits"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_an_earlier_plan_has_on_its_way_is_one_of_several_too() {
+    let life = Life::with(&[("web", Some(&right())), ("db", Some(&right()))]);
+    let life = life.start(&format!("{}{SETTINGS}  resyncInterval: 1s\n", manifest(&["web", "db"], "")));
+    minutes(1).await;
+    // The look before the write of web takes longer than it takes to see that db has drifted as well.
+    life.sandbox.fault(Fault::new(Effect::DelayMs(5_000)).on("GetRolePolicy").role("web").times(1));
+    life.sandbox.remove_policy(&life.account, "web", POLICY);
+    sleep(Duration::from_secs(2)).await;
+    life.sandbox.remove_policy(&life.account, "db", POLICY);
+    minutes(1).await;
+    let written: Vec<String> = life
+        .sandbox
+        .calls()
+        .into_iter()
+        .filter(|call| call.operation == "PutRolePolicy")
+        .filter_map(|call| call.role)
+        .collect();
+    assert_eq!(written, ["web", "db"]);
+}
