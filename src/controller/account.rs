@@ -95,7 +95,7 @@ pub(super) struct Account<I> {
     is_planned: bool,
     /// What the plan of the last reading would write.
     digest: Option<Digest>,
-    /// Whether fresh looks have proved drifts that no plan holds yet.
+    /// Whether more is known than the present plan holds: drifts that fresh looks have proved, managed policies.
     is_plan_outdated: bool,
     canary: Canary,
     /// Whether it was told that a first write was not found right.
@@ -251,7 +251,7 @@ impl<I: Iam> Account<I> {
             }
             _ = finished(self.looking_after.as_mut()) => {
                 self.looking_after = None;
-                self.take_policies(Instant::now());
+                self.take_policies();
             }
             Some(done) = self.repairs.join_next_with_id() => self.conclude_repair(done),
             found_right = finished(self.read_back.as_mut().map(|back| &mut back.task)) => {

@@ -102,13 +102,12 @@ impl<I: Iam> Account<I> {
         }
     }
 
-    /// Judges the roles anew of whose managed policies something became known.
-    pub(super) fn take_policies(&mut self, now: Instant) {
-        let Some(completed) = self.tools.reader.completed(&self.inventory) else { return };
-        self.inventory = completed;
-        // Where newer manifests wait for a reading of theirs, that one has the last word.
-        if self.may_begin() {
-            self.take_inventory(now);
+    /// Has the roles judged anew of whose managed policies something became known: with all others, once no look is under
+    /// way, since the guards are to see one whole plan.
+    pub(super) fn take_policies(&mut self) {
+        if let Some(completed) = self.tools.reader.completed(&self.inventory) {
+            self.inventory = completed;
+            self.is_plan_outdated = true;
         }
     }
 
