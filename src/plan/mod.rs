@@ -97,7 +97,8 @@ impl Step {
             detail: None,
             changes: Vec::new(),
             document: None,
-            session: self.session_after,
+            // What was not known yet when it was judged says nothing of the role by now.
+            session: self.session_after.filter(|session| session.cause != Cause::NotYetRead),
             session_after: None,
             ..self
         }
