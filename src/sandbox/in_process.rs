@@ -146,7 +146,7 @@ fn detail(role: &Role) -> RoleDetail {
 }
 
 /// What a bulk read tells of a role.
-fn whole_detail(role: &Role) -> RoleDetail {
+pub(super) fn whole_detail(role: &Role) -> RoleDetail {
     let policies = role.policies.iter().map(|(name, document)| InlinePolicy {
         name: name.clone(),
         encoded_document: document.encoded().as_ref().to_owned(),

@@ -252,6 +252,12 @@ impl Sandbox {
         Some(self.state().world.newest(account, role)?.policy(policy)?.1.text().to_owned())
     }
 
+    /// All that a bulk read would tell of a role's newest state.
+    #[cfg(test)]
+    pub(crate) fn detail(&self, account: &AccountId, role: &str) -> Option<crate::iam::RoleDetail> {
+        Some(in_process::whole_detail(self.state().world.newest(account, role)?))
+    }
+
     /// The newest path of a role.
     #[must_use]
     pub fn path(&self, account: &AccountId, role: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 //! Two judges look at each policy, the program's own and one that knows no more than JSON. What must stay true: they look
 //! at the world itself, not at what a reading said.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     judge::{Asked, wanted, why_not},
@@ -11,8 +11,9 @@ use super::{
     scene::{Fresh, Scene},
 };
 use crate::{
-    inventory::{Observed, Role},
-    manifest::DesiredPolicy,
+    iam::InlinePolicy,
+    inventory::{LiveDocument, ManagedPolicy, Observed, Role, Surroundings},
+    manifest::{Desired, DesiredPolicy},
     names::{PolicyName, RoleName},
     plan::{Circumstances, judge},
 };
@@ -34,15 +35,15 @@ impl Scene {
             limits: set.limits(),
         };
         let mut unsettled = Vec::new();
-        for ((role, policy), desired) in &desired.policies {
-            let Some(found) = self.role(role, policy) else { continue };
-            let step = judge(desired, &Observed::Found(Arc::new(found)), &circumstances);
+        for ((role, policy), wanted_of_it) in &desired.policies {
+            let Some(found) = self.role(role, &desired) else { continue };
+            let step = judge(wanted_of_it, &Observed::Found(Arc::new(found)), &circumstances);
             if step.is_a_write() {
                 unsettled.push(format!("{role}/{policy} by the program's judgement: {:?}", step.drift));
             }
             let asked = wanted(&self.state(), &set, &self.own, role, policy);
             if let Ok(asked) = asked
-                && self.is_plainly_wrong(role, policy, desired, &asked)
+                && self.is_plainly_wrong(role, policy, wanted_of_it, &asked)
             {
                 unsettled.push(format!("{role}/{policy} by a plain judgement"));
             }
@@ -50,22 +51,39 @@ impl Scene {
         unsettled
     }
 
-    /// The role as it is.
-    fn role(&self, name: &RoleName, policy: &PolicyName) -> Option<Role> {
-        let path = self.sandbox.path(&self.own, name.as_str())?;
-        let names = self.sandbox.policies(&self.own, name.as_str());
-        let text = |policy: &str| self.sandbox.document(&self.own, name.as_str(), policy);
-        let live = text(policy.as_str()).map(|text| {
-            let encoded = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string();
-            (policy.clone(), Arc::new(crate::inventory::LiveDocument::new(&encoded)))
-        });
+    /// The role as a reading that looks for everything desired would tell it.
+    fn role(&self, name: &RoleName, desired: &Desired) -> Option<Role> {
+        // Of what AWS's policy says, as much as matters to a session.
+        const GRANTED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ssm:UpdateInstanceInformation","ssmmessages:*"],"Resource":"*"}]}"#;
+        let detail = self.sandbox.detail(&self.own, name.as_str())?;
+        let managed = |arn: &String| {
+            Arc::new(ManagedPolicy::new(arn.as_str().into(), Ok(Arc::new(LiveDocument::of_text(GRANTED)))))
+        };
+        let (mut policies, mut others, mut inline_size) = (BTreeMap::new(), BTreeMap::new(), 0);
+        for InlinePolicy { name: policy, encoded_document } in &detail.inline_policies {
+            let live = LiveDocument::new(encoded_document);
+            inline_size += live.size();
+            match policy.parse::<PolicyName>() {
+                Ok(key) if desired.policies.contains_key(&(name.clone(), key.clone())) => {
+                    policies.insert(key, Arc::new(live));
+                }
+                _ => drop(others.insert(policy.as_str().into(), encoded_document.as_str().into())),
+            }
+        }
         Some(Role {
             name: name.clone(),
-            path,
+            path: detail.path.clone(),
             is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
-            policies: live.into_iter().collect(),
-            inline_size: Some(names.iter().filter_map(|policy| text(policy)).map(|text| size(&text)).sum()),
-            surroundings: None,
+            policies,
+            inline_size: Some(inline_size),
+            surroundings: Some(Surroundings {
+                arn: detail.arn.clone(),
+                trust: Arc::new(LiveDocument::new(&detail.trust)),
+                instance_profiles: detail.instance_profiles.clone(),
+                others,
+                attached: detail.attached.iter().map(managed).collect(),
+                boundary: None,
+            }),
         })
     }
 
