@@ -149,7 +149,7 @@ impl Life {
             self.scene.violated("I19 an approval admits that very plan", format!("void, and {} written", void.written));
         }
         if let Some((planned, outcome)) = self.approve(void).await
-            && (outcome.written != planned || outcome.approval_is_void || !self.scene.unsettled().is_empty())
+            && (outcome.written != planned || outcome.approval_is_void || !self.scene.unsettled().0.is_empty())
         {
             let what = format!("{} of {planned} written, void {}", outcome.written, outcome.approval_is_void);
             self.scene.violated("I19 an approval admits that very plan", what);
@@ -224,7 +224,7 @@ impl Life {
         self.save("lifts the guards");
         // A fight that this made may keep a repair waiting.
         self.pass(MISSING + SEEN).await;
-        let unsettled = self.scene.unsettled();
+        let unsettled = self.scene.unsettled().0;
         if !unsettled.is_empty() {
             self.scene.violated("I10 convergence", unsettled.join("; "));
         }

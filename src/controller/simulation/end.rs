@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    judge::{Asked, wanted, why_not},
+    judge::{Asked, KEEPS_REGISTERED, wanted, why_not},
     plain::{Plain, asks_to_be_left_alone},
     scene::{Fresh, Scene},
 };
@@ -22,7 +22,8 @@ const QUOTA: usize = 10_240;
 
 impl Scene {
     /// The policies that should be repaired and are not.
-    pub(super) fn unsettled(&self) -> Vec<String> {
+    /// Second: those that another policy of the role lets be repaired, once that is known to the controller.
+    pub(super) fn unsettled(&self) -> (Vec<String>, Vec<String>) {
         let (set, desired) = {
             let state = self.state();
             (Arc::clone(&state.in_force), state.in_force.desired(&self.own, None))
@@ -34,21 +35,30 @@ impl Scene {
             suspended: set.configuration().is_some_and(|settings| settings.suspend),
             limits: set.limits(),
         };
-        let mut unsettled = Vec::new();
+        let (mut unsettled, mut pending) = (Vec::new(), Vec::new());
         for ((role, policy), wanted_of_it) in &desired.policies {
             let Some(found) = self.role(role, &desired) else { continue };
+            let asked = wanted(&self.state(), &set, &self.own, role, policy);
             let step = judge(wanted_of_it, &Observed::Found(Arc::new(found)), &circumstances);
-            if step.is_a_write() {
+            if step.is_a_write() && self.hinges_on_others(role, policy, asked.as_ref().ok()) {
+                pending.push(format!("{role}/{policy}"));
+            } else if step.is_a_write() {
                 unsettled.push(format!("{role}/{policy} by the program's judgement: {:?}", step.drift));
             }
-            let asked = wanted(&self.state(), &set, &self.own, role, policy);
             if let Ok(asked) = asked
                 && self.is_plainly_wrong(role, policy, wanted_of_it, &asked)
             {
                 unsettled.push(format!("{role}/{policy} by a plain judgement"));
             }
         }
-        unsettled
+        (unsettled, pending)
+    }
+
+    /// Whether a repair takes away a registration that only another policy of the role may make up for.
+    fn hinges_on_others(&self, role: &RoleName, policy: &PolicyName, asked: Option<&Asked>) -> bool {
+        let shown = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
+        let fresh = Fresh { tick: 0, asked: self.now(), answered: self.now(), shown, is_stale: false };
+        why_not(&fresh, asked).is_some_and(|(rule, _)| rule == KEEPS_REGISTERED)
     }
 
     /// The role as a reading that looks for everything desired would tell it.

@@ -21,7 +21,7 @@ use crate::{
 /// How old the read may be that a write follows from.
 const FRESH: Duration = Duration::from_millis(50);
 
-const KEEPS_REGISTERED: &str = "I8 a node's registration is not taken away";
+pub(super) const KEEPS_REGISTERED: &str = "I8 a node's registration is not taken away";
 
 /// How long a write is given to become visible before it may be made again.
 const QUIET: Duration = Duration::from_secs(20);

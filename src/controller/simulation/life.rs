@@ -129,8 +129,9 @@ impl Life {
         }
         self.calm_down().await;
         for minute in 0..=BOUND {
-            let unsettled = self.scene.unsettled();
-            if unsettled.is_empty() {
+            let (unsettled, pending) = self.scene.unsettled();
+            // What was refused is asked for again within ten minutes.
+            if unsettled.is_empty() && (pending.is_empty() || minute >= 20) {
                 self.scene.state().tally.minutes_to_calm = minute;
                 break;
             }
@@ -147,7 +148,7 @@ impl Life {
         if self.scene.state().tally.effects != effects {
             self.scene.violated("I4 no more writes than causes", "something was written after all had settled");
         }
-        let unsettled = self.scene.unsettled();
+        let (unsettled, _) = self.scene.unsettled();
         if !unsettled.is_empty() {
             self.scene.violated("I10 convergence", format!("settled no longer: {}", unsettled.join("; ")));
         }
