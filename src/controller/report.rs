@@ -118,8 +118,10 @@ impl Reporter {
         // Whether another policy lets the node register is known in a moment: until then this is no news.
         let is_passing = step.reason == Some(Reason::NodeRegistrationWouldBeLost)
             && step.session.as_ref().is_some_and(|session| session.cause == Cause::NotYetRead);
+        // What was told of the role still stands as far as anybody was told, while only the account's plan is held.
+        let says_nothing_new = step.reason.is_some_and(Reason::is_told_elsewhere) && events.is_empty();
         if step.action == Action::Blocked {
-            if record.blocked != step.reason && !is_passing {
+            if record.blocked != step.reason && !is_passing && !(says_nothing_new && record.blocked.is_some()) {
                 record.blocked = step.reason;
                 let word = step.reason.map(Reason::as_str);
                 let told = word.is_some() && record.write_failed.map(Reason::as_str) == word;

@@ -142,8 +142,8 @@ fn no_life_shows_the_controller_do_harm() {
     panic!(
         "{} of {lives} lives went wrong: {failed:?}; SIMULATION_SEED={seed} cargo test --lib simulation replays this one:\n{}\n\n{}",
         failed.len(),
-        told.trace.join("\n"),
         told.violations.join("\n"),
+        told.trace.join("\n"),
     );
 }
 

@@ -49,6 +49,22 @@ async fn a_role_that_is_not_there_is_not_told_as_found_when_its_manifests_begin_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_that_is_held_in_between_does_not_have_what_stands_in_the_way_of_a_role_told_again() {
+    let life = Life::with(&[("web", None)]);
+    let protected = || RoleSeed::new("web").path("/aws-service-role/ssm.amazonaws.com/");
+    life.sandbox.plant(&life.account, protected());
+    let life = life.start(&format!("{}{SETTINGS}  guards: {{maxChangesPerHour: 0}}\n", manifest(&["web"], "")));
+    minutes(2).await;
+    life.sandbox.plant(&life.account, RoleSeed::new("web"));
+    minutes(2).await;
+    life.sandbox.plant(&life.account, protected());
+    minutes(2).await;
+    let expected =
+        ["drift.detected ProtectedRole", "drift.blocked ProtectedRole", "guard.held GuardHeld", "guard.released"];
+    assert_eq!(life.told(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn that_a_role_has_no_room_is_told_once_whether_iam_says_it_or_a_reading_shows_it() {
     let life = Life::with(&[("web", None)]);
     let crowded = document(&[&format!(r#"{{"Effect":"Allow","Action":"s3:*","Resource":"{}"}}"#, "x".repeat(10_150))]);
