@@ -15,7 +15,7 @@ use crate::{
     plan::{Action, Reason, Step, Target},
     policy::compare::{Change, Direction, Drift},
     readiness::{Cause, Condition, Status},
-    telemetry::{Event, EventName, Severity},
+    telemetry::{Event, EventName, Severity, TimedCondition},
     text::{shell_word, span},
 };
 
@@ -45,6 +45,9 @@ struct Record {
     contended: bool,
     /// The last condition `SessionReady`, and whether it was told.
     session: Option<(Condition, bool)>,
+    /// The status of either condition, and since when.
+    synced: Option<(Status, Duration)>,
+    session_ready: Option<(Status, Duration)>,
     /// Whether a policy that can be taken for ours would stay behind if no manifest asked for it any more.
     leaves_a_policy: bool,
     last_told: Duration,
@@ -60,9 +63,16 @@ struct StandingDrift {
 impl Reporter {
     /// Takes in a verdict at the time `now` (since the start of the loop) and says what is new about it.
     pub(super) fn observe(&mut self, step: &Step, now: Duration) -> Vec<Event> {
+        let mut events = self.news(step, now);
+        let record = self.records.entry(step.target.clone()).or_default();
+        record.attach_conditions(step, &mut events, now);
+        events
+    }
+
+    fn news(&mut self, step: &Step, now: Duration) -> Vec<Event> {
         let mut events = Vec::new();
         let record = self.records.entry(step.target.clone()).or_default();
-        let told_before = record.stands();
+        let told_before = record.stands() || record.session.as_ref().is_some_and(|(_, told)| *told);
 
         if step.reason == Some(Reason::Suspended) {
             if !record.suspended {
@@ -179,6 +189,8 @@ impl Reporter {
         event.undo = Some(undo(&step.target, before));
         events.push(event);
         events.extend(record.session_event(step, step.session_after.as_ref()));
+        let told_before = events.iter().position(|event| event.name == name).unwrap_or_default();
+        record.attach_conditions(&step.clone().after_write(), &mut events[told_before..], now);
         record.noted(events, now)
     }
 
@@ -197,7 +209,9 @@ impl Reporter {
         let mut told = step.clone();
         told.reason = Some(reason);
         told.detail = Some(error.to_string());
-        record.noted(vec![blocked(&told)], now)
+        let mut events = vec![blocked(&told)];
+        record.attach_conditions(&told, &mut events, now);
+        record.noted(events, now)
     }
 
     /// Says that a policy is no longer fought about.
@@ -277,6 +291,26 @@ impl Record {
         self.drift.is_some() || self.blocked.is_some() || self.not_found || self.suspended || self.tagged
     }
 
+    /// Says with each event how both conditions of the role stand, and since when.
+    fn attach_conditions(&mut self, step: &Step, events: &mut [Event], now: Duration) {
+        let known = [&mut self.synced, &mut self.session_ready];
+        let told = step.conditions().into_iter().zip(known).map(|(condition, known)| {
+            let (_, since) = *known
+                .insert(known.filter(|(status, _)| *status == condition.status).unwrap_or((condition.status, now)));
+            TimedCondition {
+                r#type: condition.r#type,
+                status: condition.status.as_str(),
+                reason: condition.reason,
+                message: condition.message,
+                standing_for: now.saturating_sub(since),
+            }
+        });
+        let told: Vec<TimedCondition> = told.collect();
+        for event in events {
+            event.conditions.clone_from(&told);
+        }
+    }
+
     fn noted(&mut self, events: Vec<Event>, now: Duration) -> Vec<Event> {
         if !events.is_empty() {
             self.last_told = now;
@@ -321,45 +355,43 @@ impl Record {
     fn session_event(&mut self, step: &Step, session: Option<&Condition>) -> Option<Event> {
         let new = session.filter(|session| !matches!(session.cause, Cause::NotRead | Cause::NotYetRead))?;
         let before = self.session.take();
-        if let Some((known, _)) = &before
-            && (known.status, known.cause) == (new.status, new.cause)
-        {
-            self.session = before;
-            return None;
-        }
         let was_told = before.as_ref().is_some_and(|(_, told)| *told);
+        let is_as_before = before.as_ref().is_some_and(|(known, _)| known == new);
+        let was_known = before.as_ref().is_some_and(|(known, _)| known.status != Status::Unknown);
+        let is_as_asked = new.status == Status::True || new.cause == Cause::NotApplicable;
         let (name, what) = match new.status {
+            _ if is_as_before || is_as_asked && !was_told => {
+                self.session = Some((new.clone(), was_told));
+                return None;
+            }
+            Status::True => (EventName::SessionReady, "lets sessions work again, for all that IAM tells".to_owned()),
+            _ if is_as_asked => (EventName::SessionReady, format!("is as its manifest asks again: {}", new.message)),
+            Status::Unknown if !was_known && !was_told => {
+                self.session = Some((new.clone(), false));
+                return None;
+            }
+            Status::Unknown => (
+                EventName::SessionUnknown,
+                format!("may not let sessions work as its manifest asks any more: {}", new.message),
+            ),
             Status::False => (
                 EventName::SessionNotReady,
                 format!("does not let sessions work as its manifest asks: {}", new.message),
             ),
-            Status::Unknown if before.is_some() => (
-                EventName::SessionUnknown,
-                format!("may not let sessions work as its manifest asks any more: {}", new.message),
-            ),
-            Status::True if was_told => {
-                (EventName::SessionReady, "lets sessions work again, for all that IAM tells".to_owned())
-            }
-            Status::True | Status::Unknown => {
-                self.session = Some((new.clone(), false));
-                return None;
-            }
         };
-        self.session = Some((new.clone(), new.status != Status::True));
-        let event = addressed(name, &step.target, sentence(&step.target, &what));
-        let is_bad = name.severity() == Severity::Warn;
-        Some(Event {
-            mode: Some(step.mode.as_str()),
-            reason: is_bad.then(|| new.cause.as_str()),
-            hint: is_bad.then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role)),
-            manifest: Some(step.manifest.clone()),
-            ..event
-        })
+        self.session = Some((new.clone(), !is_as_asked));
+        Some(about_session(name, step, new, &what))
     }
 
     fn reminder(&self, step: &Step, now: Duration, nothing_new: bool) -> Option<Event> {
-        if !nothing_new || !self.stands() || now.saturating_sub(self.last_told) < REMINDER {
+        if !nothing_new || now.saturating_sub(self.last_told) < REMINDER {
             return None;
+        }
+        if !self.stands() {
+            let (session, _) =
+                self.session.as_ref().filter(|(session, told)| *told && session.status == Status::False)?;
+            let what = format!("still does not let sessions work as its manifest asks: {}", session.message);
+            return Some(about_session(EventName::SessionStanding, step, session, &what));
         }
         // What keeps failing is not being repaired, whatever the verdict says.
         let step = &Step { reason: step.reason.or(self.write_failed), ..step.clone() };
@@ -400,6 +432,18 @@ fn about(name: EventName, step: &Step, what: &str) -> Event {
         message.push_str(detail);
     }
     with_all_of(step, addressed(name, &step.target, message))
+}
+
+/// An event about the sessions of a role.
+fn about_session(name: EventName, step: &Step, session: &Condition, what: &str) -> Event {
+    let is_bad = name.severity() == Severity::Warn;
+    Event {
+        mode: Some(step.mode.as_str()),
+        reason: is_bad.then(|| session.cause.as_str()),
+        hint: is_bad.then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role)),
+        manifest: Some(step.manifest.clone()),
+        ..addressed(name, &step.target, sentence(&step.target, what))
+    }
 }
 
 /// A drift: widened is about security, missing and narrowed are about access, each in its own words.

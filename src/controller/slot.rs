@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{backoff::Backoff, contention::Contention};
+use super::{backoff::Backoff, contention::Contention, report::REMINDER};
 use crate::{
     iam::{ErrorClass, IamError},
     inventory::{LiveDocument, Observed, Role},
@@ -49,6 +49,8 @@ pub(super) struct Slot {
     in_sync: Option<Arc<LiveDocument>>,
     /// The role of that verdict: the very value, as long as nothing about the role changes.
     role: Option<Arc<Role>>,
+    /// When that was.
+    judged_at: Option<Instant>,
 }
 
 /// A repair that failed, and when it is due again.
@@ -109,6 +111,7 @@ impl Slot {
             old: None,
             in_sync: None,
             role: None,
+            judged_at: None,
         }
     }
 
@@ -142,16 +145,21 @@ impl Slot {
         self.retry.as_ref().map(|retry| retry.due).or(self.postponed).is_some_and(|due| due <= now)
     }
 
-    /// Whether a verdict on this would be the last one again: the same document, found in sync.
-    pub(super) fn is_known_in_sync(&self, observed: &Observed) -> bool {
+    /// Whether a verdict on this would be the last one again: the same document, found in sync within a day. What stands
+    /// of its sessions is told again after a day, and some of it may be over.
+    pub(super) fn is_known_in_sync(&self, observed: &Observed, now: Instant) -> bool {
         let Observed::Found(role) = observed else { return false };
+        if self.judged_at.is_none_or(|at| now.duration_since(at) >= REMINDER) {
+            return false;
+        }
         let live = role.policies.get(&self.wanted.policy);
         matches!((live, &self.in_sync), (Some(live), Some(before)) if Arc::ptr_eq(live, before))
             && self.role.as_ref().is_some_and(|before| Arc::ptr_eq(role, before))
     }
 
     /// Remembers the role that the last verdict was about.
-    pub(super) fn judged_of(&mut self, observed: Option<&Observed>) {
+    pub(super) fn judged_of(&mut self, observed: Option<&Observed>, now: Instant) {
+        self.judged_at = Some(now);
         self.role = match observed {
             Some(Observed::Found(role)) => Some(Arc::clone(role)),
             _ => None,

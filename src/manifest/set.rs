@@ -61,6 +61,9 @@ pub struct DesiredPolicy {
     /// Where the manifest has changed its `policyName`: the policy under the new name, which must be right before this
     /// one, under the old name, is removed. No manifest says so; the loop knows what was asked for before.
     pub successor: Option<Successor>,
+    /// What else manifests want to be there on the same role: a write of this policy must not take away what those mean to
+    /// be possible.
+    pub beside: Vec<Arc<DesiredPolicy>>,
 }
 
 /// The policy that takes the place of another one.
@@ -192,10 +195,12 @@ impl ManifestSet {
                         document: Arc::clone(&document),
                         manifest: Arc::clone(permissions),
                         successor: None,
+                        beside: Vec::new(),
                     },
                 );
             }
         }
+        know_each_other(&mut policies);
         Desired { account: account.clone(), policies }
     }
 
@@ -288,6 +293,22 @@ impl ManifestSet {
         told.into_iter()
             .map(|((one, other), roles)| conflict(&self.permissions[one], &self.permissions[other], &roles))
             .collect()
+    }
+}
+
+/// Has each policy of a role know the others that shall be there: few roles have more than one.
+fn know_each_other(policies: &mut BTreeMap<PolicyKey, DesiredPolicy>) {
+    let mut present: BTreeMap<RoleName, Vec<Arc<DesiredPolicy>>> = BTreeMap::new();
+    let keys: Vec<&PolicyKey> = policies.keys().collect();
+    let shared = keys.chunk_by(|one, other| one.0 == other.0).filter(|of_role| of_role.len() > 1).flatten();
+    for wanted in shared.filter_map(|key| policies.get(*key)) {
+        if wanted.state == State::Present && wanted.conflict.is_none() {
+            present.entry(wanted.role.clone()).or_default().push(Arc::new(wanted.clone()));
+        }
+    }
+    for wanted in policies.values_mut() {
+        let Some(of_role) = present.get(&wanted.role) else { continue };
+        wanted.beside = of_role.iter().filter(|other| other.policy != wanted.policy).cloned().collect();
     }
 }
 

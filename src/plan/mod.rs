@@ -260,14 +260,17 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         step.reason = role.is_suspended.then_some(Reason::SuspendTag);
         return step;
     }
-    let after = subject.map(|subject| {
-        let document = LiveDocument::of_text(wanted.document.as_str());
-        (subject, role.with_fresh(&wanted.policy, Some(Arc::new(document))))
-    });
+    let document = (wanted.state == State::Present).then(|| LiveDocument::of_text(wanted.document.as_str()));
+    let after = role.with_fresh(&wanted.policy, document.map(Arc::new));
     let mut blocked = obstacle(wanted, role, &step, circumstances);
-    if let Some((subject, after)) = &after {
-        (blocked, step.detail) = disconnects(*subject, after, blocked);
-        step.session_after = Some(readiness::assess(Subject { role: after, ..*subject }).condition());
+    if let Some(subject) = subject {
+        (blocked, step.detail) = disconnects(subject, &after, blocked);
+        step.session_after = Some(readiness::assess(Subject { role: &after, ..subject }).condition());
+    }
+    if blocked.is_none()
+        && let Some(lost) = disconnects_another(wanted, role, &after, circumstances)
+    {
+        (blocked, step.detail) = (Some(Reason::WouldDisconnect), Some(lost));
     }
     (step.action, step.reason) = match (blocked, mode) {
         (reason, Mode::Observe) => (Action::None, Some(reason.unwrap_or(Reason::ObserveMode))),
@@ -326,6 +329,20 @@ fn disconnects(subject: Subject<'_>, after: &Role, blocked: Option<Reason>) -> (
         },
         other => (other, None),
     }
+}
+
+/// What another manifest's sessions would lose by the write: what one manifest removes or narrows, another may rely upon.
+fn disconnects_another(
+    wanted: &DesiredPolicy,
+    role: &Role,
+    after: &Role,
+    circumstances: &Circumstances,
+) -> Option<String> {
+    let account = circumstances.account.as_ref()?;
+    wanted.beside.iter().find_map(|other| {
+        let lost = readiness::would_lose(Subject { account, role, wanted: other }, after)?;
+        Some(format!("it would lose {lost}, which the manifest {} relies upon", other.manifest.name))
+    })
 }
 
 /// The role without the other policies that manifests name.

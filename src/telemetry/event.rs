@@ -3,7 +3,9 @@
 //! What must stay true: `docs/log-events.md` lists exactly these names (a test holds it), and a name, once
 //! released, keeps its meaning.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
 
 macro_rules! catalogue {
     ($($variant:ident, $name:literal, $severity:ident, $says:literal;)*) => {
@@ -46,8 +48,9 @@ catalogue! {
     DriftBlocked, "drift.blocked", Warn, "A role is not as its manifest wants it, and the controller must not or cannot write. `reason` says why, `hint` what to do.";
     DriftStanding, "drift.standing", Warn, "Daily reminder: the drift, the block or the missing role still stands.";
     SessionNotReady, "session.not_ready", Warn, "`SessionReady` of a role is False: something in IAM surely stands in the way of a session. `reason` says what, the message names the policy and statement. Told once, and again when another thing stands in the way.";
+    SessionStanding, "session.standing", Warn, "Daily reminder: `SessionReady` of a role is still False, where no drift of it stands that is reminded of.";
     SessionUnknown, "session.unknown", Warn, "`SessionReady` of a role was known, and is Unknown now: `reason` says what could not be decided.";
-    SessionReady, "session.ready", Info, "`SessionReady` of a role is True again.";
+    SessionReady, "session.ready", Info, "`SessionReady` of a role is True again, or its node registers with Default Host Management as its manifest asks.";
     RoleNotFound, "role.not_found", Warn, "A manifest names a role that does not exist in the account.";
     RoleFound, "role.found", Info, "A role that was not there exists now.";
     RoleReleased, "role.released", Info, "No manifest names the role any more: it is left as it is.";
@@ -137,6 +140,55 @@ pub struct Event {
     pub column: Option<u64>,
     /// The key's path of a fault.
     pub path: Option<String>,
+    /// How the conditions of the role stand: `Synced` and `SessionReady`.
+    pub conditions: Vec<TimedCondition>,
+}
+
+/// The field that holds conditions: a JSON array as text, which a line of JSON holds as it is.
+pub(super) const CONDITIONS: &str = "conditions";
+
+/// A condition of a role, in Kubernetes' form, and since when it has its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimedCondition {
+    /// `Synced` or `SessionReady`.
+    pub r#type: &'static str,
+    /// `True`, `False` or `Unknown`.
+    pub status: &'static str,
+    /// Why, in one CamelCase word.
+    pub reason: &'static str,
+    /// Why, in a sentence.
+    pub message: String,
+    /// How long it has had this status, as far as this process has seen.
+    pub standing_for: Duration,
+}
+
+/// As in Kubernetes' own conditions.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConditionFields<'a> {
+    r#type: &'a str,
+    status: &'a str,
+    reason: &'a str,
+    message: &'a str,
+    last_transition_time: String,
+}
+
+/// Conditions as one JSON text; none where there is nothing to be said.
+fn in_kubernetes_form(conditions: &[TimedCondition]) -> Option<String> {
+    let now = jiff::Timestamp::now();
+    let fields = |condition: &'_ TimedCondition| {
+        let since = now.checked_sub(jiff::SignedDuration::try_from(condition.standing_for).ok()?).unwrap_or(now);
+        serde_json::to_string(&ConditionFields {
+            r#type: condition.r#type,
+            status: condition.status,
+            reason: condition.reason,
+            message: &condition.message,
+            last_transition_time: since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        })
+        .ok()
+    };
+    let told: Vec<String> = conditions.iter().filter_map(fields).collect();
+    (!told.is_empty()).then(|| format!("[{}]", told.join(",")))
 }
 
 impl Event {
@@ -164,12 +216,14 @@ impl Event {
             line: None,
             column: None,
             path: None,
+            conditions: Vec::new(),
         }
     }
 }
 
 /// Tells the event in the log.
 pub fn emit(event: &Event) {
+    let conditions = in_kubernetes_form(&event.conditions);
     macro_rules! tell {
         ($level:expr) => {
             tracing::event!(
@@ -192,6 +246,7 @@ pub fn emit(event: &Event) {
                 line = event.line,
                 column = event.column,
                 path = event.path.as_deref(),
+                conditions = conditions.as_deref(),
                 hint = event.hint.as_deref(),
                 message = event.message.as_str(),
             )

@@ -14,7 +14,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::LogFormat;
+use super::{LogFormat, event::CONDITIONS};
 use crate::text::{printable, printable_json};
 
 /// Formats events in one of the two forms.
@@ -45,7 +45,10 @@ where
 fn json_line(timestamp: &str, level: Level, fields: Map<String, Value>) -> String {
     let mut line = format!(r#"{{"timestamp":"{timestamp}","level":"{level}""#);
     for (key, value) in fields {
-        let _ = write!(line, ",{}:{value}", Value::String(key));
+        let _ = match &value {
+            Value::String(conditions) if key == CONDITIONS => write!(line, r#","{CONDITIONS}":{conditions}"#),
+            _ => write!(line, ",{}:{value}", Value::String(key)),
+        };
     }
     line.push('}');
     printable_json(&line)

@@ -11,7 +11,7 @@ use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-pub use self::event::{Event, EventName, Severity, emit};
+pub use self::event::{Event, EventName, Severity, TimedCondition, emit};
 use self::format::Lines;
 
 /// How lines of log look.

@@ -494,6 +494,34 @@ fn a_repair_never_takes_a_working_session_away() {
 }
 
 #[test]
+fn what_one_manifest_removes_or_narrows_never_takes_away_what_another_relies_upon() {
+    let world = World::new();
+    let registers = and(without_key(), "Allow", "ssm:UpdateInstanceInformation");
+    world.manifest("new", "roles: [renamed]");
+    world.manifest("old", "roles: [renamed], policyName: Old, state: absent, nodeRegistration: granted");
+    world.manifest("managed", "roles: [shared], nodeRegistration: defaultHostManagement");
+    world.manifest("assumed", "roles: [shared], policyName: Two");
+    world.node_with("renamed", &without_key());
+    world.put_as("renamed", "Old", &registers);
+    world.node_with("shared", &registers);
+    world.put_as("shared", "Two", &without_key());
+    for role in ["renamed", "shared"] {
+        world.boto("delete_role_policy", json!({"RoleName": role, "PolicyName": "Register"}));
+    }
+    let before = world.dump();
+    let (finished, plan) = world.plan(&[]);
+    finished.exits(2);
+    let blocked = plan["steps"].as_array().unwrap().iter().filter(|step| step["drift"].is_string());
+    let blocked: Vec<_> = blocked.map(|step| (&step["role"], &step["policy"], &step["reason"])).collect();
+    let reason = &json!("WouldDisconnect");
+    let (old, both) = (json!("Old"), json!("SessionManagerPermissions"));
+    assert_eq!(blocked, [(&json!("renamed"), &old, reason), (&json!("shared"), &both, reason)]);
+    let told = world.run(&["apply"]).exits(1).stdout;
+    assert!(told.contains("which the manifest new relies upon"), "{told}");
+    assert_eq!(world.dump(), before);
+}
+
+#[test]
 fn of_two_policies_that_both_register_the_node_neither_relies_on_the_other() {
     let world = World::new();
     world.manifest("one", "roles: [web]");

@@ -121,7 +121,7 @@ impl<I: Iam> Account<I> {
             // What was not looked for is not known to be missing.
             self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
             let observed = self.inventory.get(&key.0)?;
-            let is_new = !slot.is_known_in_sync(observed);
+            let is_new = !slot.is_known_in_sync(observed, now);
             is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances)))
         };
         let mut verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
@@ -252,7 +252,7 @@ impl<I: Iam> Account<I> {
         let repairable = step.is_a_write() && slot.retry.as_ref().is_none_or(|retry| retry.due <= now);
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.judged(step, now);
-        slot.judged_of(self.inventory.get(&key.0));
+        slot.judged_of(self.inventory.get(&key.0), now);
         self.postpone(&key);
         if repairable {
             self.enqueue(&key);

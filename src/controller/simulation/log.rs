@@ -162,7 +162,7 @@ impl Log {
         }
         let standing = self.standing.entry(subject).or_default();
         let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
-        let is_reminder = told.name == "drift.standing";
+        let is_reminder = matches!(told.name.as_str(), "drift.standing" | "session.standing");
         // A conflict is told without a look at the role: it says nothing of what is known of that.
         let says_nothing = told.reason.as_deref() == Some("Conflict");
         let may_be_new = if says_nothing { standing.may_be_new } else { std::mem::take(&mut standing.may_be_new) };
@@ -260,7 +260,11 @@ impl Told {
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
-        let of = |told: &Self| (told.name.clone(), told.reason.clone(), told.particulars.clone(), told.digest.clone());
+        // What an event of sessions says in particular stands in its message.
+        let message = |told: &Self| told.name.starts_with("session.").then(|| told.message.clone());
+        let of = |told: &Self| {
+            (told.name.clone(), told.reason.clone(), told.particulars.clone(), told.digest.clone(), message(told))
+        };
         of(self) == of(other)
     }
 }

@@ -144,3 +144,88 @@ async fn of_two_policies_that_both_let_the_node_register_neither_relies_on_the_o
     let blocked = life.told().into_iter().filter(|told| told == "drift.blocked NodeRegistrationWouldBeLost").count();
     assert_eq!(blocked, 2, "{:#?}", life.told());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_left_to_default_host_management_as_asked_is_no_bad_news() {
+    let life = world(&right());
+    life.change(&RoleChange::default().attach(CORE));
+    let life = life.start(&manifest(&["web"], "  nodeRegistration: defaultHostManagement\n"));
+    minutes(3).await;
+    assert_eq!(life.sessions(), ["session.not_ready RegistersItself"]);
+    life.change(&RoleChange::default().detach(CORE));
+    minutes(3).await;
+    assert_eq!(life.sessions()[1..], ["session.ready"]);
+    life.save(&manifest(&["web"], "  nodeRegistration: defaultHostManagement\n  description: the same\n"));
+    minutes(3).await;
+    assert_eq!(life.sessions().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_known_of_sessions_is_not_told_to_be_known_no_more() {
+    let life = world(&right());
+    let policy = |key: &str| {
+        let condition = format!(r#"{{"StringEquals":{{"{key}":"x"}}}}"#);
+        document(&[&REGISTERS.replace(r#""Resource":"*""#, &format!(r#""Resource":"*","Condition":{condition}"#))])
+    };
+    life.sandbox.plant_policy(&life.account, "registers", &policy("aws:PrincipalOrgID"));
+    life.change(&RoleChange::default().attach(OWN));
+    let life = life.start(&manifest(&["web"], ""));
+    minutes(3).await;
+    life.sandbox.write_managed(&life.account, "registers", "not a policy");
+    minutes(3).await;
+    assert_eq!(life.sessions(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_policy_that_stands_in_the_way_is_news_though_the_reason_is_the_same() {
+    let life = world(&right());
+    let denies = |action: &str| document(&[&format!(r#"{{"Effect":"Deny","Action":"{action}","Resource":"*"}}"#)]);
+    life.sandbox.plant_policy(&life.account, "One", &denies("ssmmessages:CreateDataChannel"));
+    life.sandbox.plant_policy(&life.account, "Two", &denies("ssmmessages:OpenDataChannel"));
+    let of = |name: &str| OWN.replace("registers", name);
+    life.change(&RoleChange::default().attach(CORE).attach(&of("One")));
+    let life = life.start(&manifest(&["web"], ""));
+    minutes(3).await;
+    life.change(&RoleChange::default().detach(&of("One")).attach(&of("Two")));
+    minutes(3).await;
+    assert_eq!(life.sessions(), ["session.not_ready ChannelsDenied", "session.not_ready ChannelsDenied"]);
+    let last = life.all_events().pop().unwrap();
+    assert!(last["message"].as_str().unwrap().contains("Two"), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_sessions_still_do_not_work_is_told_again_once_a_day() {
+    let life = world(&right()).start(&manifest(&["web"], ""));
+    minutes(60 * 24 * 3 + 120).await;
+    let standing = "session.standing CannotRegister";
+    assert_eq!(life.sessions(), ["session.not_ready CannotRegister", standing, standing, standing]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_about_a_role_carry_both_conditions_in_kubernetes_form() {
+    let life = world(&right());
+    life.sandbox.plant_policy(&life.account, "registers", &document(&[REGISTERS]));
+    life.change(&RoleChange::default().attach(OWN));
+    let life = life.start(&manifest(&["web"], ""));
+    minutes(10).await;
+    life.sandbox.remove_policy(&life.account, "web", POLICY);
+    minutes(5).await;
+    let of = |event: &str, index: usize| {
+        let told = life.all_events().into_iter().find(|told| told["event"] == event).unwrap();
+        let condition = told["conditions"][index].clone();
+        let time = condition["lastTransitionTime"].as_str().unwrap();
+        (
+            ["type", "status", "reason"].map(|key| condition[key].as_str().unwrap().to_owned()),
+            time.parse::<jiff::Timestamp>().unwrap(),
+        )
+    };
+    let ([kind, status, reason], drifted) = of("drift.detected", 0);
+    assert_eq!([&*kind, &*status, &*reason], ["Synced", "False", "Missing"]);
+    let ([kind, status, reason], _) = of("session.not_ready", 1);
+    assert_eq!([&*kind, &*status, &*reason], ["SessionReady", "False", "ChannelsDenied"]);
+    let ([kind, status, reason], _) = of("drift.repaired", 0);
+    assert_eq!([&*kind, &*status, &*reason], ["Synced", "True", "InSync"]);
+    let ([_, status, _], ready) = of("session.ready", 1);
+    assert_eq!(status, "True");
+    assert!(ready >= drifted, "{ready} {drifted}");
+}
