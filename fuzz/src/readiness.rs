@@ -155,8 +155,8 @@ fn assert_verdict_follows_from_checks(wanted: &DesiredPolicy, role: &Role) {
         }
     }
     let condition = readiness.condition();
-    assert!(!condition.message.is_empty(), "{readiness:?}");
-    assert_harmless(&condition.message);
+    assert!(!condition.fact.is_empty(), "{readiness:?}");
+    assert_harmless(&condition.message());
     advise(subject).iter().for_each(|advice| assert_harmless(advice));
     assert_eq!(would_lose(subject, role), None);
 }

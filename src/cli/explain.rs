@@ -159,7 +159,7 @@ impl Explanation {
         let subject = Subject { account, role, wanted };
         let readiness = readiness::assess(subject);
         // A plan does not look into what is suspended; who asks is told.
-        self.conditions[1] = RoleCondition::session_ready(readiness.condition());
+        self.conditions[1] = RoleCondition::session_ready(&readiness.condition());
         self.verdict = Some(readiness.verdict);
         self.checks = readiness.checks.into_iter().map(Explained::of).collect();
         self.advice = readiness::advise(subject);

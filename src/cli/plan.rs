@@ -249,7 +249,7 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
             Status::False => "sessions would not work as the manifest asks",
             Status::True | Status::Unknown => "it is not sure that sessions would work as the manifest asks",
         };
-        text.push_str(&format!("  {what} ({}): {}\n", session.cause, printable(&session.message)));
+        text.push_str(&format!("  {what} ({}): {}\n", session.cause, printable(&session.message())));
         text.push_str(&format!("  hint: `explain {}` shows every check\n", step.target.role));
     }
     text

@@ -356,7 +356,9 @@ impl Record {
         let new = session.filter(|session| !matches!(session.cause, Cause::NotRead | Cause::NotYetRead))?;
         let before = self.session.take();
         let was_told = before.as_ref().is_some_and(|(_, told)| *told);
-        let is_as_before = before.as_ref().is_some_and(|(known, _)| known == new);
+        // How many more facts there are beside the one that is told is no news.
+        let of = |session: &Condition| (session.status, session.cause, session.fact.clone());
+        let is_as_before = before.as_ref().is_some_and(|(known, _)| of(known) == of(new));
         let was_known = before.as_ref().is_some_and(|(known, _)| known.status != Status::Unknown);
         let is_as_asked = new.status == Status::True || new.cause == Cause::NotApplicable;
         let (name, what) = match new.status {
@@ -365,18 +367,18 @@ impl Record {
                 return None;
             }
             Status::True => (EventName::SessionReady, "lets sessions work again, for all that IAM tells".to_owned()),
-            _ if is_as_asked => (EventName::SessionReady, format!("is as its manifest asks again: {}", new.message)),
+            _ if is_as_asked => (EventName::SessionReady, format!("is as its manifest asks again: {}", new.message())),
             Status::Unknown if !was_known && !was_told => {
                 self.session = Some((new.clone(), false));
                 return None;
             }
             Status::Unknown => (
                 EventName::SessionUnknown,
-                format!("may not let sessions work as its manifest asks any more: {}", new.message),
+                format!("may not let sessions work as its manifest asks any more: {}", new.message()),
             ),
             Status::False => (
                 EventName::SessionNotReady,
-                format!("does not let sessions work as its manifest asks: {}", new.message),
+                format!("does not let sessions work as its manifest asks: {}", new.message()),
             ),
         };
         self.session = Some((new.clone(), !is_as_asked));
@@ -390,7 +392,7 @@ impl Record {
         if !self.stands() {
             let (session, _) =
                 self.session.as_ref().filter(|(session, told)| *told && session.status == Status::False)?;
-            let what = format!("still does not let sessions work as its manifest asks: {}", session.message);
+            let what = format!("still does not let sessions work as its manifest asks: {}", session.message());
             return Some(about_session(EventName::SessionStanding, step, session, &what));
         }
         // What keeps failing is not being repaired, whatever the verdict says.

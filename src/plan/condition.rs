@@ -34,9 +34,13 @@ pub struct RoleCondition {
 impl RoleCondition {
     /// `SessionReady`, where it was looked into.
     #[must_use]
-    pub fn session_ready(session: Condition) -> Self {
-        let Condition { status, cause, message } = session;
-        Self { r#type: SESSION_READY, status, reason: cause.as_str(), message }
+    pub fn session_ready(session: &Condition) -> Self {
+        Self {
+            r#type: SESSION_READY,
+            status: session.status,
+            reason: session.cause.as_str(),
+            message: session.message(),
+        }
     }
 }
 
@@ -76,7 +80,7 @@ impl Step {
     fn session_ready(&self) -> RoleCondition {
         let unknown = |reason: &'static str, message: &str| (Status::Unknown, reason, message.to_owned());
         let (status, reason, message) = match (&self.session, self.reason) {
-            (Some(session), _) => return RoleCondition::session_ready(session.clone()),
+            (Some(session), _) => return RoleCondition::session_ready(session),
             (None, _) if self.state == State::Absent => unknown("NotAsked", "the manifest wants the policy to be gone"),
             (None, Some(reason)) => unknown(reason.as_str(), reason.explanation()),
             (None, None) => unknown("NotJudged", "nothing was found out"),

@@ -137,8 +137,21 @@ pub struct Condition {
     pub status: Status,
     /// Why, in a word.
     pub cause: Cause,
-    /// Why, in a sentence.
-    pub message: String,
+    /// Why, in a sentence: the first of the facts that decide.
+    pub fact: String,
+    /// How many more there are of them.
+    pub others: usize,
+}
+
+impl Condition {
+    /// Why, in a sentence that counts the other facts too.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self.others {
+            0 => self.fact.clone(),
+            others => format!("{}; and {others} more", self.fact),
+        }
+    }
 }
 
 /// Looks into everything that a session asks of the role.
@@ -184,8 +197,8 @@ impl Readiness {
     pub fn condition(&self) -> Condition {
         let (status, standing) = match self.verdict {
             Verdict::Ready => {
-                let message = "nothing that IAM tells stands in the way of a session".to_owned();
-                return Condition { status: Status::True, cause: Cause::Ready, message };
+                let fact = "nothing that IAM tells stands in the way of a session".to_owned();
+                return Condition { status: Status::True, cause: Cause::Ready, fact, others: 0 };
             }
             Verdict::NotApplicable => (Status::Unknown, Standing::Met),
             Verdict::NotReady => (Status::False, Standing::Missing),
@@ -194,12 +207,12 @@ impl Readiness {
         };
         let mut decisive = self.checks.iter().filter(|check| check.standing == standing);
         let first = decisive.next();
-        let message = match (first, decisive.count()) {
-            (None, _) => String::new(),
-            (Some(check), 0) => check.sentence(),
-            (Some(check), more) => format!("{}; and {more} more", check.sentence()),
-        };
-        Condition { status, cause: first.map_or(Cause::Ready, |check| check.cause), message }
+        Condition {
+            status,
+            cause: first.map_or(Cause::Ready, |check| check.cause),
+            fact: first.map(Check::sentence).unwrap_or_default(),
+            others: decisive.count(),
+        }
     }
 
     fn losses_against(&self, before: &Self) -> String {

@@ -203,7 +203,7 @@ fn a_deny_has_the_cause_and_the_symptom_of_what_it_takes_and_is_named_with_its_s
         assert!(check.asked.symptom().contains(symptom), "{action}: {}", check.asked.symptom());
         let condition = readiness.condition();
         assert_eq!((condition.status, condition.cause), (Status::False, *cause));
-        assert!(condition.message.contains(guard) && condition.message.contains(action), "{}", condition.message);
+        assert!(condition.fact.contains(guard) && condition.fact.contains(action), "{}", condition.fact);
     }
 }
 
@@ -227,7 +227,7 @@ fn silence_is_missing_where_nobody_else_may_grant_it_and_unknown_where_a_bucket_
     let cannot_register = condition(|around| around.attached.clear());
     assert_eq!((cannot_register.status, cannot_register.cause), (Status::False, Cause::CannotRegister));
     assert_eq!(
-        cannot_register.message,
+        cannot_register.message(),
         "ssm:UpdateInstanceInformation on arn:aws:ec2:*:111122223333:instance/*: no policy of the role grants it"
     );
 }
@@ -253,12 +253,12 @@ fn a_boundary_that_does_not_allow_it_is_named_and_one_that_does_changes_nothing(
     let narrow = bounded(json!(["ssm:*", "kms:*", "s3:*", "logs:*"]));
     assert_eq!((narrow.status, narrow.cause), (Status::False, Cause::ChannelsDenied));
     let boundary = "the permissions boundary arn:aws:iam::111122223333:policy/edge does not allow it";
-    assert_eq!(narrow.message, format!("ssmmessages:CreateControlChannel: {boundary}; and 3 more"));
+    assert_eq!(narrow.message(), format!("ssmmessages:CreateControlChannel: {boundary}; and 3 more"));
 
     // The bucket's own policy may name the role's session, and then the boundary does not count.
     let without_s3 = bounded(json!(["ssm:*", "ssmmessages:*", "kms:*", "logs:*"]));
     assert_eq!((without_s3.status, without_s3.cause), (Status::Unknown, Cause::ResourcePolicyMayGrant));
-    assert!(without_s3.message.contains(&format!("{boundary}, but the bucket's own policy may")), "{without_s3:?}");
+    assert!(without_s3.fact.contains(&format!("{boundary}, but the bucket's own policy may")), "{without_s3:?}");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
     let depends = condition(|around| {
         around.others.insert("office".into(), text(&policy(office)));
     });
-    assert!(depends.message.contains("statement 1 of inline policy office depends on aws:SourceIp"), "{depends:?}");
+    assert!(depends.message().contains("statement 1 of inline policy office depends on aws:SourceIp"), "{depends:?}");
 
     for (change, named) in [
         (
@@ -318,7 +318,7 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
     ] {
         let unknown = condition(change);
         assert_eq!((unknown.status, unknown.cause), (Status::Unknown, Cause::PolicyNotReadable));
-        assert!(unknown.message.contains(named), "{unknown:?}");
+        assert!(unknown.message().contains(named), "{unknown:?}");
     }
 }
 
@@ -438,7 +438,7 @@ fn the_source_conditions_of_a_hybrid_role_are_held_against_its_account() {
 fn an_instance_without_a_profile_gets_no_credentials_of_the_role() {
     let none = condition(|around| around.instance_profiles.clear());
     assert_eq!((none.status, none.cause), (Status::False, Cause::NoInstanceProfile));
-    assert_eq!(none.message, "instance profile: no instance profile holds the role");
+    assert_eq!(none.message(), "instance profile: no instance profile holds the role");
     let hybrid = wanted("platform: hybrid");
     let readiness = readiness(&hybrid, &role(&hybrid, |around| around.instance_profiles.clear()));
     assert_eq!(readiness.verdict, Verdict::Ready, "only EC2 knows instance profiles");
@@ -518,7 +518,7 @@ fn of_credentials_newer_than_a_revocation_it_is_not_known_how_new_they_are() {
     let depends = with_later("2026-05-07T23:47:00Z");
     assert_eq!((depends.status, depends.cause), (Status::Unknown, Cause::DependsOnConditions), "{depends:?}");
     assert!(
-        depends.message.contains("statement 2 of inline policy later depends on aws:TokenIssueTime"),
+        depends.message().contains("statement 2 of inline policy later depends on aws:TokenIssueTime"),
         "{depends:?}"
     );
     assert_eq!(with_later("2026-06-01T00:00:00Z").status, Status::True);
