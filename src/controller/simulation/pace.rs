@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     doubt::{Past, Worth, live},
-    judge::{wanted, why_not},
+    judge::{another_may_rely, wanted, why_not},
     operator::Bounds,
     plain::{Grants, Plain, asks_to_be_left_alone},
     scene::{Fresh, Key, Leave, State},
@@ -377,7 +377,8 @@ impl State {
         shows
     }
 
-    /// Whether something is to be written in place of what was shown, and whether it is a removal.
+    /// Whether something is certainly to be written in place of what was shown, and whether it is a removal. It is not certain
+    /// where the write takes something away that another policy of the role may rely upon.
     fn is_due(
         &self,
         reading: &Reading,
@@ -404,6 +405,7 @@ impl State {
         let is_due = is_clear
             && !asked.is_as_it_is(fresh.shown.as_deref())
             && why_not(&fresh, Some(&asked)).is_none()
+            && !another_may_rely(self, set, account, key, fresh.shown.as_deref(), &asked)
             && (asked.absent || others + room <= QUOTA);
         is_due.then_some(asked.absent)
     }
