@@ -90,7 +90,7 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
         &mut steps.iter_mut().collect::<Vec<_>>(),
         &mut Ledger::default(),
         &manifests.guards(),
-        asked.len(),
+        plan::managed_roles(desired.policies.values(), &inventory),
         Duration::ZERO,
     );
     let held = match guarded {

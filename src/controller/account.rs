@@ -73,13 +73,19 @@ pub(super) struct Account<I> {
     written: usize,
 
     inventory: Arc<Inventory>,
+    /// When the reading came that led to it.
+    read_at: Instant,
     /// What the reading that led to the inventory looked for.
     looked_for: Arc<Asked>,
     reading: Option<JoinHandle<Reading>>,
     /// What the roles' managed policies say is looked after, while the roles are judged by what is known of it.
     looking_after: Option<JoinHandle<()>>,
-    /// Roles that were written to while the reading was made: it may show them before or after.
+    /// Roles that were written to since the reading of the inventory was begun: it may show them before or after.
     spoiled: BTreeSet<RoleName>,
+    /// The same for the reading that is under way.
+    spoiled_meanwhile: BTreeSet<RoleName>,
+    /// Since when the plan of the newest reading waits for what its managed policies say.
+    awaits_policies: Option<Instant>,
     next_reading: Instant,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
@@ -167,10 +173,13 @@ impl<I: Iam> Account<I> {
             kill_switch_told: now,
             written: 0,
             inventory: Arc::default(),
+            read_at: now,
             looked_for: Arc::default(),
             reading: None,
             looking_after: None,
             spoiled: BTreeSet::new(),
+            spoiled_meanwhile: BTreeSet::new(),
+            awaits_policies: None,
             next_reading: now,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
@@ -354,7 +363,11 @@ impl<I: Iam> Account<I> {
 
     /// How many roles are managed.
     fn role_count(&self) -> usize {
-        self.asked.len()
+        match self.guards.max_change_percent {
+            Some(_) => plan::managed_roles(self.slots.values().map(|slot| &slot.wanted), &self.inventory),
+            // Nobody asks.
+            None => self.slots.len(),
+        }
     }
 
     fn about_account(&self, name: EventName, what: &str) -> Event {

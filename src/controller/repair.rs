@@ -32,6 +32,9 @@ pub(super) enum Leave {
     Held(Reason, Option<String>),
 }
 
+/// How long what a reading said of a role's account, path and tags is believed before a write.
+const BELIEVED_FOR: Duration = Duration::from_secs(30);
+
 /// How a repair ended.
 #[derive(Debug)]
 pub(super) enum Repaired {
@@ -79,12 +82,27 @@ impl<I: Iam> Tools<I> {
     pub(super) async fn repair(
         &self,
         wanted: &DesiredPolicy,
-        role: &Role,
+        (role, read_at): (&Role, Instant),
         circumstances: &Circumstances,
         leave: Leave,
         contention: &Contention,
         overtaken: &CancellationToken,
     ) -> Repaired {
+        let limits = &circumstances.limits;
+        let is_bounded = limits.role_path_prefixes.is_some() || limits.account_ids.is_some();
+        let afresh;
+        let role = if is_bounded || read_at.elapsed() >= BELIEVED_FOR {
+            match self.reader.role_afresh(role).await {
+                Ok(Some(role)) => {
+                    afresh = role;
+                    &afresh
+                }
+                Ok(None) => return Repaired::NotNeeded(judge(wanted, &Observed::NotFound, circumstances)),
+                Err(error) => return Repaired::ReadFailed(error),
+            }
+        } else {
+            role
+        };
         let (step, live) = match self.judge_afresh(wanted, role, circumstances).await {
             Ok(judged) => judged,
             Err(error) => return Repaired::ReadFailed(error),
@@ -108,7 +126,7 @@ impl<I: Iam> Tools<I> {
         if overtaken.is_cancelled() {
             return Repaired::Overtaken;
         }
-        let (policy, limits) = (&wanted.policy, &circumstances.limits);
+        let policy = &wanted.policy;
         let written = match step.action {
             Action::Delete => self.writer.remove(role, policy, limits).await,
             _ => self.writer.put(role, policy, &wanted.document, limits).await,

@@ -69,6 +69,12 @@ impl Library {
         policy
     }
 
+    /// Whether none is left that nobody has asked for so far.
+    pub(super) fn knows_all(&self) -> bool {
+        let is_new = |entry: &Entry| matches!(&entry.policy.document, Err(why) if why == ManagedPolicy::NOT_YET);
+        !self.policies.values().any(is_new)
+    }
+
     /// Forgets the policies that no role of this reading carries.
     pub(super) fn keep_only_what_is_carried(&mut self, inventory: &Inventory) {
         let carried: BTreeSet<&str> = carried(inventory).map(|policy| &*policy.arn).collect();

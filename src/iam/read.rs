@@ -108,6 +108,19 @@ impl<I: Iam> Reader<I> {
         }
     }
 
+    /// The role as IAM tells of it now, as far as one call can: its account, path and tags. `None` where there is none.
+    pub async fn role_afresh(&self, role: &Role) -> Result<Option<Role>, IamError> {
+        match self.iam.role(&role.name).await {
+            Ok(detail) => {
+                self.check_account("GetRole", &detail)?;
+                let is_suspended = is_suspended(&detail.tags);
+                Ok(Some(Role { path: detail.path, is_suspended, ..role.clone() }))
+            }
+            Err(error) if error.class == ErrorClass::Gone => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         let before = Arc::clone(&lock(&self.latest));
@@ -151,6 +164,11 @@ impl<I: Iam> Reader<I> {
             let Known { documents, library } = &mut *lock(&self.known);
             library.take_fetched(fetched, documents, Instant::now());
         }
+    }
+
+    /// Whether of every managed policy that roles carry something is known, be it that it cannot be read.
+    pub fn knows_all_policies(&self) -> bool {
+        lock(&self.known).library.knows_all()
     }
 
     /// A reading of this account's with the managed policies as they are known by now; none where that is how it is.

@@ -196,6 +196,29 @@ pub fn guard(
     beyond.map_or(Guarded::WithoutFormer(excess), Guarded::Held)
 }
 
+/// Holds those writes alone that somebody else undoes again and again, where the plan would go beyond the guards with them
+/// and would not without them.
+pub fn hold_alone(
+    steps: &mut [&mut Step],
+    is_fought_over: impl Fn(&Step) -> bool,
+    ledger: &mut Ledger,
+    guards: &Guards,
+    managed_roles: usize,
+    now: Duration,
+) {
+    let fought: Vec<bool> = steps.iter().map(|step| step.is_a_write() && is_fought_over(step)).collect();
+    let mut excess_of = |counts_fought: bool| {
+        let planned =
+            steps.iter().zip(&fought).filter(|(step, fought)| step.is_a_write() && (counts_fought || !**fought));
+        let planned = planned.map(|(step, _)| (&step.target.role, step.action == Action::Delete));
+        ledger.excess(guards, managed_roles, planned, now)
+    };
+    let (Some(excess), None) = (excess_of(true), excess_of(false)) else { return };
+    for (step, _) in steps.iter_mut().zip(&fought).filter(|(_, fought)| **fought) {
+        **step = step.clone().held_by(Reason::Contended, Some(format!("beyond the guards: {excess}")));
+    }
+}
+
 impl fmt::Display for Excess {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { planned, spent, most, .. } = self;

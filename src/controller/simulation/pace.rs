@@ -189,9 +189,16 @@ impl State {
                 continue;
             }
             let Some(since) = first.of_several.filter(|since| self.process.proven < *since) else { continue };
+            // One that is written again and again does not have the others wait anew.
+            let of_series = self.process.attempts.iter().filter(|other| other.key == first.key);
+            let unproven = of_series.filter(|other| other.of_several.is_some_and(|since| self.process.proven < since));
+            let first_done = unproven.filter_map(|other| match other.answer {
+                Some(Answer::Done(at)) => Some(at),
+                _ => None,
+            });
             let is_waited_for = match first.answer {
                 None => self.process.flying.contains_key(&first.key.0),
-                Some(Answer::Done(at)) => now < at + ANOTHER_AFTER,
+                Some(Answer::Done(at)) => now < first_done.min().unwrap_or(at) + ANOTHER_AFTER,
                 Some(Answer::Failed) => false,
             };
             let role_is_there = self.process.shown.get(&first.key.0).is_some_and(|shown| shown.until.is_none());
