@@ -191,14 +191,11 @@ fn questions(text: &str) -> Vec<Question> {
     let needs = wanted().flat_map(|wanted| wanted.manifest.settings.needs(&account, &partition));
     let registration =
         [NodeKind::Instance, NodeKind::Managed].map(|kind| Need::registration(kind, &account, &partition));
-    let of_needs = needs.chain(registration).map(|need| match &need.resource {
-        None => Question::new(need.action, Resource::Unnamed),
-        Some(arn) if arn.contains('*') => Question::new(need.action, Resource::Within(arn)),
-        Some(arn) => Question::new(need.action, Resource::Exactly(arn)),
-    });
+    let of_needs = needs.chain(registration).map(|need| need.question());
     let arns = text.split('"').filter(|text| text.starts_with("arn:")).take(4);
     let of_arns = arns.flat_map(|arn| {
-        [Resource::Exactly(arn), Resource::Within(arn)].map(|resource| Question::new("s3:PutObject", resource))
+        [Resource::Exactly(arn), Resource::Within(arn), Resource::Below(arn)]
+            .map(|resource| Question::new("s3:PutObject", resource))
     });
     of_needs.chain(of_arns).collect()
 }

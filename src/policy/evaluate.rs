@@ -58,8 +58,11 @@ pub enum Resource<'a> {
     /// This ARN, every character of it as it stands.
     Exactly(&'a str),
     /// Some resource that this pattern admits, where it is not known which ("any instance of the account"): the answer
-    /// is sure where it is the same for all of them by the same statement.
+    /// is sure where it is the same for all of them by the same statement. What stands for a wildcard holds no colon, as
+    /// no Region, account or id does ("Amazon Resource Names (ARNs)").
     Within(&'a str),
+    /// The same, but that a wildcard after the fifth colon stands for anything: the key of an object may hold colons.
+    Below(&'a str),
 }
 
 /// Everything that IAM knows of what a role's sessions may do.
@@ -192,7 +195,8 @@ impl Question {
         let pattern = match resource {
             Resource::Unnamed => Pattern::text("*", false),
             Resource::Exactly(arn) => Pattern::text(arn, false),
-            Resource::Within(pattern) => Pattern::resource(pattern, false),
+            Resource::Within(arn) => Pattern::within(arn),
+            Resource::Below(arn) => Pattern::below(arn),
         };
         let action = Pattern::text(&action.to_ascii_lowercase(), false);
         Self { action, exact: pattern.is_plain(), resource: pattern }

@@ -71,7 +71,7 @@ fn granted_twice(subject: Subject<'_>, eyes: &Eyes<'_>) -> Vec<String> {
     let mut found: Vec<(Vec<String>, Vec<&'static str>)> = Vec::new();
     for check in checks::all(subject).into_iter().filter(|check| check.standing == Standing::Met) {
         let Asked::Permission(need) = &check.asked else { continue };
-        let question = checks::question(need);
+        let question = need.question();
         let grants = |policy: &&crate::policy::evaluate::Policy| {
             let alone = Permissions { policies: vec![(*policy).clone()], boundary: None };
             matches!(alone.answer(&question, &eyes.context), Answer::Allowed { .. })

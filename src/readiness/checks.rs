@@ -224,7 +224,7 @@ impl<'a> Eyes<'a> {
             Purpose::LogsToS3 | Purpose::LogsToCloudWatch => Cause::LogDeliveryDenied,
         };
         let nearest = match &answer {
-            Answer::Denied(Denial::NotGranted) => self.permissions.nearest(&question(&need)),
+            Answer::Denied(Denial::NotGranted) => self.permissions.nearest(&need.question()),
             _ => None,
         };
         let evidence = nearest.map_or_else(|| words::evidence(&answer), |nearest| words::near_miss(&nearest));
@@ -241,17 +241,8 @@ impl<'a> Eyes<'a> {
     }
 
     pub(super) fn ask(&self, need: &Need) -> Answer {
-        self.permissions.answer(&question(need), &self.context)
+        self.permissions.answer(&need.question(), &self.context)
     }
-}
-
-pub(super) fn question(need: &Need) -> Question {
-    let resource = match &need.resource {
-        None => Resource::Unnamed,
-        Some(arn) if arn.contains('*') => Resource::Within(arn),
-        Some(arn) => Resource::Exactly(arn),
-    };
-    Question::new(need.action, resource)
 }
 
 /// A check that an answer decides; `denied` is the cause where the answer is no.

@@ -1,5 +1,6 @@
 //! Roles as manifests mean them to be used, each with one thing about it changed.
 
+mod resources;
 mod trust;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -230,7 +231,7 @@ fn silence_is_missing_where_nobody_else_may_grant_it_and_unknown_where_a_bucket_
     assert_eq!((cannot_register.status, cannot_register.cause), (Status::False, Cause::CannotRegister));
     assert_eq!(
         cannot_register.message(),
-        "ssm:UpdateInstanceInformation on arn:aws:ec2:*:111122223333:instance/*: no policy of the role grants it"
+        "ssm:UpdateInstanceInformation on arn:aws:ec2:*:111122223333:instance/i-*: no policy of the role grants it"
     );
 }
 
@@ -423,7 +424,7 @@ fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_doe
     assert_eq!(
         would_lose(subject, &fewer).unwrap(),
         "ssmmessages:OpenDataChannel, s3:PutObject on arn:aws:s3:::logs/web/*, \
-         logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:*"
+         logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:log-stream:*"
     );
     assert_eq!(would_lose(subject, &working), None);
     let broken = role(&wanted, |around| around.instance_profiles.clear());

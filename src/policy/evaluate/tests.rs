@@ -1,3 +1,4 @@
+mod arns;
 mod conditions;
 mod properties;
 
@@ -189,7 +190,7 @@ fn what_is_not_named_is_what_not_action_and_not_resource_mean() {
 
 #[test]
 fn of_a_resource_that_is_not_known_the_answer_is_sure_where_it_is_the_same_for_all() {
-    let within = Resource::Within("arn:aws:s3:::logs/x/*");
+    let within = Resource::Below("arn:aws:s3:::logs/x/*");
     for (resource, expected) in [
         ("arn:aws:s3:::logs/*", "allowed"),
         ("arn:aws:s3:::logs/x/*", "allowed"),
@@ -317,9 +318,9 @@ fn the_documented_policies_allow_what_they_are_for() {
     let role = role(vec![policy(Kind::Inline, "SessionManagerPermissions", logs)], None);
     for (action, resource, expected) in [
         (OPEN, Resource::Unnamed, "allowed"),
-        ("ssm:UpdateInstanceInformation", Resource::Within("arn:aws:ec2:*:111122223333:instance/*"), "allowed"),
-        ("s3:PutObject", Resource::Within("arn:aws:s3:::DOC-EXAMPLE-BUCKET/s3-bucket-prefix/*"), "allowed"),
-        ("s3:PutObject", Resource::Within("arn:aws:s3:::DOC-EXAMPLE-BUCKET/*"), "conditional"),
+        ("ssm:UpdateInstanceInformation", Resource::Within("arn:aws:ec2:*:111122223333:instance/i-*"), "allowed"),
+        ("s3:PutObject", Resource::Below("arn:aws:s3:::DOC-EXAMPLE-BUCKET/s3-bucket-prefix/*"), "allowed"),
+        ("s3:PutObject", Resource::Below("arn:aws:s3:::DOC-EXAMPLE-BUCKET/*"), "conditional"),
         ("kms:Decrypt", Resource::Exactly("arn:aws:kms:us-east-1:111122223333:key/1234abcd"), "not granted"),
     ] {
         assert_eq!(word(&ask(&role, action, resource)), expected, "{action}");

@@ -32,7 +32,7 @@ async fn the_simulator_is_shown_side_by_side_and_agrees() {
     }
     let text = scene.run(&["explain", "web", "--simulate"]).await.out;
     assert!(text.contains("ssmmessages:OpenDataChannel on *: here allowed, the simulator allowed\n"), "{text}");
-    assert!(text.contains(&format!("on arn:aws:ec2:*:{ACCOUNT}:instance/*: here allowed, the simulator allowed")));
+    assert!(text.contains(&format!("on arn:aws:ec2:*:{ACCOUNT}:instance/i-*: here allowed, the simulator allowed")));
     assert!(!text.contains("DISAGREE"), "{text}");
     // Without being told to, nobody asks it.
     assert_eq!(scene.explain("web").await["simulated"], Value::Null);

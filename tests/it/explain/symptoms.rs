@@ -32,7 +32,7 @@ async fn a_node_that_is_not_listed_lacks_its_registration_or_its_instance_profil
     };
     let explained = scene.shows("unregistered", unregistered).await;
     assert_eq!(reasons(&explained), ["CannotRegister"], "nothing else stands in the way");
-    assert_eq!(check(&explained, "Registration")["resource"], format!("arn:aws:ec2:*:{ACCOUNT}:instance/*"));
+    assert_eq!(check(&explained, "Registration")["resource"], format!("arn:aws:ec2:*:{ACCOUNT}:instance/i-*"));
     let granted = Seen {
         verdict: "NotReady",
         check: "Registration",

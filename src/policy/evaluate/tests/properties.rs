@@ -77,9 +77,9 @@ fn answers(role: &Permissions) -> Vec<Answer> {
             Resource::Exactly("arn:aws:s3:::a/b"),
             Resource::Exactly("arn:aws:s3:::b/b"),
             Resource::Exactly("arn:aws:s3:::a/*"),
-            Resource::Within("arn:aws:s3:::a/*"),
+            Resource::Below("arn:aws:s3:::a/*"),
             Resource::Within("arn:aws:s3:::?/b"),
-            Resource::Within("*"),
+            Resource::Within("arn:aws:*:*:*:*"),
         ] {
             answers.push(role.answer(&Question::new(action, resource), &context));
         }
