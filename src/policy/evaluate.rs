@@ -18,8 +18,9 @@
 //!   conjunction is worth its least, a choice its best, and a Deny is worth the opposite of its match. So an Allow
 //!   more never takes away, and a Deny or a boundary more never gives.
 //! - An unreadable policy may grant as well as deny: it makes the answer unclear unless a Deny or the boundary decides.
-//! - Wildcards are compared with an ARN as a whole: a `*` runs across colons ("IAM JSON policy elements: Resource" says
-//!   so of one that ends a segment, and recommends none elsewhere).
+//! - Wildcards are compared with an ARN as a whole, and a `*` that ends one of its first five parts runs on across colons
+//!   ("IAM JSON policy elements: Resource", under "Using wildcards in resource ARNs"). That a wildcard inside such a part
+//!   does is said nowhere: where a match hangs on it, the answer is unclear. The sixth part is one, colons and all.
 //!
 //! Sources: IAM User Guide, "Policy evaluation logic", "Permissions boundaries for IAM entities", "IAM JSON policy
 //! elements: Action", "… NotAction", "… Resource", "… NotResource", "… Version", "… Condition", "… Condition

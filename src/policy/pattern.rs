@@ -69,6 +69,19 @@ impl Pattern {
         Self(bounded.collect())
     }
 
+    /// The same with every wildcard kept from colons that stands inside one of the first five parts of an ARN; none where
+    /// no wildcard does. A `*` that ends its part may run on beyond it.
+    pub(super) fn kept_in_parts(&self) -> Option<Self> {
+        let mut colons = 0;
+        let kept = self.0.iter().enumerate().map(|(index, token)| {
+            colons += usize::from(*token == COLON);
+            let ends_its_part = self.0.get(index + 1).is_none_or(|next| *next == COLON);
+            if colons < 5 && !(ends_its_part && token.is_elastic()) { token.in_a_part() } else { token.clone() }
+        });
+        let kept = Self(kept.collect());
+        (kept != *self).then_some(kept)
+    }
+
     /// Whether every string is admitted.
     pub(super) fn is_everything(&self) -> bool {
         matches!(*self.0, [Token::Many(Span::All)])

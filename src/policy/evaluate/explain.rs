@@ -86,8 +86,11 @@ impl Uncertain<'_> {
         }
         for target in statement.resource.iter() {
             if statement.entry(target, self.question, self.context) == Truth::Unclear {
-                let valueless = "a variable in its NotResource has no value in such a request";
-                doubts.insert(target.doubt.as_ref().map_or(valueless, |doubtful| doubtful.why).to_owned());
+                let mut of_target = target.doubts(self.question).map(str::to_owned).peekable();
+                if of_target.peek().is_none() {
+                    doubts.insert("a variable in its NotResource has no value in such a request".to_owned());
+                }
+                doubts.extend(of_target);
             }
         }
         doubts

@@ -45,18 +45,19 @@ pub(super) enum Clauses<T> {
 /// A resource pattern.
 #[derive(Debug)]
 pub(super) struct Target {
+    /// What it surely admits.
     pattern: Pattern,
     /// Whether it has policy variables.
     variables: bool,
-    pub(super) doubt: Option<Doubtful>,
+    doubts: Box<[Doubtful]>,
 }
 
 /// Why it is not certain what a resource pattern admits beyond what it surely does.
 #[derive(Debug)]
-pub(super) struct Doubtful {
+struct Doubtful {
     /// What it may admit.
     reach: Pattern,
-    pub(super) why: &'static str,
+    why: &'static str,
 }
 
 /// What one document makes of a question.
@@ -264,27 +265,43 @@ impl<T> Clauses<T> {
 
 impl Target {
     fn of(text: &str, variables: bool) -> Self {
-        let pattern = Pattern::resource(text, variables);
-        let head: Vec<Pattern> = pattern.parts(6).collect();
-        let shouted = |part: &Pattern| part.lowercased() != *part;
-        let doubt = if !text.starts_with("arn:") {
-            None
-        } else if head.iter().take(5).any(|part| part.variables().next().is_some()) {
+        let written = Pattern::resource(text, variables);
+        let kept = written.kept_in_parts();
+        let parts: Vec<Pattern> = written.parts(6).collect();
+        let is_arn = text.starts_with("arn:");
+        let head = || parts.iter().take(5).filter(|_| is_arn);
+        if head().any(|part| part.variables().next().is_some()) {
             let why = "a variable before the fifth colon of an ARN is not one that IAM replaces";
-            Some(Doubtful { reach: pattern.clone(), why })
-        } else if head.iter().take(5).any(shouted) {
+            let doubts = Box::new([Doubtful { reach: written, why }]);
+            return Self { pattern: Pattern::text(text, false), variables: false, doubts };
+        }
+        let mut doubts = Vec::new();
+        if head().any(|part| part.lowercased() != *part) {
             // Services and Regions are written in lower case; whether IAM would compare them ignoring case is not said.
             let reach = Pattern::resource(&lower_head(text), variables);
-            Some(Doubtful { reach, why: "upper case before the fifth colon of an ARN" })
-        } else if head.len() < 6 && !text.ends_with('*') {
+            doubts.push(Doubtful { reach, why: "upper case before the fifth colon of an ARN" });
+        }
+        if is_arn && parts.len() < 6 && !text.ends_with('*') {
             // The grammar asks for six parts; what IAM makes of an older document with fewer is not documented.
             let reach = Pattern::resource(&format!("{text}:*"), variables);
-            Some(Doubtful { reach, why: "an ARN of fewer than six parts" })
-        } else {
-            None
+            doubts.push(Doubtful { reach, why: "an ARN of fewer than six parts" });
+        }
+        let pattern = match kept {
+            None => written,
+            Some(kept) => {
+                let why = "a wildcard inside a part of an ARN that would have to run across a colon";
+                doubts.push(Doubtful { reach: written, why });
+                kept
+            }
         };
         let variables = pattern.variables().next().is_some();
-        Self { pattern, variables, doubt }
+        Self { pattern, variables, doubts: doubts.into() }
+    }
+
+    /// What makes it unclear whether it admits what is asked for.
+    pub(super) fn doubts(&self, question: &Question) -> impl Iterator<Item = &'static str> {
+        let doubts = self.doubts.iter().filter(|doubtful| doubtful.reach.intersects(&question.resource));
+        doubts.map(|doubtful| doubtful.why)
     }
 
     /// Its variables that are not known.
@@ -296,21 +313,22 @@ impl Target {
     /// Whether it admits what is asked for; none where a variable in it stands for nothing.
     fn admits(&self, question: &Question, context: &Context) -> Option<Truth> {
         let asked = &question.resource;
-        let truth = if self.pattern.covers(asked) {
+        if self.pattern.covers(asked) {
+            return Some(Truth::Yes);
+        }
+        if question.exact && !self.variables && self.doubts.is_empty() {
+            return Some(Truth::No);
+        }
+        let pattern = context.resolved(&self.pattern)?;
+        let truth = if pattern.covers(asked) {
             Truth::Yes
-        } else if let Some(doubtful) = &self.doubt {
-            if doubtful.reach.intersects(asked) { Truth::Unclear } else { Truth::No }
-        } else if question.exact && !self.variables {
-            Truth::No
+        } else if pattern.intersects(asked) {
+            // Of one text, a pattern without variables admits all or nothing.
+            if question.exact && pattern.variables().next().is_none() { Truth::Yes } else { Truth::Depends }
+        } else if self.doubts(question).next().is_some() {
+            Truth::Unclear
         } else {
-            let pattern = context.resolved(&self.pattern)?;
-            if pattern.covers(asked) {
-                Truth::Yes
-            } else if pattern.intersects(asked) {
-                Truth::Depends
-            } else {
-                Truth::No
-            }
+            Truth::No
         };
         Some(truth)
     }

@@ -103,6 +103,25 @@ fn the_search_in_hostile_patterns_comes_to_an_end() {
 }
 
 #[test]
+fn a_wildcard_inside_a_part_is_kept_in_it_and_a_star_that_ends_one_is_not() {
+    for (pattern, arn, admits) in [
+        ("arn:aws:kms:us-*1:1:key/1", "arn:aws:kms:us-east-1:1:key/1", true),
+        ("arn:aws:kms:us-*1:key/1", "arn:aws:kms:us-east-1:1:key/1", false),
+        ("arn:aws:kms:us-*:*:key/?*1", "arn:aws:kms:us-east-1:1:key/a:1", true),
+        ("arn:aws:kms:a?1:key/1", "arn:aws:kms:a:1:key/1", false),
+        ("a*c", "a:c", false),
+    ] {
+        let kept = Pattern::resource(pattern, false).kept_in_parts();
+        let kept = kept.unwrap_or_else(|| Pattern::resource(pattern, false));
+        assert_eq!(kept.covers(&Pattern::text(arn, false)), admits, "{pattern}");
+        assert_eq!(kept.intersects(&Pattern::text(arn, false)), admits, "{pattern}");
+    }
+    for pattern in ["*", "arn:aws:s3:::a*b", "arn:aws:ec2:*:*:instance/*", "arn:aws:ec2:us-*"] {
+        assert_eq!(Pattern::resource(pattern, false).kept_in_parts(), None, "{pattern}");
+    }
+}
+
+#[test]
 fn tidying_gives_runs_of_wildcards_one_order() {
     for (text, tidied) in [
         ("a", "a"),
