@@ -87,6 +87,8 @@ impl Condition {
     /// Whether it holds, in a statement of this effect.
     pub(super) fn holds(&self, context: &Context, effect: Effect) -> Truth {
         match (self.operator, context.get(&self.key)) {
+            // The grammar asks for one value at least, and what IAM makes of none is not said.
+            _ if self.values.is_empty() => Truth::Unclear,
             (Operator::NotUnderstood, _) => Truth::Unclear,
             (_, None) => Truth::Depends,
             (Operator::Null, Some(known)) => self.null(*known == Known::Absent, effect),
@@ -153,6 +155,7 @@ impl Condition {
     pub(super) fn doubt(&self) -> String {
         let Written { operator, key } = &self.written;
         match self.operator {
+            _ if self.values.is_empty() => format!("the condition {operator} on {key} names no value"),
             Operator::NotUnderstood => format!("the condition operator {operator} is not known"),
             Operator::Null | Operator::Test { .. } => {
                 format!("what the condition {operator} on {key} compares is not understood")

@@ -160,10 +160,10 @@ impl Prepared {
 
 impl Statement {
     fn of(statement: &document::Statement, variables: bool) -> Self {
-        let unknown = match &statement.resource {
-            Some(_) => names(&statement.unknown),
+        let unknown = names(&statement.unknown).or_else(|| match &statement.resource {
             None => Some("it has no Resource".to_owned()),
-        };
+            Some(resource) => empty("Action", &statement.action).or_else(|| empty("Resource", resource)),
+        });
         let conditions = statement.conditions.iter().map(|constraint| Condition::of(constraint, variables));
         Self {
             sid: statement.sid.as_deref().map(Arc::from),
@@ -332,6 +332,13 @@ impl Target {
         };
         Some(truth)
     }
+}
+
+/// That an element lists nothing, in words: the grammar asks for one entry at least, and what IAM makes of none is not
+/// said ("Grammar of the IAM JSON policy language").
+fn empty(name: &str, clause: &Clause) -> Option<String> {
+    let not = if matches!(clause, Clause::Except(_)) { "Not" } else { "" };
+    clause.texts().is_empty().then(|| format!("its {not}{name} is empty"))
 }
 
 /// Whether a `Principal` element is one of these services.
