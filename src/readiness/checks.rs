@@ -135,16 +135,18 @@ impl<'a> Eyes<'a> {
     /// What is known of the service's request for the role, made for nodes of a Region.
     ///
     /// Sources: Systems Manager User Guide, "Create the IAM service role required for Systems Manager in hybrid and
-    /// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role".
+    /// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role"; IAM User Guide, "AWS global
+    /// condition context keys" (`aws:PrincipalIsAWSService`).
     fn assumed_in(&self, region: &str) -> Context {
         let account = self.subject.account.as_str();
+        let by_service = Context::new().with("aws:PrincipalIsAWSService", ["true"]);
         let service = match self.subject.wanted.manifest.platform {
             Platform::Hybrid => "ssm",
             Platform::Ecs => "ecs",
             // No page says whether EC2 tells a source.
-            Platform::Ec2 => return Context::new(),
+            Platform::Ec2 => return by_service,
         };
-        Context::new()
+        by_service
             .with("aws:SourceAccount", [account])
             .within("aws:SourceArn", &format!("arn:{}:{service}:{region}:{account}:*", self.partition))
     }

@@ -79,6 +79,9 @@ impl Uncertain<'_> {
             return BTreeSet::from([unknown.clone()]);
         }
         let mut doubts = BTreeSet::new();
+        if statement.principal == Truth::Unclear {
+            doubts.insert("whether its Principal is the service is not clear".to_owned());
+        }
         for condition in &statement.conditions {
             if condition.holds(self.context, statement.effect) == Truth::Unclear {
                 doubts.insert(condition.doubt());

@@ -29,6 +29,8 @@ pub struct Prepared {
 pub(super) struct Statement {
     sid: Option<Arc<str>>,
     pub(super) effect: Effect,
+    /// Whether it is about whom is asked about: always, in the policies of the role itself.
+    pub(super) principal: Truth,
     action: Clauses<Pattern>,
     pub(super) resource: Clauses<Target>,
     pub(super) conditions: Box<[Condition]>,
@@ -87,7 +89,7 @@ impl Prepared {
     /// principal). A statement whose principals are others does not apply.
     ///
     /// Source: IAM User Guide, "AWS JSON policy elements: Principal", "… NotPrincipal". Whether `*` stands for services
-    /// too is not said there.
+    /// too is not said there: such a statement is unclear where its action and its conditions are met.
     #[must_use]
     pub fn of_trust(document: &Document, services: &[&str]) -> Self {
         let variables = document.has_variables();
@@ -130,7 +132,10 @@ impl Prepared {
 
     /// The first statement that allows the action, on whatever resource.
     pub(super) fn allowing(&self, question: &Question) -> Option<usize> {
-        let allows = |statement: &Statement| statement.effect == Effect::Allow && statement.names_action(question);
+        let allows = |statement: &Statement| {
+            let is_about_it = statement.principal != Truth::No && statement.names_action(question);
+            statement.effect == Effect::Allow && is_about_it
+        };
         self.statements().find(|(_, statement)| allows(statement)).map(|(index, _)| index)
     }
 
@@ -168,6 +173,7 @@ impl Statement {
         Self {
             sid: statement.sid.as_deref().map(Arc::from),
             effect: statement.effect,
+            principal: Truth::Yes,
             action: Clauses::of(&statement.action, Pattern::action),
             resource: statement.resource.as_ref().map_or(Clauses::Only(Box::default()), |clause| {
                 Clauses::of(clause, |text| Target::of(text, variables))
@@ -178,27 +184,24 @@ impl Statement {
     }
 
     fn of_trust(statement: &document::Statement, services: &[&str], variables: bool) -> Self {
-        let (principal, others): (Vec<_>, Vec<_>) =
-            statement.unknown.iter().partition(|(name, _)| name.as_str() == "Principal");
-        let is_for = match principal.first() {
-            Some((_, principal)) => admits_service(principal, services),
-            None => Truth::Unclear,
+        let (principals, others): (Vec<_>, Vec<_>) =
+            statement.unknown.iter().partition(|(name, _)| matches!(name.as_str(), "Principal" | "NotPrincipal"));
+        let principal = match &*principals {
+            [(name, principal)] if *name == "Principal" => admits_service(principal, services),
+            _ => Truth::Unclear,
         };
-        let read = Self::of(statement, variables);
-        let unknown = match (is_for, others.first()) {
-            (Truth::No, _) => None,
-            (_, Some((name, _))) => Some(format!("elements that are not understood: {name}")),
-            (Truth::Yes, None) => None,
-            _ => Some("whether its Principal is the service is not clear".to_owned()),
-        };
-        let action = if is_for == Truth::No { Clauses::Only(Box::default()) } else { read.action };
+        let strange = others.first().map(|(name, _)| format!("elements that are not understood: {name}"));
+        let unknown = strange.or_else(|| empty("Action", &statement.action));
         // No resource is named in a trust policy: it is the role's own.
         let resource = Clauses::Only(Box::new([Target::of("*", false)]));
-        Self { action, resource, unknown, ..read }
+        Self { principal, resource, unknown, ..Self::of(statement, variables) }
     }
 
     /// Whether it applies to what is asked. An element that is not understood might widen it as well as narrow it.
     pub(super) fn applies(&self, question: &Question, context: &Context) -> Truth {
+        if self.principal == Truth::No {
+            return Truth::No;
+        }
         if self.unknown.is_some() {
             return Truth::Unclear;
         }
@@ -206,7 +209,8 @@ impl Statement {
             return Truth::No;
         }
         let conditions = self.conditions.iter().map(|condition| condition.holds(context, self.effect));
-        Truth::all(std::iter::once(self.resource(question, context)).chain(conditions), self.effect)
+        let clauses = [self.principal, self.resource(question, context)].into_iter();
+        Truth::all(clauses.chain(conditions), self.effect)
     }
 
     fn names_action(&self, question: &Question) -> bool {
@@ -341,21 +345,22 @@ fn empty(name: &str, clause: &Clause) -> Option<String> {
     clause.texts().is_empty().then(|| format!("its {not}{name} is empty"))
 }
 
-/// Whether a `Principal` element is one of these services.
+/// Whether a `Principal` element is one of these services. Kinds beyond the documented four might be anybody.
 fn admits_service(principal: &Value, services: &[&str]) -> Truth {
     let Some(kinds) = principal.as_object() else { return Truth::Unclear };
-    let named = |kind: &str| {
-        let named = kinds.get(kind).into_iter();
-        named.flat_map(|named| named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice))
-    };
-    let each = named("Service").map(|named| match named.as_str() {
-        Some(name) if services.iter().any(|service| name.eq_ignore_ascii_case(service)) => Truth::Yes,
-        Some(name) if !name.contains('*') => Truth::No,
-        _ => Truth::Unclear,
+    let each = kinds.iter().map(|(kind, named)| {
+        let is_service = |named: &Value| match (kind.as_str(), named.as_str()) {
+            ("Service", Some(name)) if services.iter().any(|service| name.eq_ignore_ascii_case(service)) => Truth::Yes,
+            ("Service", Some(name)) if !name.contains(['*', '?']) => Truth::No,
+            // IAM takes this for the same as a Principal of `*`.
+            ("AWS", Some("*")) => Truth::Unclear,
+            ("AWS" | "Federated" | "CanonicalUser", Some(_)) => Truth::No,
+            _ => Truth::Unclear,
+        };
+        let named = named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice);
+        named.iter().map(is_service).max().unwrap_or(Truth::Unclear)
     });
-    // IAM takes this for the same as a Principal of `*`.
-    let everybody = named("AWS").filter(|named| *named == "*").map(|_| Truth::Unclear);
-    each.chain(everybody).max().unwrap_or(Truth::No)
+    each.max().unwrap_or(Truth::Unclear)
 }
 
 /// The ARN with its first five parts in lower case.

@@ -113,3 +113,49 @@ fn the_source_conditions_of_a_hybrid_role_are_held_against_its_account() {
     let documented: Value = serde_json::from_str(&documented).unwrap();
     assert_eq!(of_trust("hybrid", documented["Statement"].clone()), MET);
 }
+
+#[test]
+fn what_is_said_of_an_unclear_principal_counts_only_where_action_and_conditions_are_met() {
+    let deny = |action: &str, condition: Value| {
+        let statement = json!({"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": action, "Condition": condition});
+        json!([trusting("ec2.amazonaws.com"), statement])
+    };
+    let perimeter = json!({"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}});
+    assert_eq!(of_trust("ec2", deny("sts:AssumeRole", perimeter.clone())), MET, "a service makes the request");
+    assert_eq!(of_trust("ec2", deny("sts:TagSession", json!({}))), MET, "another action");
+    assert_eq!(of_trust("ec2", deny("sts:*", json!({}))), UNCLEAR);
+    let of_service = json!({"Bool": {"aws:PrincipalIsAWSService": "true"}});
+    assert_eq!(of_trust("ec2", deny("sts:*", of_service)), UNCLEAR);
+    let excepted = json!([trusting("ec2.amazonaws.com"),
+        {"Effect": "Deny", "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}, "Action": "sts:TagSession"}]);
+    assert_eq!(of_trust("ec2", excepted), MET);
+    for platform in ["hybrid", "ecs"] {
+        let service = if platform == "ecs" { "ecs-tasks.amazonaws.com" } else { "ssm.amazonaws.com" };
+        let mut statements = deny("sts:AssumeRole", perimeter.clone());
+        statements[0] = trusting(service);
+        assert_eq!(of_trust(platform, statements), MET, "{platform}");
+    }
+}
+
+#[test]
+fn a_kind_of_principal_that_is_not_known_is_never_a_sure_no() {
+    let principal =
+        |effect: &str, principal: Value| json!({"Effect": effect, "Principal": principal, "Action": "sts:AssumeRole"});
+    for strange in [
+        json!({"aws": "*"}),
+        json!({"Everyone": "*"}),
+        json!({"Everyone": "ec2.amazonaws.com"}),
+        json!({"AWS": 7}),
+        json!({"Service": []}),
+        json!({}),
+        json!([]),
+    ] {
+        let denied = json!([trusting("ec2.amazonaws.com"), principal("Deny", strange.clone())]);
+        assert_eq!(of_trust("ec2", denied), UNCLEAR, "a Deny of {strange}");
+        assert_eq!(of_trust("ec2", json!([principal("Allow", strange.clone())])), UNCLEAR, "an Allow of {strange}");
+    }
+    let several = json!({"Service": "ec2.amazonaws.com", "Everyone": "*"});
+    assert_eq!(of_trust("ec2", json!([principal("Allow", several)])), MET);
+    let canonical = json!({"CanonicalUser": "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"});
+    assert_eq!(of_trust("ec2", json!([principal("Allow", canonical)])), REFUSED);
+}
