@@ -4,6 +4,8 @@
 //! key of the same account is `Unknown`, since their own policies may grant it (IAM User Guide, "Cross-account policy
 //! evaluation logic").
 
+use std::collections::BTreeSet;
+
 use super::{
     Cause, Standing, Subject,
     words::{self, Asked},
@@ -98,10 +100,9 @@ impl<'a> Eyes<'a> {
             Ok(document) => Prepared::of_trust(document, services),
             Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
         };
-        let mut contexts = vec![self.assumed_in("*")];
+        let mut contexts = vec![self.assumed_in(ANY_REGION)];
         // A trust policy may name the Region of its nodes: then those nodes are asked about.
-        let regions = prepared.compared_with("aws:sourcearn").filter_map(|arn| arn.split(':').nth(3));
-        contexts.extend(regions.map(|region| self.assumed_in(region)));
+        contexts.extend(regions(&prepared).into_iter().map(|region| self.assumed_in(region)));
         let name = PolicyName { kind: Kind::Trust, name: "trust policy".into() };
         let trust = Permissions { policies: vec![Policy { name, document: prepared.into() }], boundary: None };
         let question = Question::new("sts:AssumeRole", Resource::Unnamed);
@@ -245,6 +246,23 @@ impl<'a> Eyes<'a> {
     pub(super) fn ask(&self, need: &Need) -> Answer {
         self.permissions.answer(&need.question(), &self.context)
     }
+}
+
+/// No request comes from a Region without a name.
+const ANY_REGION: &str = "?*";
+
+/// More than AWS has; and a trust policy of AWS's own making names one.
+const MOST_REGIONS: usize = 64;
+
+/// The Regions, or patterns of them, that a trust policy names as those of its requests' sources.
+pub(super) fn regions(trust: &Prepared) -> BTreeSet<&str> {
+    let is_region = |text: &&str| {
+        let may_stand = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"*?-".contains(&byte);
+        !text.is_empty() && text.bytes().all(may_stand)
+    };
+    let named: BTreeSet<&str> =
+        trust.compared_with("aws:sourcearn").filter_map(|arn| arn.split(':').nth(3)).filter(is_region).collect();
+    named.into_iter().take(MOST_REGIONS).collect()
 }
 
 /// A check that an answer decides; `denied` is the cause where the answer is no.

@@ -1,6 +1,7 @@
 //! Whom a role's trust policy admits.
 
 use super::*;
+use crate::policy::evaluate::Prepared;
 
 /// What the check of the trust policy makes of these statements.
 fn of_trust(platform: &str, statements: Value) -> (Standing, Cause) {
@@ -158,4 +159,38 @@ fn a_kind_of_principal_that_is_not_known_is_never_a_sure_no() {
     assert_eq!(of_trust("ec2", json!([principal("Allow", several)])), MET);
     let canonical = json!({"CanonicalUser": "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be"});
     assert_eq!(of_trust("ec2", json!([principal("Allow", canonical)])), REFUSED);
+}
+
+#[test]
+fn a_region_that_a_source_arn_names_is_one_that_a_request_can_come_from() {
+    for (region, expected) in [
+        ("", REFUSED),
+        ("eu-west-1", MET),
+        ("eu-*", MET),
+        ("us-gov-east-?", MET),
+        ("US-EAST-1", DEPENDS),
+        ("${aws:PrincipalTag/region}", DEPENDS),
+    ] {
+        let mut statement = trusting("ssm.amazonaws.com");
+        statement["Condition"]["ArnEquals"]["aws:SourceArn"] = json!(format!("arn:aws:ssm:{region}:111122223333:*"));
+        assert_eq!(of_trust("hybrid", json!([statement])), expected, "{region}");
+    }
+}
+
+#[test]
+fn of_many_regions_in_a_trust_policy_so_many_are_asked_about_as_there_may_be() {
+    let arns: Vec<String> = (0..3_000).map(|number| format!("arn:aws:ssm:r-{number}:444455556666:*")).collect();
+    let with = |arns: &[String]| {
+        let mut statement = trusting("ssm.amazonaws.com");
+        statement["Condition"]["ArnEquals"]["aws:SourceArn"] = json!(arns);
+        statement
+    };
+    let asked = |arns: &[String]| {
+        let document = trust(json!([with(arns)]));
+        let prepared = Prepared::of_trust(document.parsed().unwrap(), &["ssm.amazonaws.com"]);
+        checks::regions(&prepared).len()
+    };
+    assert_eq!(asked(&arns), 64);
+    assert_eq!(asked(&vec![arns[0].clone(); 3_000]), 1, "each Region once");
+    assert_eq!(of_trust("hybrid", json!([with(&arns)])), REFUSED);
 }
