@@ -1,17 +1,20 @@
 //! `explain`: would a session work with this role, and if not, which fact stands in the way? Writes nothing, ever: it
 //! holds no code that could.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod simulated;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
+use self::simulated::{Simulated, side_by_side};
 use super::{
     Ended, FAILED, Filter, Global, OK, Output, complain, print,
     survey::{Survey, read, survey, tell_failure},
 };
 use crate::{
-    iam::{Decision, Iam, IamError, SimulatedAction},
+    iam::IamError,
     inventory::{Observed, Role},
     manifest::{DesiredPolicy, State},
     names::{AccountId, RoleName},
@@ -118,23 +121,12 @@ struct Explained {
     reason: Cause,
     #[serde(skip)]
     subject: String,
+    #[serde(skip)]
+    allows: Option<bool>,
     evidence: String,
     /// What people see where it fails; none where it is met.
     symptom: Option<&'static str>,
     remedy: Option<String>,
-}
-
-/// What IAM's simulator says beside our own answer.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Simulated {
-    action: &'static str,
-    resource: String,
-    ours: Standing,
-    simulator: &'static str,
-    allowed_by_organizations: Option<bool>,
-    missing_context: Vec<String>,
-    disagrees: bool,
 }
 
 impl Explanation {
@@ -219,6 +211,7 @@ impl Explained {
             standing: check.standing,
             reason: check.cause,
             subject: check.subject_in_words(),
+            allows: check.allows,
             symptom: (!is_met).then(|| check.asked.symptom()),
             evidence: check.evidence,
             remedy: check.remedy,
@@ -241,75 +234,6 @@ impl Explained {
         }
         text
     }
-}
-
-impl Simulated {
-    fn of(check: &Explained, action: &'static str, answer: &SimulatedAction) -> Self {
-        let is_allowed = answer.decision == Decision::Allowed;
-        let disagrees = match check.standing {
-            Standing::Met => !is_allowed,
-            Standing::Missing => is_allowed,
-            Standing::Conditional | Standing::Unknown => false,
-        };
-        Self {
-            action,
-            resource: answer.resource.clone(),
-            ours: check.standing,
-            simulator: answer.decision.as_str(),
-            allowed_by_organizations: answer.allowed_by_organizations,
-            missing_context: answer.missing_context.clone(),
-            disagrees,
-        }
-    }
-
-    fn text(&self) -> String {
-        let ours = match self.ours {
-            Standing::Met => "allowed",
-            Standing::Missing => "denied",
-            Standing::Conditional => "depends",
-            Standing::Unknown => "unknown",
-        };
-        let mut text = format!(
-            "  {} on {}: here {ours}, the simulator {}",
-            self.action,
-            printable(&self.resource),
-            self.simulator
-        );
-        if self.allowed_by_organizations == Some(false) {
-            text.push_str(", since a policy of the organization does not allow it");
-        }
-        if !self.missing_context.is_empty() {
-            let keys = self.missing_context.join(", ");
-            text.push_str(&format!(", not knowing {}", printable(&keys)));
-        }
-        if self.disagrees {
-            text.push_str(": THEY DISAGREE");
-        }
-        text.push('\n');
-        text
-    }
-}
-
-/// Asks the simulator about every permission that was checked, one call for each resource.
-async fn side_by_side<I: Iam>(iam: &I, role: &Role, checks: &[Explained]) -> Result<Vec<Simulated>, IamError> {
-    let arn = role.surroundings.as_ref().map(|around| around.arn.as_str()).unwrap_or_default();
-    let mut asked: BTreeMap<&str, Vec<(&Explained, &'static str)>> = BTreeMap::new();
-    for check in checks {
-        if let (Some(action), Some(resource)) = (check.action, &check.resource) {
-            asked.entry(resource).or_default().push((check, action));
-        }
-    }
-    let mut simulated = Vec::new();
-    for (resource, checks) in asked {
-        let actions: Vec<String> = checks.iter().map(|(_, action)| (*action).to_owned()).collect();
-        let resources = if resource == "*" { Vec::new() } else { vec![resource.to_owned()] };
-        let answers = iam.simulate(arn, &actions, &resources).await?;
-        for (check, action) in checks {
-            let answer = answers.iter().find(|answer| answer.action.eq_ignore_ascii_case(action));
-            simulated.extend(answer.map(|answer| Simulated::of(check, action, answer)));
-        }
-    }
-    Ok(simulated)
 }
 
 fn not_simulated(error: &IamError) -> String {

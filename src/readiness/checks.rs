@@ -33,6 +33,9 @@ pub struct Check {
     pub evidence: String,
     /// The one change that would mend it, where it is not met and a change can.
     pub remedy: Option<String>,
+    /// Whether the role's policies surely allow the action, or surely do not; none where neither is sure, or where it is
+    /// not up to them.
+    pub allows: Option<bool>,
 }
 
 /// Every check of the role, in the order in which a session would meet them.
@@ -70,6 +73,7 @@ fn not_read() -> Check {
         evidence: "its other policies, trust policy and instance profiles were not read, since the bulk read is denied"
             .to_owned(),
         remedy: Some("allow the controller iam:GetAccountAuthorizationDetails on *".to_owned()),
+        allows: None,
     }
 }
 
@@ -95,7 +99,8 @@ impl<'a> Eyes<'a> {
 
     fn trust(&self) -> Check {
         let platform = self.subject.wanted.manifest.platform;
-        let services = self.services(platform);
+        let asked = Asked::Trust(service(platform));
+        let Some(services) = self.services(platform) else { return self.of_another_partition(asked) };
         let prepared = match self.around.trust.parsed() {
             Ok(document) => Prepared::of_trust(document, services),
             Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
@@ -110,7 +115,6 @@ impl<'a> Eyes<'a> {
         let first = answers.next();
         let sure = answers.find(|answer| matches!(answer, Answer::Allowed { .. }));
         let answer = sure.or(first).unwrap_or(Answer::Denied(Denial::NotGranted));
-        let asked = Asked::Trust(services[0]);
         let nearest = trust.nearest(&question);
         let evidence = match (&answer, &nearest) {
             (Answer::Denied(Denial::NotGranted), Some(nearest)) => {
@@ -123,13 +127,31 @@ impl<'a> Eyes<'a> {
         Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
     }
 
-    /// The names under which a platform's service assumes roles.
-    fn services(&self, platform: Platform) -> &'static [&'static str] {
-        match platform {
-            Platform::Ec2 if self.partition.as_str() == "aws-cn" => &["ec2.amazonaws.com", "ec2.amazonaws.com.cn"],
-            Platform::Ec2 => &["ec2.amazonaws.com"],
-            Platform::Hybrid => &["ssm.amazonaws.com"],
-            Platform::Ecs => &["ecs-tasks.amazonaws.com"],
+    /// The names under which a platform's service assumes roles; none where they are not known.
+    fn services(&self, platform: Platform) -> Option<&'static [&'static str]> {
+        match (self.partition.as_str(), platform) {
+            ("aws-cn", Platform::Ec2) => Some(&["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]),
+            ("aws" | "aws-us-gov", Platform::Ec2) => Some(&["ec2.amazonaws.com"]),
+            ("aws" | "aws-cn" | "aws-us-gov", Platform::Hybrid) => Some(&["ssm.amazonaws.com"]),
+            ("aws" | "aws-cn" | "aws-us-gov", Platform::Ecs) => Some(&["ecs-tasks.amazonaws.com"]),
+            _ => None,
+        }
+    }
+
+    /// Partitions that are apart from the others may have names of their own for services.
+    fn of_another_partition(&self, asked: Asked) -> Check {
+        let partition = &self.partition;
+        Check {
+            asked,
+            standing: Standing::Unknown,
+            cause: Cause::PolicyNotReadable,
+            evidence: format!(
+                "under which name the service assumes roles in the partition {partition} is not known here"
+            ),
+            remedy: Some(format!(
+                "see whether the trust policy allows sts:AssumeRole to the service by the name that it has in {partition}"
+            )),
+            allows: None,
         }
     }
 
@@ -164,7 +186,7 @@ impl<'a> Eyes<'a> {
             (Standing::Met, format!("held by {}", profiles.join(", ")), None)
         };
         let cause = if standing == Standing::Met { Cause::Ready } else { Cause::NoInstanceProfile };
-        Check { asked: Asked::InstanceProfile, standing, cause, evidence, remedy }
+        Check { asked: Asked::InstanceProfile, standing, cause, evidence, remedy, allows: None }
     }
 
     /// Tasks of ECS do not register.
@@ -183,13 +205,14 @@ impl<'a> Eyes<'a> {
         let need = Need::registration(NodeKind::Instance, self.subject.account, &self.partition);
         let answer = self.ask(&need);
         let evidence = words::evidence(&answer);
-        let asked = Asked::NoRegistration;
+        let asked = Asked::NoRegistration(need.clone());
         let elsewhere = |evidence: String| Check {
             asked: asked.clone(),
             standing: Standing::Met,
             cause: Cause::NotApplicable,
             evidence: format!("{evidence}: the node works with the credentials of Default Host Management"),
             remedy: None,
+            allows: allows(&answer),
         };
         match &answer {
             Answer::Denied(_) => elsewhere(evidence),
@@ -205,6 +228,7 @@ impl<'a> Eyes<'a> {
                     words::ungrant(need.action, by),
                     self.subject.wanted.manifest.name
                 )),
+                allows: Some(true),
             },
             Answer::Conditional { .. } => Check {
                 remedy: Some(format!("have no policy of the role allow {}, not even on a condition", need.action)),
@@ -238,13 +262,22 @@ impl<'a> Eyes<'a> {
         if is_silent && need.resource_policy_may_grant {
             let evidence = format!("{evidence}, but {} may", words::resource_policy(&need));
             let (standing, cause) = (Standing::Unknown, Cause::ResourcePolicyMayGrant);
-            return Check { asked: Asked::Permission(need), standing, cause, evidence, remedy };
+            return Check { asked: Asked::Permission(need), standing, cause, evidence, remedy, allows: None };
         }
         Check { remedy, ..check(Asked::Permission(need), &answer, cause, evidence) }
     }
 
     pub(super) fn ask(&self, need: &Need) -> Answer {
         self.permissions.answer(&need.question(), &self.context)
+    }
+}
+
+/// The name of a platform's service, where nothing else is known.
+fn service(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Ec2 => "ec2.amazonaws.com",
+        Platform::Hybrid => "ssm.amazonaws.com",
+        Platform::Ecs => "ecs-tasks.amazonaws.com",
     }
 }
 
@@ -277,7 +310,15 @@ fn check(asked: Asked, answer: &Answer, denied: Cause, evidence: String) -> Chec
         }
         Answer::Unknown { .. } => (Standing::Unknown, Cause::PolicyNotReadable),
     };
-    Check { asked, standing, cause, evidence, remedy: None }
+    Check { asked, standing, cause, evidence, remedy: None, allows: allows(answer) }
+}
+
+fn allows(answer: &Answer) -> Option<bool> {
+    match answer {
+        Answer::Allowed { .. } => Some(true),
+        Answer::Denied(_) => Some(false),
+        Answer::Conditional { .. } | Answer::Unknown { .. } => None,
+    }
 }
 
 /// Everything that IAM weighs for the role's sessions.

@@ -23,8 +23,8 @@ pub enum Asked {
     Trust(&'static str),
     /// Whether an instance profile holds the role.
     InstanceProfile,
-    /// Whether the node cannot register with the role.
-    NoRegistration,
+    /// Whether the node cannot register with the role, which would take this permission.
+    NoRegistration(Need),
     /// Whether the role has this permission.
     Permission(Need),
 }
@@ -37,7 +37,7 @@ impl Asked {
             Self::Role => "Role",
             Self::Trust(_) => "TrustPolicy",
             Self::InstanceProfile => "InstanceProfile",
-            Self::NoRegistration => "NoRegistration",
+            Self::NoRegistration(_) => "NoRegistration",
             Self::Permission(need) => match need.purpose {
                 Purpose::Registration => "Registration",
                 Purpose::Channels => "Channels",
@@ -53,9 +53,8 @@ impl Asked {
     #[must_use]
     pub fn action(&self) -> Option<&'static str> {
         match self {
-            Self::Permission(need) => Some(need.action),
+            Self::Permission(need) | Self::NoRegistration(need) => Some(need.action),
             Self::Trust(_) => Some("sts:AssumeRole"),
-            Self::NoRegistration => Some(crate::policy::session_manager::REGISTER),
             Self::Role | Self::InstanceProfile => None,
         }
     }
@@ -64,7 +63,7 @@ impl Asked {
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         match self {
-            Self::Permission(need) => Some(need.resource.as_deref().unwrap_or("*")),
+            Self::Permission(need) | Self::NoRegistration(need) => Some(need.resource.as_deref().unwrap_or("*")),
             _ => None,
         }
     }
@@ -84,7 +83,7 @@ impl Asked {
             Self::Trust(_) | Self::InstanceProfile => {
                 "the node is not listed: the instance gets no credentials of the role"
             }
-            Self::NoRegistration => "the node works with the role in place of Default Host Management",
+            Self::NoRegistration(_) => "the node works with the role in place of Default Host Management",
             Self::Permission(need) => match (need.purpose, need.action) {
                 (Purpose::Registration, _) => {
                     "the node is not listed; the agent logs \"Health ping failed\" with AccessDenied on ssm:UpdateInstanceInformation"
@@ -116,7 +115,7 @@ impl Asked {
             Self::Role => "the role".to_owned(),
             Self::Trust(service) => format!("{service} may assume the role"),
             Self::InstanceProfile => "instance profile".to_owned(),
-            Self::NoRegistration => "registration is left to Default Host Management".to_owned(),
+            Self::NoRegistration(_) => "registration is left to Default Host Management".to_owned(),
             Self::Permission(need) => match &need.resource {
                 None => need.action.to_owned(),
                 Some(resource) => format!("{} on {resource}", need.action),

@@ -80,6 +80,30 @@ fn in_china_ec2_has_two_names() {
 }
 
 #[test]
+fn of_a_partition_whose_services_have_names_that_are_not_known_nothing_is_sure() {
+    for (partition, expected) in
+        [("aws-us-gov", MET), ("aws-iso", UNCLEAR), ("aws-iso-b", UNCLEAR), ("aws-eusc", UNCLEAR)]
+    {
+        for (platform, service) in
+            [("ec2", "ec2.amazonaws.com"), ("hybrid", "ssm.amazonaws.com"), ("ecs", "ecs-tasks.amazonaws.com")]
+        {
+            let wanted = wanted(&format!("platform: {platform}"));
+            let check = |service: &str| {
+                let role = role(&wanted, |around| {
+                    around.arn = format!("arn:{partition}:iam::111122223333:role/web");
+                    around.trust = trust(json!([trusting(service)]));
+                });
+                let check = &readiness(&wanted, &role).checks[0];
+                (check.standing, check.cause)
+            };
+            assert_eq!(check(service), expected, "{partition}: {service}");
+            let other = if expected == MET { REFUSED } else { UNCLEAR };
+            assert_eq!(check("ec2.c2s.ic.gov"), other, "{partition}: {service}");
+        }
+    }
+}
+
+#[test]
 fn the_source_conditions_of_a_hybrid_role_are_held_against_its_account() {
     for (condition, expected) in [
         (json!({"StringEquals": {"aws:SourceAccount": "111122223333"}}), MET),
