@@ -146,7 +146,7 @@ fn assert_verdict_follows_from_checks(wanted: &DesiredPolicy, role: &Role) {
     assert_eq!(sure, all_met, "{readiness:?}");
     for check in &readiness.checks {
         assert_harmless(&check.sentence());
-        assert_harmless(check.remedy.as_deref().unwrap_or_default());
+        assert_harmless(&check.remedy.as_ref().map(ToString::to_string).unwrap_or_default());
         assert!(!check.evidence.is_empty() && !check.asked.symptom().is_empty(), "{check:?}");
         let is_met = check.standing == Standing::Met;
         assert_eq!(is_met, matches!(check.cause, Cause::Ready | Cause::NotApplicable), "{check:?}");

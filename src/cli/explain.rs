@@ -16,10 +16,10 @@ use super::{
 use crate::{
     iam::IamError,
     inventory::{Observed, Role},
-    manifest::{DesiredPolicy, State},
+    manifest::{DesiredPolicy, Mode, State},
     names::{AccountId, RoleName},
-    plan::{self, Circumstances, RoleCondition, Step},
-    readiness::{self, Cause, Check, NOT_CHECKED, Standing, Subject, Verdict},
+    plan::{self, Action, Circumstances, Reason, RoleCondition, Step},
+    readiness::{self, Cause, Check, NOT_CHECKED, Remedy, Standing, Subject, Verdict},
     text::{printable, printable_json},
 };
 
@@ -67,9 +67,9 @@ pub async fn explain(
     for wanted in desired.policies.values() {
         let Some(observed) = inventory.get(&wanted.role) else { continue };
         let step = plan::judge(wanted, observed, &circumstances);
-        let mut explanation = Explanation::of(&step);
+        let mut explanation = Explanation::of(&step, wanted);
         if let (Observed::Found(role), State::Present, None) = (observed, wanted.state, &wanted.conflict) {
-            explanation.look_into(&caller.account, role, wanted);
+            explanation.look_into(&caller.account, role, wanted, &step);
             if simulate {
                 match side_by_side(iam.as_ref(), role, &explanation.checks).await {
                     Ok(answers) => explanation.simulated = Some(answers),
@@ -130,7 +130,7 @@ struct Explained {
 }
 
 impl Explanation {
-    fn of(step: &Step) -> Self {
+    fn of(step: &Step, wanted: &DesiredPolicy) -> Self {
         Self {
             account: step.target.account.clone(),
             role: step.target.role.to_string(),
@@ -143,17 +143,30 @@ impl Explanation {
             not_checked: NOT_CHECKED,
             simulated: None,
             was_read: !step.is_undecided() || step.session.is_some(),
-            hint: step.reason.map(plan::Reason::hint),
+            hint: step.reason.map(|reason| match (reason, wanted.mode) {
+                (Reason::ObserveMode, Mode::Enforce) => "leave --observe out to have it repaired",
+                (reason, _) => reason.hint(),
+            }),
         }
     }
 
-    fn look_into(&mut self, account: &AccountId, role: &Role, wanted: &DesiredPolicy) {
+    fn look_into(&mut self, account: &AccountId, role: &Role, wanted: &DesiredPolicy, step: &Step) {
         let subject = Subject { account, role, wanted };
         let readiness = readiness::assess(subject);
         // A plan does not look into what is suspended; who asks is told.
         self.conditions[1] = RoleCondition::session_ready(&readiness.condition());
         self.verdict = Some(readiness.verdict);
-        self.checks = readiness.checks.into_iter().map(Explained::of).collect();
+        let hint = self.hint.unwrap_or_default();
+        let mended = |remedy: &Remedy| match (remedy, step.action, step.reason) {
+            (Remedy::Write { .. }, Action::Put, _) => format!("{remedy} (`apply` writes it)"),
+            // Nobody is to be sent to a command that changes nothing.
+            (Remedy::Write { .. }, _, Some(reason)) => {
+                format!("{remedy}; `apply` does not write it as things are ({reason}): {hint}")
+            }
+            _ => remedy.to_string(),
+        };
+        let explained = |check: Check| Explained { remedy: check.remedy.as_ref().map(mended), ..Explained::of(check) };
+        self.checks = readiness.checks.into_iter().map(explained).collect();
         self.advice = readiness::advise(subject);
     }
 
@@ -214,7 +227,7 @@ impl Explained {
             allows: check.allows,
             symptom: (!is_met).then(|| check.asked.symptom()),
             evidence: check.evidence,
-            remedy: check.remedy,
+            remedy: check.remedy.map(|remedy| remedy.to_string()),
         }
     }
 

@@ -35,8 +35,9 @@ mod tests;
 
 use std::{fmt, ops::Not, sync::Arc};
 
-use super::{document::Effect, pattern::Pattern};
+use super::pattern::Pattern;
 
+pub use super::document::Effect;
 pub use context::Context;
 pub use prepared::Prepared;
 
@@ -165,6 +166,8 @@ pub struct Dependence {
     pub keys: Vec<String>,
     /// Whether it applies to some of the resources that were asked for, and not to others.
     pub resource: bool,
+    /// What it does where it applies.
+    pub effect: Effect,
 }
 
 /// Something that is not understood.
@@ -176,6 +179,8 @@ pub struct Doubt {
     pub statement: Option<usize>,
     /// What it is, in words.
     pub what: String,
+    /// What the statement does where it applies; none where it is the whole policy.
+    pub effect: Option<Effect>,
 }
 
 /// How far something is true, from what is known. The order is what a role would prefer.

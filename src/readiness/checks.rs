@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Cause, Standing, Subject,
+    remedy::{self, Remedy},
     words::{self, Asked},
 };
 use crate::{
@@ -32,7 +33,7 @@ pub struct Check {
     /// What says so: which policy, which statement, which missing piece.
     pub evidence: String,
     /// The one change that would mend it, where it is not met and a change can.
-    pub remedy: Option<String>,
+    pub remedy: Option<Remedy>,
     /// Whether the role's policies surely allow the action, or surely do not; none where neither is sure, or where it is
     /// not up to them.
     pub allows: Option<bool>,
@@ -72,7 +73,7 @@ fn not_read() -> Check {
         cause: Cause::NotRead,
         evidence: "its other policies, trust policy and instance profiles were not read, since the bulk read is denied"
             .to_owned(),
-        remedy: Some("allow the controller iam:GetAccountAuthorizationDetails on *".to_owned()),
+        remedy: Some(Remedy::Change("allow the controller iam:GetAccountAuthorizationDetails on *".to_owned())),
         allows: None,
     }
 }
@@ -123,7 +124,7 @@ impl<'a> Eyes<'a> {
             (Answer::Denied(Denial::NotGranted), None) => "no statement of the trust policy admits it".to_owned(),
             (answer, _) => words::evidence(answer),
         };
-        let remedy = words::trust_remedy(&answer, nearest.as_ref(), services[0], self.subject.account);
+        let remedy = remedy::of_trust(&answer, nearest.as_ref(), services[0], self.subject.account);
         Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
     }
 
@@ -148,9 +149,9 @@ impl<'a> Eyes<'a> {
             evidence: format!(
                 "under which name the service assumes roles in the partition {partition} is not known here"
             ),
-            remedy: Some(format!(
+            remedy: Some(Remedy::Change(format!(
                 "see whether the trust policy allows sts:AssumeRole to the service by the name that it has in {partition}"
-            )),
+            ))),
             allows: None,
         }
     }
@@ -181,7 +182,7 @@ impl<'a> Eyes<'a> {
             let remedy = format!(
                 "aws iam create-instance-profile --instance-profile-name {role} && aws iam add-role-to-instance-profile --instance-profile-name {role} --role-name {role}, and give it to the instances"
             );
-            (Standing::Missing, "no instance profile holds the role".to_owned(), Some(remedy))
+            (Standing::Missing, "no instance profile holds the role".to_owned(), Some(Remedy::Change(remedy)))
         } else {
             (Standing::Met, format!("held by {}", profiles.join(", ")), None)
         };
@@ -223,19 +224,22 @@ impl<'a> Eyes<'a> {
                 standing: Standing::Missing,
                 cause: Cause::RegistersItself,
                 evidence,
-                remedy: Some(format!(
+                remedy: Some(Remedy::Change(format!(
                     "{}, or say nodeRegistration: assumed in manifest {}",
-                    words::ungrant(need.action, by),
+                    remedy::ungrant(need.action, by),
                     self.subject.wanted.manifest.name
-                )),
+                ))),
                 allows: Some(true),
             },
             Answer::Conditional { .. } => Check {
-                remedy: Some(format!("have no policy of the role allow {}, not even on a condition", need.action)),
+                remedy: Some(Remedy::Change(format!(
+                    "have no policy of the role allow {}, not even on a condition",
+                    need.action
+                ))),
                 ..check(asked, &answer, Cause::RegistersItself, evidence)
             },
             Answer::Unknown { .. } => Check {
-                remedy: words::remedy(&answer, &need, self.subject.wanted),
+                remedy: remedy::of_permission(&answer, &need, self.subject.wanted),
                 ..check(asked, &answer, Cause::RegistersItself, evidence)
             },
         }
@@ -255,7 +259,7 @@ impl<'a> Eyes<'a> {
             _ => None,
         };
         let evidence = nearest.map_or_else(|| words::evidence(&answer), |nearest| words::near_miss(&nearest));
-        let remedy = words::remedy(&answer, &need, self.subject.wanted);
+        let remedy = remedy::of_permission(&answer, &need, self.subject.wanted);
         // What a boundary does not allow it still stops where a resource's policy names the role, but not where that
         // names the role's session.
         let is_silent = matches!(answer, Answer::Denied(Denial::NotGranted | Denial::NotByBoundary { .. }));

@@ -17,6 +17,7 @@
 mod advice;
 mod cause;
 mod checks;
+mod remedy;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -25,7 +26,7 @@ use serde::Serialize;
 
 #[cfg(test)]
 pub(crate) use self::cause::tests::table;
-pub use self::{advice::advise, cause::Cause, checks::Check, words::Asked};
+pub use self::{advice::advise, cause::Cause, checks::Check, remedy::Remedy, words::Asked};
 use crate::{inventory::Role, manifest::DesiredPolicy, names::AccountId};
 
 /// What may stand in the way of a session and cannot be seen in IAM.

@@ -1,5 +1,6 @@
 //! Roles as manifests mean them to be used, each with one thing about it changed.
 
+mod remedies;
 mod resources;
 mod trust;
 
@@ -12,7 +13,10 @@ use super::*;
 use crate::{
     inventory::{LiveDocument, ManagedPolicy, Surroundings},
     manifest::{ManifestSet, parse},
-    policy::session_manager::{NodeRegistration, tests::any_settings},
+    policy::{
+        evaluate::Kind,
+        session_manager::{NodeRegistration, tests::any_settings},
+    },
 };
 
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -202,7 +206,8 @@ fn a_deny_has_the_cause_and_the_symptom_of_what_it_takes_and_is_named_with_its_s
         assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
         let guard = "statement 2 (Shut) of managed policy arn:aws:iam::111122223333:policy/guard";
         assert_eq!(check.evidence, format!("denied by {guard}"));
-        assert_eq!(check.remedy, Some(format!("change {guard} so that it does not deny {action} to this role")));
+        let change = format!("change {guard} so that it does not deny {action} to this role");
+        assert_eq!(check.remedy, Some(Remedy::Change(change)));
         assert!(check.asked.symptom().contains(symptom), "{action}: {}", check.asked.symptom());
         let condition = readiness.condition();
         assert_eq!((condition.status, condition.cause), (Status::False, *cause));
@@ -225,7 +230,8 @@ fn silence_is_missing_where_nobody_else_may_grant_it_and_unknown_where_a_bucket_
             assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
             assert_eq!(check.evidence, "no policy of the role grants it");
         }
-        assert!(check.remedy.as_ref().unwrap().contains("SessionManagerPermissions"), "{:?}", check.remedy);
+        let (policy, manifest) = (wanted.policy.clone(), "fleet".to_owned());
+        assert_eq!(check.remedy, Some(Remedy::Write { policy, manifest }));
     }
     let cannot_register = condition(|around| around.attached.clear());
     assert_eq!((cannot_register.status, cannot_register.cause), (Status::False, Cause::CannotRegister));
