@@ -454,6 +454,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn while_the_bulk_read_is_denied_the_account_s_own_policies_are_not_asked_for_either() {
+        let fleet = Fleet::of([RoleSeed::new("web").attached(OWN)]);
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+        fleet.sandbox.fault(Fault::new(Effect::Deny).on(BULK));
+        let bulk_calls = async || fleet.calls().await.get(BULK).copied().unwrap_or_default();
+        assert_eq!(bulk_calls().await, 1);
+        for _ in 0..9 {
+            advance(Duration::from_secs(60)).await;
+            assert_eq!(bulk_calls().await, 0);
+        }
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(bulk_calls().await, 1, "ten minutes later it is asked for again");
+        fleet.sandbox.clear_faults();
+        advance(Duration::from_secs(600)).await;
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_told_is_believed_for_two_hours_where_nobody_can_say_and_no_longer() {
         for effect in [Effect::Unavailable, Effect::Hang, Effect::Deny] {
             let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);

@@ -81,9 +81,8 @@ impl<I: Iam> Reader<I> {
     /// The same, with no more of the managed policies than readings before have found out: whoever waits for the roles
     /// need not wait for them.
     pub async fn read_roles(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
-        let denied = lock(&self.bulk_denied).clone();
-        let said = match denied.filter(|(at, _)| at.elapsed() < BULK_AGAIN_AFTER) {
-            Some((_, said)) => said,
+        let said = match self.bulk_lately_denied() {
+            Some(said) => said,
             None => match self.bulk(asked).await {
                 Err(error) if error.class == ErrorClass::Denied => {
                     *lock(&self.bulk_denied) = Some((Instant::now(), error.message.clone()));
@@ -97,6 +96,12 @@ impl<I: Iam> Reader<I> {
             },
         };
         Ok((Arc::new(self.one_by_one(asked).await?), Manner::OneByOne(said)))
+    }
+
+    /// What IAM said when it denied the bulk read, where it is not to be asked for again yet.
+    fn bulk_lately_denied(&self) -> Option<String> {
+        let denied = lock(&self.bulk_denied).clone();
+        denied.filter(|(at, _)| at.elapsed() < BULK_AGAIN_AFTER).map(|(_, said)| said)
     }
 
     /// The one policy, read afresh: what stands before every write. `None` where the role has no such policy.
@@ -154,7 +159,14 @@ impl<I: Iam> Reader<I> {
     pub async fn look_after_policies(&self) {
         let carries_own = lock(&self.known).library.has_own(&self.account);
         if carries_own {
-            let listed = managed::list_own(self.iam.as_ref()).await;
+            // They come by the same call as the roles.
+            let listed = match self.bulk_lately_denied() {
+                Some(message) => {
+                    let operation = "GetAccountAuthorizationDetails";
+                    Err(IamError { class: ErrorClass::Denied, operation, code: None, message })
+                }
+                None => managed::list_own(self.iam.as_ref()).await,
+            };
             let Known { documents, library } = &mut *lock(&self.known);
             library.take_own(&self.account, listed, documents, Instant::now());
         }

@@ -279,20 +279,21 @@ impl Serialize for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness;
 
     /// `UPDATE_DOCS=1 cargo test` writes the page.
     #[test]
     fn the_documentation_explains_every_reason() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
         let page = std::fs::read_to_string(path).unwrap();
-        let (start, end) = ("<!-- reasons: begin -->\n", "<!-- reasons: end -->");
-        let (before, rest) = page.split_once(start).unwrap();
-        let (_, after) = rest.split_once(end).unwrap();
-        let mut table = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
-        for reason in ALL {
-            table.push_str(&format!("| `{reason}` | {} | {} |\n", reason.explanation(), reason.hint()));
-        }
-        let expected = format!("{before}{start}{table}{end}{after}");
+        let row = |reason: &Reason| format!("| `{reason}` | {} | {} |\n", reason.explanation(), reason.hint());
+        let tables = [("reasons", ALL.iter().map(row).collect()), ("sessions", readiness::table())];
+        let expected = tables.iter().fold(page.clone(), |page, (name, rows)| {
+            let (start, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+            let (before, rest) = page.split_once(&start).unwrap();
+            let (_, after) = rest.split_once(&end).unwrap();
+            format!("{before}{start}| reason | what it means | what to do |\n|---|---|---|\n{rows}{end}{after}")
+        });
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &expected).unwrap();
         }

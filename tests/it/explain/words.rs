@@ -152,3 +152,40 @@ async fn each_manifest_that_names_the_role_is_explained_and_any_case_of_its_name
     let seen: Vec<Value> = explained.as_array().unwrap().iter().map(seen).collect();
     assert_eq!(seen, [json!(["Web", "Keys", "NotReady"]), json!(["Web", POLICY, "Ready"])]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_to_an_apply_that_writes_nothing() {
+    let scene = Scene::new().await;
+    let short = [right()[1].clone()];
+    scene.role(node("enforced", &short), "");
+    scene.role(node("observed", &short), "mode: observe");
+    let shut = super::deny("Shut", &["iam:*"], "*");
+    scene.role(node("blocked", &[short[0].clone(), shut]), "");
+    let write = |role: &str| {
+        format!("have the policy SessionManagerPermissions written as manifest {role} asks: it grants this")
+    };
+    for (role, arguments, and) in [
+        ("enforced", &[][..], " (`apply` writes it)"),
+        (
+            "enforced",
+            &["--observe"],
+            "; `apply` does not write it as things are (ObserveMode): leave --observe out to have it repaired",
+        ),
+        (
+            "observed",
+            &[],
+            "; `apply` does not write it as things are (ObserveMode): set mode: enforce in the manifest to have it repaired",
+        ),
+        (
+            "blocked",
+            &[],
+            "; `apply` does not write it as things are (DeniesPresent): if the Deny is no longer wanted, ",
+        ),
+    ] {
+        let (ended, explained) = scene.explain_with(role, arguments).await;
+        assert_eq!((ended.code(), ended.err.as_str()), (0, ""));
+        let remedy = super::check(&explained, CHANNELS[0])["remedy"].as_str().unwrap();
+        assert!(remedy.starts_with(&format!("{}{and}", write(role))), "{role} {arguments:?}: {remedy}");
+    }
+    scene.end();
+}
