@@ -38,6 +38,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
             let options = Options {
                 observe_only: global.observe,
                 approve: approve.cloned(),
+                state_dir: global.state_dir(),
                 seed: fastrand::u64(..),
                 ..Options::default()
             };
@@ -53,11 +54,17 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
     print(&format!("{}{}\n", plan::text(&outcome.steps, &manifests), wrote(outcome.written)))?;
     match &outcome.held {
         Some(excess) => complain(&plan::held(excess, outcome.digest.as_ref().filter(|_| filter.is_empty()))),
+        _ if outcome.approval_is_used_up => complain(USED_UP),
         _ if outcome.approval_is_void => complain(&void(outcome.digest.as_ref())),
         _ => {}
     }
     Ok(if outcome.approval_is_void || outcome.steps.iter().any(is_amiss) { FAILED } else { OK })
 }
+
+/// What became of an approval that was used before.
+const USED_UP: &str = "error: the approval is used up, and nothing was written: a plan of this digest was carried out within the last day\n\n\
+     hint: an approval is for once, also where somebody has put the account back as it was before: see who did. If the \
+     plan is meant once more, raise spec.guards, or let it wait for a day";
 
 /// What became of an approval of another plan than the present one.
 fn void(now: Option<&Digest>) -> String {

@@ -6,10 +6,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, print,
+    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, complain, print,
     survey::{Survey, read, survey, tell_failure},
 };
 use crate::{
+    controller,
     iam::{Caller, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode, State},
@@ -31,7 +32,7 @@ pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: 
         return Ok(FAILED);
     };
     let planned = match caller {
-        Ok(caller) => planned(iam, &manifests, &caller, global.observe).await,
+        Ok(caller) => planned(iam, &manifests, &caller, global).await,
         Err(error) => {
             tell_failure(&error);
             Planned { steps: unread(&manifests), digest: None, held: None }
@@ -51,7 +52,7 @@ pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: 
     })
 }
 
-/// A plan, and what the guards say of it where nothing was written within the hour.
+/// A plan, and what the guards say of it: by the writes that the state directory tells of, if there is one.
 struct Planned {
     steps: Vec<Step>,
     digest: Option<Digest>,
@@ -73,8 +74,8 @@ pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
 }
 
 /// Reads the account, judges every managed policy, and has the guards look at it.
-async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_only: bool) -> Planned {
-    let circumstances = Circumstances::of(caller, manifests, observe_only);
+async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, global: &Global) -> Planned {
+    let circumstances = Circumstances::of(caller, manifests, global.observe);
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
     let inventory = match read(Arc::new(iam), caller, &asked).await {
@@ -88,7 +89,7 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
         &mut steps.iter_mut().collect::<Vec<_>>(),
-        &mut Ledger::default(),
+        &mut ledger(global, caller),
         &manifests.guards(),
         plan::managed_roles(desired.policies.values(), &inventory),
         Duration::ZERO,
@@ -99,6 +100,17 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
     };
     steps.extend(plan::mismatched(manifests, &caller.account));
     Planned { steps, digest, held }
+}
+
+/// What was written within the hour.
+fn ledger(global: &Global, caller: &Caller) -> Ledger {
+    let spent = global.state_dir().map(|directory| controller::spent(&directory, &caller.account));
+    spent.transpose().map(Option::unwrap_or_default).unwrap_or_else(|trouble| {
+        complain(&format!(
+            "warning: the writes of the last hour are not known, so the guards are not judged by them: {trouble}"
+        ));
+        Ledger::default()
+    })
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.

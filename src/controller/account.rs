@@ -10,6 +10,7 @@
 //! is decided is decided from the newest manifests, a reading that failed decides nothing, and nothing is written that
 //! the guards have not seen.
 
+mod counting;
 mod manifests;
 mod reading;
 mod repairing;
@@ -34,6 +35,7 @@ use super::{
     approval::Approval,
     backoff::Backoff,
     canary::Canary,
+    ledger_file::LedgerFile,
     repair::{Repaired, Tools},
     report::Reporter,
     slot::Slot,
@@ -94,6 +96,10 @@ pub(super) struct Account<I> {
 
     guards: Guards,
     ledger: Ledger,
+    /// Where the writes are kept for other processes.
+    ledger_file: Option<Arc<LedgerFile>>,
+    /// Whether it was told that they cannot be.
+    uncounted_told: bool,
     /// The plan that goes beyond the guards, as it was told.
     held: Option<Held>,
     approval: Approval,
@@ -158,7 +164,10 @@ impl<I: Iam> Account<I> {
         let tools = Tools {
             reader: Arc::new(Reader::new(Arc::clone(&iam), caller.account.clone())),
             writer: Arc::new(Writer::new(iam, caller.account.clone())),
+            counting: None,
         };
+        let file = |directory| Arc::new(LedgerFile::new(directory, &caller.account));
+        let ledger_file = options.state_dir.as_deref().map(file);
         let mut account = Self {
             tools,
             manifests,
@@ -186,6 +195,8 @@ impl<I: Iam> Account<I> {
             one_by_one_told: false,
             guards: Guards::default(),
             ledger: Ledger::default(),
+            ledger_file,
+            uncounted_told: false,
             held: None,
             approval: Approval::asked_for(options.approve.clone()),
             is_planned: false,
@@ -210,6 +221,7 @@ impl<I: Iam> Account<I> {
 
     /// Runs until `shutdown`, then lets the writes in flight finish.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        self.remember().await;
         while !shutdown.is_cancelled() {
             self.turn(&shutdown).await;
         }
@@ -218,6 +230,7 @@ impl<I: Iam> Account<I> {
 
     /// Runs until nothing is left that may pass by itself, or until the deadline.
     pub(super) async fn once(mut self, deadline: Instant, shutdown: CancellationToken) -> Outcome {
+        self.remember().await;
         while !self.has_settled() && !shutdown.is_cancelled() {
             // A turn may wait long for a retry. What is under way goes on when it is dropped.
             if timeout_at(deadline, self.turn(&shutdown)).await.is_err() {
@@ -242,6 +255,7 @@ impl<I: Iam> Account<I> {
             written: self.written,
             digest: self.digest,
             held: self.held.map(|held| held.excess),
+            approval_is_used_up: matches!(self.approval, Approval::UsedUp),
             approval_is_void: self.approval.is_void(self.reading_failed.is_none()),
         }
     }
@@ -256,6 +270,7 @@ impl<I: Iam> Account<I> {
             () = next_manifests(&mut self.manifests) => self.take_manifests(),
             read = finished(self.reading.as_mut()) => {
                 self.reading = None;
+                self.take_others();
                 self.conclude_reading(read);
             }
             _ = finished(self.looking_after.as_mut()) => {

@@ -12,6 +12,7 @@ mod approval;
 mod backoff;
 mod canary;
 mod contention;
+mod ledger_file;
 mod repair;
 mod report;
 #[cfg(test)]
@@ -20,11 +21,12 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::ledger_file::spent;
 use self::{account::Account, backoff::Backoff};
 use crate::{
     iam::{Caller, Iam, IamError},
@@ -46,6 +48,9 @@ pub struct Options {
     pub resync_interval: Option<Duration>,
     /// The digest of the only plan that may be carried out, whatever the guards say. For [`Controller::once`].
     pub approve: Option<Digest>,
+    /// The directory in which the hour's writes are kept for other processes. Without one the guards count this
+    /// process's writes alone.
+    pub state_dir: Option<PathBuf>,
     /// The seed of all jitter: equal seeds give equal waits.
     pub seed: u64,
 }
@@ -71,6 +76,8 @@ pub struct Outcome {
     pub held: Option<Excess>,
     /// Whether the plan was not the one that was approved: then nothing was written.
     pub approval_is_void: bool,
+    /// Whether that is because it was carried out before.
+    pub approval_is_used_up: bool,
 }
 
 impl<I: Iam> Controller<I> {

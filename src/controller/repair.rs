@@ -8,16 +8,20 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::contention::Contention;
+use super::{contention::Contention, ledger_file::Counting};
 use crate::{
     iam::{ErrorClass, Iam, IamError, Reader, Writer},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
-    plan::{Action, Circumstances, Reason, Step, judge},
+    names::RoleName,
+    plan::{Action, Circumstances, Counted, Reason, Refusal, Step, judge},
 };
 
 /// How long a write is given to show when it is read back.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why an approval is void although the plan is the one that was approved.
+pub(super) const USED_UP: &str = "the plan that was approved was carried out before, and an approval is for once";
 
 /// Whether a repair may end in a write.
 #[derive(Debug, Clone)]
@@ -69,11 +73,13 @@ pub(super) enum Repaired {
 pub(super) struct Tools<I> {
     pub(super) reader: Arc<Reader<I>>,
     pub(super) writer: Arc<Writer<I>>,
+    /// Where a write is counted before it is sent, so that other processes know of it.
+    pub(super) counting: Option<Counting>,
 }
 
 impl<I> Clone for Tools<I> {
     fn clone(&self) -> Self {
-        Self { reader: Arc::clone(&self.reader), writer: Arc::clone(&self.writer) }
+        Self { reader: Arc::clone(&self.reader), writer: Arc::clone(&self.writer), counting: self.counting.clone() }
     }
 }
 
@@ -126,11 +132,25 @@ impl<I: Iam> Tools<I> {
         if overtaken.is_cancelled() {
             return Repaired::Overtaken;
         }
+        let counted = match self.count(&role.name, step.action == Action::Delete).await {
+            Ok(Ok(counted)) => counted,
+            Ok(Err(refusal)) => return Repaired::NotNeeded(refused(step, &refusal)),
+            Err(error) => return Repaired::WriteFailed { step, before: live, error },
+        };
+        if counted.is_some() && overtaken.is_cancelled() {
+            // The disk took its time.
+            self.give_back(counted).await;
+            return Repaired::Overtaken;
+        }
         let policy = &wanted.policy;
         let written = match step.action {
             Action::Delete => self.writer.remove(role, policy, limits).await,
             _ => self.writer.put(role, policy, &wanted.document, limits).await,
         };
+        if written.as_ref().is_err_and(|error| error.class != ErrorClass::Transient) {
+            // A refusal is certain: nothing was written.
+            self.give_back(counted).await;
+        }
         match written {
             Ok(()) => Repaired::Written { step, before: live },
             Err(error) if error.class == ErrorClass::Gone && step.action == Action::Delete => {
@@ -139,6 +159,20 @@ impl<I: Iam> Tools<I> {
                 Repaired::NotNeeded(judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances))
             }
             Err(error) => Repaired::WriteFailed { step, before: live, error },
+        }
+    }
+
+    /// Counts a write where other processes see it, before it is sent.
+    async fn count(&self, role: &RoleName, is_delete: bool) -> Result<Result<Option<Counted>, Refusal>, IamError> {
+        match &self.counting {
+            Some(counting) => Ok(counting.count(role, is_delete).await?.map(Some)),
+            None => Ok(Ok(None)),
+        }
+    }
+
+    async fn give_back(&self, counted: Option<Counted>) {
+        if let (Some(counting), Some(counted)) = (&self.counting, counted) {
+            counting.give_back(counted).await;
         }
     }
 
@@ -182,6 +216,14 @@ impl<I: Iam> Tools<I> {
             sleep(pause).await;
             pause *= 2;
         }
+    }
+}
+
+/// A step that other processes leave no room for.
+fn refused(step: Step, refusal: &Refusal) -> Step {
+    match refusal {
+        Refusal::Beyond(excess) => step.held_by(Reason::GuardHeld, Some(excess.to_string())),
+        Refusal::UsedUp => step.held_by(Reason::ApprovalVoid, Some(USED_UP.to_owned())),
     }
 }
 

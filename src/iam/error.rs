@@ -34,6 +34,8 @@ pub enum ErrorClass {
     Gone,
     /// The writer refused to send it.
     NotSent,
+    /// It could not be counted in the state directory, so it was not sent.
+    NotCounted,
 }
 
 impl ErrorClass {
@@ -56,6 +58,7 @@ impl ErrorClass {
             Self::Protected => "ProtectedRole",
             Self::Gone => "RoleNotFound",
             Self::NotSent => "NotSent",
+            Self::NotCounted => "NotCounted",
         }
     }
 

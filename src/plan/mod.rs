@@ -6,6 +6,7 @@
 mod condition;
 mod guard;
 mod reason;
+mod record;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,8 +17,9 @@ use serde::Serialize;
 
 pub use self::{
     condition::RoleCondition,
-    guard::{Digest, Excess, Guarded, Ledger, guard, hold_alone},
+    guard::{Digest, Excess, Guarded, Ledger, Past, guard, hold_alone},
     reason::Reason,
+    record::{Counted, Record, Refusal, Terms},
 };
 use crate::{
     iam::Caller,

@@ -41,7 +41,11 @@ impl<I: Iam> Account<I> {
         }
         let reader = Arc::clone(&self.tools.reader);
         self.spoiled_meanwhile.clear();
+        let ledger_file = self.ledger_file.clone();
         self.reading = Some(tokio::spawn(async move {
+            if let Some(file) = ledger_file {
+                file.refresh().await;
+            }
             let read = reader.read_roles(&asked).await;
             (asked, read)
         }));

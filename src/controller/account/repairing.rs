@@ -89,11 +89,12 @@ impl<I: Iam> Account<I> {
             slot.retry = None;
             return;
         };
-        let (tools, wanted, role) = (self.tools.clone(), slot.wanted.clone(), Arc::clone(role));
+        let (wanted, role) = (slot.wanted.clone(), Arc::clone(role));
         let (contention, is_planned) = (slot.contention.clone(), slot.is_planned);
         let (circumstances, read_at) = (self.circumstances.clone(), self.read_at);
         let is_delete = wanted.state == State::Absent;
         let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
+        let tools = self.tools_for(&leave);
         let may_write = matches!(leave, Leave::Write | Leave::WriteInPlaceOf(_));
         if may_write {
             self.ledger.begins(&key.0, is_delete);
