@@ -76,6 +76,8 @@ impl Place {
     }
 }
 
+type StandInTheWay = fn(&Place);
+
 /// Kills the daemon at any moment around its writes, again and again; how many writes were sent in all.
 async fn writes_of_many_lives(keeps: bool) -> usize {
     let place = Place::with(&["a", "b"], 2).await;
@@ -212,7 +214,7 @@ async fn a_broken_file_is_told_once_and_lets_nothing_be_written_until_it_is_gone
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_directory_that_cannot_be_written_is_told_and_nothing_is_written() {
     // Also where the tests run as root, whom no mode keeps out.
-    let in_the_way: [(&str, fn(&Place)); 3] = [
+    let in_the_way: [(&str, StandInTheWay); 3] = [
         ("cannot be locked", |place| fs::remove_dir(place.state()).unwrap()),
         ("cannot be locked", |place| {
             fs::remove_dir(place.state()).unwrap();
