@@ -78,16 +78,17 @@ impl Place {
 
 type StandInTheWay = fn(&Place);
 
-/// Kills the daemon at any moment around its writes, again and again; how many writes were sent in all.
+/// Kills the daemon at several moments around its writes, again and again; how many writes were sent in all.
 async fn writes_of_many_lives(keeps: bool) -> usize {
     let place = Place::with(&["a", "b"], 2).await;
-    place.serving.sandbox.fault(Fault::new(Effect::DelayMs(20)).on("PutRolePolicy"));
-    for _ in 0..6 {
+    place.serving.sandbox.fault(Fault::new(Effect::DelayMs(100)).on("PutRolePolicy"));
+    for life in 0..8 {
         place.undo();
         let before = place.puts();
         let mut running = Running::start(if keeps { place.program(&["run"]) } else { place.forgetful(&["run"]) });
         running.until("it writes, or is held", |running| place.puts() > before || running.told("guard.held") > 0).await;
-        sleep(Duration::from_micros(fastrand::u64(..40_000))).await;
+        // Before its answer comes, and after.
+        sleep(Duration::from_millis(15 * life)).await;
         running.signal("KILL");
         assert_eq!(running.end().await.status.code(), None);
     }
