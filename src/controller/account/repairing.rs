@@ -94,12 +94,12 @@ impl<I: Iam> Account<I> {
         let (circumstances, read_at) = (self.circumstances.clone(), self.read_at);
         let is_delete = wanted.state == State::Absent;
         let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
-        let tools = self.tools_for(&leave);
         let may_write = matches!(leave, Leave::Write | Leave::WriteInPlaceOf(_));
         if may_write {
             self.ledger.begins(&key.0, is_delete);
             self.canary.begins(&key);
         }
+        let tools = self.tools_for(&leave);
         let overtaken = CancellationToken::new();
         let token = overtaken.clone();
         let task = self.repairs.spawn(async move {
