@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, mem::discriminant, str, sync::Arc, sync::OnceLock};
 
+use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
@@ -85,6 +86,10 @@ fn account() -> AccountId {
     "111122223333".parse().expect("it is an account id")
 }
 
+fn now() -> Timestamp {
+    "2026-06-02T00:00:00Z".parse().expect("it is a moment")
+}
+
 /// What the manifests ask for, read once.
 fn wanted() -> impl Iterator<Item = &'static DesiredPolicy> {
     static WANTED: OnceLock<Vec<DesiredPolicy>> = OnceLock::new();
@@ -136,7 +141,7 @@ fn text_size(documents: &[&str]) -> usize {
 /// takes nothing away.
 fn assert_verdict_follows_from_checks(wanted: &DesiredPolicy, role: &Role) {
     let account = account();
-    let subject = Subject { account: &account, role, wanted };
+    let subject = Subject { account: &account, role, wanted, now: now() };
     let readiness = assess(subject);
     let any = |standing| readiness.checks.iter().any(|check| check.standing == standing);
     assert!(!readiness.checks.is_empty());

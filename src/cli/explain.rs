@@ -5,6 +5,7 @@ mod simulated;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     iam::IamError,
-    inventory::{Observed, Role},
+    inventory::Observed,
     manifest::{DesiredPolicy, Mode, State},
     names::{AccountId, RoleName},
     plan::{self, Action, Circumstances, Reason, RoleCondition, Step},
@@ -64,12 +65,13 @@ pub async fn explain(
         }
     };
     let (mut explanations, mut is_whole) = (Vec::new(), true);
+    let now = Timestamp::now();
     for wanted in desired.policies.values() {
         let Some(observed) = inventory.get(&wanted.role) else { continue };
-        let step = plan::judge(wanted, observed, &circumstances);
+        let step = plan::judge(wanted, observed, &circumstances, now);
         let mut explanation = Explanation::of(&step, wanted);
         if let (Observed::Found(role), State::Present, None) = (observed, wanted.state, &wanted.conflict) {
-            explanation.look_into(&caller.account, role, wanted, &step);
+            explanation.look_into(Subject { account: &caller.account, role, wanted, now }, &step);
             if simulate {
                 match side_by_side(iam.as_ref(), role, &explanation.checks).await {
                     Ok(answers) => explanation.simulated = Some(answers),
@@ -150,8 +152,7 @@ impl Explanation {
         }
     }
 
-    fn look_into(&mut self, account: &AccountId, role: &Role, wanted: &DesiredPolicy, step: &Step) {
-        let subject = Subject { account, role, wanted };
+    fn look_into(&mut self, subject: Subject<'_>, step: &Step) {
         let readiness = readiness::assess(subject);
         // A plan does not look into what is suspended; who asks is told.
         self.conditions[1] = RoleCondition::session_ready(&readiness.condition());

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -85,7 +86,7 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, global: 
             Arc::new(Inventory::unknown(&asked))
         }
     };
-    let mut steps = plan::plan(&desired, &inventory, &circumstances);
+    let mut steps = plan::plan(&desired, &inventory, &circumstances, Timestamp::now());
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
         &mut steps.iter_mut().collect::<Vec<_>>(),
@@ -164,7 +165,7 @@ struct ConditionReport {
 
 impl<'a> Report<'a> {
     fn of(planned: &'a Planned) -> Self {
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let as_of_now = |condition| ConditionReport { condition, last_transition_time: now.clone() };
         let reported = planned.steps.iter().map(|step| StepReport {
             account: step.target.account.as_ref(),

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::watch,
     task::{self, JoinError, JoinHandle, JoinSet},
@@ -247,7 +248,7 @@ impl<I: Iam> Account<I> {
         let last_verdict = |slot: Slot| match slot.step {
             Some(step) if rest_waits && step.is_a_write() => step.held_by(Reason::CanaryUnproven, None),
             Some(step) => step,
-            None => plan::judge(&slot.wanted, &Observed::Unknown(None), &self.circumstances),
+            None => plan::judge(&slot.wanted, &Observed::Unknown(None), &self.circumstances, Timestamp::now()),
         };
         let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome {

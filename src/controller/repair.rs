@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +104,9 @@ impl<I: Iam> Tools<I> {
                     afresh = role;
                     &afresh
                 }
-                Ok(None) => return Repaired::NotNeeded(judge(wanted, &Observed::NotFound, circumstances)),
+                Ok(None) => {
+                    return Repaired::NotNeeded(judge(wanted, &Observed::NotFound, circumstances, Timestamp::now()));
+                }
                 Err(error) => return Repaired::ReadFailed(error),
             }
         } else {
@@ -156,7 +159,7 @@ impl<I: Iam> Tools<I> {
             Err(error) if error.class == ErrorClass::Gone && step.action == Action::Delete => {
                 // Somebody else was quicker.
                 let fresh = role.with_fresh(policy, None);
-                Repaired::NotNeeded(judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances))
+                Repaired::NotNeeded(judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances, Timestamp::now()))
             }
             Err(error) => Repaired::WriteFailed { step, before: live, error },
         }
@@ -191,7 +194,7 @@ impl<I: Iam> Tools<I> {
         }
         let live = self.reader.confirm(&role.name, &wanted.policy).await?;
         let fresh = fresh.with_fresh(&wanted.policy, live.clone());
-        Ok((judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances), live))
+        Ok((judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances, Timestamp::now()), live))
     }
 
     /// Reads a policy back after it was written, until it is found right or has had the time to show.

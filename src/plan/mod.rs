@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
@@ -209,17 +210,17 @@ pub fn asked_for(desired: &Desired) -> Asked {
 
 /// The steps for every policy that is desired and was asked for in the reading, in order of role and policy.
 #[must_use]
-pub fn plan(desired: &Desired, inventory: &Inventory, circumstances: &Circumstances) -> Vec<Step> {
+pub fn plan(desired: &Desired, inventory: &Inventory, circumstances: &Circumstances, now: Timestamp) -> Vec<Step> {
     desired
         .policies
         .values()
-        .filter_map(|wanted| Some(judge(wanted, inventory.get(&wanted.role)?, circumstances)))
+        .filter_map(|wanted| Some(judge(wanted, inventory.get(&wanted.role)?, circumstances, now)))
         .collect()
 }
 
 /// The verdict on one policy, from what was observed of its role.
 #[must_use]
-pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circumstances) -> Step {
+pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circumstances, now: Timestamp) -> Step {
     let mode = if circumstances.observe_only { Mode::Observe } else { wanted.mode };
     let mut step = Step {
         target: Target {
@@ -261,9 +262,9 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     step.drift = comparison.drift;
     step.changes = comparison.changes;
     if let Some(successor) = &wanted.successor {
-        return judge_former(wanted, successor, role, step, circumstances);
+        return judge_former(wanted, successor, role, step, circumstances, now);
     }
-    let subject = circumstances.account.as_ref().map(|account| Subject { account, role, wanted });
+    let subject = circumstances.account.as_ref().map(|account| Subject { account, role, wanted, now });
     let subject = subject.filter(|_| wanted.state == State::Present);
     step.session = subject.map(|subject| readiness::assess(subject).condition());
     if let Some(outside) = outside(wanted, role, circumstances) {
@@ -282,7 +283,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         step.session_after = Some(readiness::assess(Subject { role: &after, ..subject }).condition());
     }
     if blocked.is_none()
-        && let Some(lost) = disconnects_another(wanted, role, &after, circumstances)
+        && let Some(lost) = disconnects_another(wanted, role, &after, circumstances, now)
     {
         (blocked, step.detail) = (Some(Reason::WouldDisconnect), Some(lost));
     }
@@ -304,6 +305,7 @@ fn judge_former(
     role: &Role,
     step: Step,
     circumstances: &Circumstances,
+    now: Timestamp,
 ) -> Step {
     let step = Step { drift: None, changes: Vec::new(), ..step };
     if step.live.is_none() {
@@ -319,7 +321,7 @@ fn judge_former(
     match obstacle(wanted, role, &step, circumstances) {
         _ if step.mode == Mode::Observe => Step { reason: Some(Reason::ObserveMode), ..step },
         Some(reason) => step.held_by(reason, None),
-        None if takes_registration_away(wanted, successor, role, circumstances) => {
+        None if takes_registration_away(wanted, successor, role, circumstances, now) => {
             step.held_by(Reason::WouldDisconnect, Some(format!("it would lose {REGISTER}")))
         }
         None if circumstances.suspended => Step { reason: Some(Reason::KillSwitch), ..step },
@@ -351,10 +353,11 @@ fn disconnects_another(
     role: &Role,
     after: &Role,
     circumstances: &Circumstances,
+    now: Timestamp,
 ) -> Option<String> {
     let account = circumstances.account.as_ref()?;
     wanted.beside.iter().find_map(|other| {
-        let lost = readiness::would_lose(Subject { account, role, wanted: other }, after)?;
+        let lost = readiness::would_lose(Subject { account, role, wanted: other, now }, after)?;
         Some(format!("it would lose {lost}, which the manifest {} relies upon", other.manifest.name))
     })
 }
@@ -379,12 +382,13 @@ fn takes_registration_away(
     successor: &Successor,
     role: &Role,
     circumstances: &Circumstances,
+    now: Timestamp,
 ) -> bool {
     let registers = |policy| role.policies.get(policy).is_some_and(|live| Traits::of(live).registers);
     let stays = successor.keeps_registration && registers(&wanted.policy) && !registers(&successor.policy);
     let after = || unnamed_beside(wanted, &role.with_fresh(&wanted.policy, None));
     let Some(account) = &circumstances.account else { return stays };
-    stays && !readiness::registers(Subject { account, role: &after(), wanted })
+    stays && !readiness::registers(Subject { account, role: &after(), wanted, now })
 }
 
 /// Why the operator's ceiling forbids writing to this role.

@@ -38,6 +38,7 @@ use std::{fmt, ops::Not, sync::Arc};
 use super::pattern::Pattern;
 
 pub use super::document::Effect;
+pub use condition::instant;
 pub use context::Context;
 pub use prepared::Prepared;
 

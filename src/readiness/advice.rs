@@ -29,8 +29,13 @@ pub fn advise(subject: Subject<'_>) -> Vec<String> {
         advice.extend(granted_twice(subject, &eyes));
         advice.extend(eyes.permissions.policies.iter().filter_map(|policy| {
             let moment = policy.document.revokes_sessions_before()?;
+            let instead = if checks::is_past(moment, subject.now) {
+                "nodes need newer ones, which they fetch within hours, or at once when the agent or the instance is restarted"
+            } else {
+                "as far as is known there are none that are newer, and there will be none until then"
+            };
             Some(format!(
-                "{} denies everything to credentials that were issued before {moment}: nodes need newer ones, which they fetch within hours, or at once when the agent or the instance is restarted",
+                "{} denies everything to credentials that were issued before {moment}: {instead}",
                 policy.name
             ))
         }));

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Cause, Standing, Subject,
     remedy::{self, Remedy},
@@ -16,7 +18,9 @@ use crate::{
     manifest::Platform,
     names::Partition,
     policy::{
-        evaluate::{Answer, Context, Denial, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource},
+        evaluate::{
+            Answer, Context, Denial, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource, instant,
+        },
         session_manager::{Need, NodeKind, NodeRegistration, Purpose},
     },
 };
@@ -92,9 +96,10 @@ impl<'a> Eyes<'a> {
         let partition = around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default();
         let permissions = permissions(subject.role, around);
         let context = Context::of_role_session(&around.arn, subject.account.as_str());
-        // Nodes fetch new credentials within hours: the question is about those.
+        // Nodes fetch new credentials within hours: the question is about those. Of what lies ahead there are none yet.
         let revocations = permissions.policies.iter().filter_map(|policy| policy.document.revokes_sessions_before());
-        let context = revocations.fold(context, |context, moment| context.since("aws:TokenIssueTime", moment));
+        let past = revocations.filter(|moment| is_past(moment, subject.now));
+        let context = past.fold(context, |context, moment| context.since("aws:TokenIssueTime", moment));
         Self { subject, around, partition, permissions, context }
     }
 
@@ -275,6 +280,13 @@ impl<'a> Eyes<'a> {
         self.permissions.answer(&need.question(), &self.context)
     }
 }
+
+/// Whether credentials that were issued after this moment can be had by now.
+pub(super) fn is_past(moment: &str, now: Timestamp) -> bool {
+    instant(moment).is_some_and(|moment| moment.duration_since(now) <= CLOCKS_DIFFER)
+}
+
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// The name of a platform's service, where nothing else is known.
 fn service(platform: Platform) -> &'static str {

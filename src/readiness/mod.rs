@@ -22,6 +22,7 @@ mod remedy;
 mod tests;
 mod words;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 #[cfg(test)]
@@ -47,6 +48,8 @@ pub struct Subject<'a> {
     pub role: &'a Role,
     /// What is wanted of it.
     pub wanted: &'a DesiredPolicy,
+    /// When it is asked: some statements are about moments.
+    pub now: Timestamp,
 }
 
 /// What came of all checks.

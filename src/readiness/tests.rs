@@ -6,6 +6,7 @@ mod trust;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -33,6 +34,10 @@ fn everything() -> DesiredPolicy {
 
 fn account() -> AccountId {
     "111122223333".parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    "2026-06-02T00:00:00Z".parse().unwrap()
 }
 
 /// What a manifest with this `spec` wants of the role `web`.
@@ -112,7 +117,7 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
 }
 
 fn readiness(wanted: &DesiredPolicy, role: &Role) -> Readiness {
-    assess(Subject { account: &account(), role, wanted })
+    assess(Subject { account: &account(), role, wanted, now: now() })
 }
 
 /// The condition of a role of [`everything`] that was changed in one thing.
@@ -369,7 +374,7 @@ fn a_role_of_which_only_the_policy_was_read_is_unknown() {
     let unread = Role { surroundings: None, ..role(&wanted, |_| {}) };
     let condition = readiness(&wanted, &unread).condition();
     assert_eq!((condition.status, condition.cause), (Status::Unknown, Cause::NotRead));
-    assert!(!registers(Subject { account: &account(), role: &unread, wanted: &wanted }));
+    assert!(!registers(Subject { account: &account(), role: &unread, wanted: &wanted, now: now() }));
 }
 
 fn revoked(moments: &[&str]) -> impl FnOnce(&mut Surroundings) {
@@ -393,12 +398,34 @@ fn revoked_sessions_are_those_of_old_credentials_and_no_obstacle_to_new_ones() {
     let moments = ["2026-05-07T23:47:00Z", "2026-05-08T01:00:00+02:00"];
     let role = role(&wanted, revoked(&moments));
     assert_eq!(readiness(&wanted, &role).verdict, Verdict::Ready);
-    let advice = advise(Subject { account: &account, role: &role, wanted: &wanted });
+    let advice = advise(Subject { account: &account, role: &role, wanted: &wanted, now: now() });
     for (number, moment) in moments.iter().enumerate() {
         let told = format!(
             "inline policy AWSRevokeOlderSessions{number} denies everything to credentials that were issued before {moment}: "
         );
         assert!(advice.iter().any(|advice| advice.starts_with(&told)), "{advice:#?}");
+    }
+}
+
+#[test]
+fn a_revocation_that_is_dated_ahead_denies_every_credential_until_then() {
+    for (moment, expected) in [
+        ("2026-06-02T00:00:00Z", Verdict::Ready),
+        // Clocks differ.
+        ("2026-06-02T00:04:00Z", Verdict::Ready),
+        ("2026-06-02T00:06:00Z", Verdict::Conditional),
+        ("2099-01-01T00:00:00Z", Verdict::Conditional),
+        ("4070908800", Verdict::Conditional),
+        ("1778197620", Verdict::Ready),
+        // A year, or the thirty-fifth minute of 1970?
+        ("2099", Verdict::Conditional),
+    ] {
+        let (wanted, account) = (everything(), account());
+        let role = role(&wanted, revoked(&[moment]));
+        assert_eq!(readiness(&wanted, &role).verdict, expected, "{moment}");
+        let advice = advise(Subject { account: &account, role: &role, wanted: &wanted, now: now() }).join(" ");
+        assert_eq!(advice.contains("nodes need newer ones"), expected == Verdict::Ready, "{moment}: {advice}");
+        assert_eq!(advice.contains("there are none that are newer"), expected != Verdict::Ready, "{moment}: {advice}");
     }
 }
 
@@ -425,7 +452,7 @@ fn of_credentials_newer_than_a_revocation_it_is_not_known_how_new_they_are() {
 fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_does_not_work() {
     let (wanted, account) = (everything(), account());
     let working = role(&wanted, |_| {});
-    let subject = Subject { account: &account, role: &working, wanted: &wanted };
+    let subject = Subject { account: &account, role: &working, wanted: &wanted, now: now() };
     let fewer = without(&wanted, &["ssmmessages:OpenDataChannel", "logs:PutLogEvents", "s3:PutObject"]);
     assert_eq!(
         would_lose(subject, &fewer).unwrap(),
@@ -457,7 +484,7 @@ fn what_is_granted_beyond_need_or_twice_is_told_and_how_much_room_is_left() {
     let (wanted, account) = (everything(), account());
     let advice = |change: &dyn Fn(&mut Surroundings)| {
         let role = role(&wanted, change);
-        advise(Subject { account: &account, role: &role, wanted: &wanted })
+        advise(Subject { account: &account, role: &role, wanted: &wanted, now: now() })
     };
     let size = LiveDocument::of_text(wanted.document.as_str()).size();
     let room = format!("room: {} of the 10240 characters for inline policies are left", 10_240 - size);

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
 use super::{Account, Held};
@@ -155,7 +156,7 @@ impl<I: Iam> Account<I> {
             self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
             let observed = self.inventory.get(&key.0)?;
             let is_new = !slot.is_known_in_sync(observed, now);
-            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances)))
+            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances, Timestamp::now())))
         };
         let mut verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
         verdicts.retain(|(key, _)| !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0));

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     task::{self, JoinError},
     time::Instant,
@@ -275,7 +276,7 @@ impl<I: Iam> Account<I> {
     fn role_is_gone(&mut self, key: &PolicyKey, now: Instant) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.gone(now);
-        let step = plan::judge(&slot.wanted, &Observed::NotFound, &self.circumstances);
+        let step = plan::judge(&slot.wanted, &Observed::NotFound, &self.circumstances, Timestamp::now());
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.retry = None;
         slot.judged(step, now);

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{
     judge::{Asked, KEEPS_REGISTERED, another_may_rely, wanted, why_not},
     plain::{Plain, asks_to_be_left_alone},
@@ -39,7 +41,7 @@ impl Scene {
         for ((role, policy), wanted_of_it) in &desired.policies {
             let Some(found) = self.role(role, &desired) else { continue };
             let asked = wanted(&self.state(), &set, &self.own, role, policy);
-            let step = judge(wanted_of_it, &Observed::Found(Arc::new(found)), &circumstances);
+            let step = judge(wanted_of_it, &Observed::Found(Arc::new(found)), &circumstances, Timestamp::now());
             if step.is_a_write() && self.hinges_on_others(role, policy, asked.as_ref().ok()) {
                 pending.push(format!("{role}/{policy}"));
             } else if step.is_a_write() {

@@ -247,10 +247,13 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A full ISO 8601 instant, or seconds since 1970.
-pub(super) fn instant(text: &str) -> Option<Timestamp> {
+/// A full ISO 8601 instant, or seconds since 1970. Four digits might be a year of ISO 8601 as well as seconds, and which
+/// of them IAM takes them for is not said.
+#[must_use]
+pub fn instant(text: &str) -> Option<Timestamp> {
     match text.parse() {
-        Ok(seconds) => Timestamp::from_second(seconds).ok(),
+        Ok(seconds) if text.len() != 4 => Timestamp::from_second(seconds).ok(),
+        Ok(_) => None,
         Err(_) => text.parse().ok(),
     }
 }

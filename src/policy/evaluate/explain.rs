@@ -91,7 +91,7 @@ impl Uncertain<'_> {
         }
         for target in statement.resource.iter() {
             if statement.entry(target, self.question, self.context) == Truth::Unclear {
-                let mut of_target = target.doubts(self.question).map(str::to_owned).peekable();
+                let mut of_target = target.doubts(self.question, self.context).map(str::to_owned).peekable();
                 if of_target.peek().is_none() {
                     doubts.insert("a variable in its NotResource has no value in such a request".to_owned());
                 }

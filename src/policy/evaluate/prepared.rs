@@ -303,9 +303,11 @@ impl Target {
     }
 
     /// What makes it unclear whether it admits what is asked for.
-    pub(super) fn doubts(&self, question: &Question) -> impl Iterator<Item = &'static str> {
-        let doubts = self.doubts.iter().filter(|doubtful| doubtful.reach.intersects(&question.resource));
-        doubts.map(|doubtful| doubtful.why)
+    pub(super) fn doubts(&self, question: &Question, context: &Context) -> impl Iterator<Item = &'static str> {
+        let may_admit = |doubtful: &&Doubtful| {
+            context.resolved(&doubtful.reach).is_some_and(|reach| reach.intersects(&question.resource))
+        };
+        self.doubts.iter().filter(may_admit).map(|doubtful| doubtful.why)
     }
 
     /// Its variables that are not known.
@@ -329,7 +331,7 @@ impl Target {
         } else if pattern.intersects(asked) {
             // Of one text, a pattern without variables admits all or nothing.
             if question.exact && pattern.variables().next().is_none() { Truth::Yes } else { Truth::Depends }
-        } else if self.doubts(question).next().is_some() {
+        } else if self.doubts(question, context).next().is_some() {
             Truth::Unclear
         } else {
             Truth::No

@@ -128,7 +128,7 @@ fn tasks_that_do_not_register_are_not_advised_to() {
     let told = |spec: &str| {
         let wanted = wanted(spec);
         let role = role(&wanted, |around| around.attached.push(core()));
-        let advice = advise(Subject { account: &account(), role: &role, wanted: &wanted });
+        let advice = advise(Subject { account: &account(), role: &role, wanted: &wanted, now: now() });
         advice.into_iter().find(|advice| advice.contains("every SSM parameter")).unwrap()
     };
     assert!(

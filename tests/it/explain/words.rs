@@ -40,8 +40,11 @@ async fn what_is_granted_beyond_need_or_twice_is_advice_and_no_verdict() {
     let wide = [allow(&["ssmmessages:*", "s3:*"], "*"), allow(&["kms:Decrypt"], "*")];
     scene.role(node("wide", &wide), &with_key("").replace(", session", "session"));
     let revoked = json!({"Effect": "Deny", "Action": ["*"], "Resource": ["*"],
-        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2026-01-02T03:04:05.678Z"}}});
+        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2024-01-02T03:04:05.678Z"}}});
     scene.role(node("revoked", &right()[..2]).policy("AWSRevokeOlderSessions", &document(&[revoked])), "");
+    let ahead = json!({"Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2999-01-01T00:00:00Z"}}});
+    scene.role(node("ahead", &right()[..2]).policy("Embargo", &document(&[ahead])), "");
     scene.role(node("tight", &right()[..2]), "");
 
     let core = scene.explain("core").await;
@@ -65,8 +68,12 @@ async fn what_is_granted_beyond_need_or_twice_is_advice_and_no_verdict() {
     assert_eq!(revoked["verdict"], "Ready", "nodes fetch new credentials: {revoked}");
     assert_advised(
         &revoked,
-        "inline policy AWSRevokeOlderSessions denies everything to credentials that were issued before 2026-01-02T03:04:05.678Z",
+        "inline policy AWSRevokeOlderSessions denies everything to credentials that were issued before 2024-01-02T03:04:05.678Z",
     );
+
+    let ahead = scene.explain("ahead").await;
+    assert_eq!(ahead["verdict"], "Conditional", "no credentials are newer: {ahead}");
+    assert_advised(&ahead, "issued before 2999-01-01T00:00:00Z: as far as is known there are none that are newer");
 
     let size: usize =
         [document(&right()[..2]), document(&[allow(&[super::REGISTER], "*")])].iter().map(String::len).sum();

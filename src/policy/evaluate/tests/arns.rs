@@ -39,6 +39,9 @@ fn a_star_that_ends_a_part_runs_on_across_colons_and_one_inside_a_part_is_not_su
     let inside = allow(json!("logs:*"), json!("arn:aws:logs:*:111122223333:log-group:/s*stream:a"));
     assert_eq!(one(inside, "logs:PutLogEvents", stream), "allowed");
 
+    let of_account = "arn:aws:kms:us-*3:key/1234abcd${aws:PrincipalAccount}";
+    assert_eq!(of_key(of_account), "not granted", "what a variable stands for is known");
+
     let some = role(vec![inline("p", allow(json!("*"), json!("arn:aws:kms:us-*3:key/1234*")))], None);
     let Answer::Unknown { why } = ask(&some, "kms:Decrypt", Resource::Exactly(KEY)) else { panic!() };
     assert_eq!(why[0].what, "a wildcard inside a part of an ARN that would have to run across a colon");
