@@ -94,11 +94,11 @@ enum Relation {
 impl Condition {
     pub(super) fn of(constraint: &Constraint, variables: bool) -> Self {
         let operator = Operator::of(&constraint.operator);
-        let wanted = |text: &Box<str>| Wanted { text: text.clone(), read: operator.read(text, variables) };
+        let wanted = |text: &str| Wanted { text: text.into(), read: operator.read(text, variables) };
         Self {
             operator,
             key: constraint.key.to_ascii_lowercase().into(),
-            values: constraint.values.iter().map(wanted).collect(),
+            values: constraint.values.iter().map(|text| wanted(text)).collect(),
             variables,
             written: Written { operator: constraint.operator.clone(), key: constraint.key.clone() },
         }
