@@ -150,6 +150,8 @@ impl Pattern {
         let mut retry = None;
         while let Some(token) = theirs.get(reached) {
             match ours.get(at) {
+                // At the end it stands for all the rest.
+                Some(Token::Many(Span::All)) if at + 1 == ours.len() => return true,
                 Some(Token::Many(span)) => {
                     at += 1;
                     retry = Some((at, reached, *span));
@@ -173,7 +175,24 @@ impl Pattern {
 
     /// Whether some string might be admitted by both; a variable might be anything.
     pub(super) fn intersects(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.0, &other.0);
+        let (mut ours, mut theirs) = (&*self.0, &*other.0);
+        // What both spell out at their beginnings and at their ends needs no search.
+        while let ([one @ Token::Literal(_), our_rest @ ..], [other @ Token::Literal(_), their_rest @ ..]) =
+            (ours, theirs)
+        {
+            if one != other {
+                return false;
+            }
+            (ours, theirs) = (our_rest, their_rest);
+        }
+        while let ([our_rest @ .., one @ Token::Literal(_)], [their_rest @ .., other @ Token::Literal(_)]) =
+            (ours, theirs)
+        {
+            if one != other {
+                return false;
+            }
+            (ours, theirs) = (our_rest, their_rest);
+        }
         // `row[j]`: some string is admitted by our tokens so far and by the first `j` of theirs.
         let mut row = vec![false; theirs.len() + 1];
         row[0] = true;

@@ -225,6 +225,10 @@ impl Statement {
     pub(super) fn resource(&self, question: &Question, context: &Context) -> Truth {
         let each = self.resource.iter().map(|target| self.entry(target, question, context));
         match &self.resource {
+            // To see that one surely does costs less than to see how far another may.
+            Clauses::Only(targets) if targets.iter().any(|target| target.pattern.covers(&question.resource)) => {
+                Truth::Yes
+            }
             Clauses::Only(_) => Truth::any(each, self.effect),
             Clauses::Except(_) => Truth::all(each, self.effect),
         }
