@@ -103,7 +103,8 @@ pub fn controller_policy(global: &Global, rights: &Rights) -> Ended {
         manifests.role_count() > 0,
         "no manifest is about account {account}\nhint: `render` lists the roles that manifests name"
     );
-    let policy = rights.policy(&manifests, &manifests.limits(), &account, global.observe)?;
+    let observe = global.observe || manifests.only_observes(&account);
+    let policy = rights.policy(&manifests, &manifests.limits(), &account, observe)?;
     let text = serde_json::to_string_pretty(&policy)?;
     print(&text)?;
     for note in rights.notes(&policy, &text) {
@@ -119,7 +120,8 @@ impl Rights {
             return Ok(account.clone());
         }
         const HINT: &str = "hint: `--account ID` says which";
-        if let Some(manifest) = manifests.permissions().iter().find(|manifest| manifest.account.is_none()) {
+        let leaves_it_open = |manifest: &&Arc<Permissions>| manifests.accounts_of(manifest).contains(&None);
+        if let Some(manifest) = manifests.permissions().iter().find(leaves_it_open) {
             anyhow::bail!(
                 "the policy depends on the account, and {} ({}) names none\n{HINT}, or accountId in the manifest",
                 manifest.name,
@@ -127,7 +129,7 @@ impl Rights {
             );
         }
         let named: BTreeSet<&AccountId> =
-            manifests.permissions().iter().filter_map(|manifest| manifest.account.as_ref()).collect();
+            manifests.permissions().iter().flat_map(|manifest| manifests.accounts_of(manifest)).flatten().collect();
         let mut accounts = named.iter();
         match (accounts.next(), accounts.next()) {
             (Some(account), None) => Ok((*account).clone()),
@@ -198,7 +200,7 @@ impl Rights {
             let names = || manifest.roles.iter().map(RoleName::as_str);
             managed.extend(names());
             // `suspend` takes no right away: it is meant to be lifted.
-            let is_enforced = manifest.mode.unwrap_or(manifests.default_mode()) == Mode::Enforce && !observe;
+            let is_enforced = manifests.mode(manifest, Some(account)) == Mode::Enforce && !observe;
             match manifest.state {
                 _ if !is_enforced => {}
                 State::Absent => removed.extend(names()),

@@ -103,7 +103,9 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
 pub(crate) fn unread(manifests: &ManifestSet) -> Vec<Step> {
-    let all = manifests.permissions().iter().map(AsRef::as_ref);
+    let all = manifests.permissions().iter().flat_map(|permissions| {
+        manifests.accounts_of(permissions).into_iter().map(|account| (permissions.as_ref(), account))
+    });
     plan::unjudged(all, Reason::Unknown, None, manifests.default_mode())
 }
 

@@ -31,22 +31,25 @@ pub fn render(global: &Global, filter: &Filter) -> Ended {
     );
     let mut rendered = Vec::new();
     for manifest in manifests.permissions() {
-        let account = manifest.account.as_ref().or(filter.account.as_ref());
         let partition = manifest.partition.clone().unwrap_or_default();
-        let document = manifest.settings.document_offline(account, &partition).with_context(|| {
-            format!(
-                "the document of {} ({}) depends on the account, and none is named\n\
-                 hint: say accountId in the manifest, or --account on the command line",
-                manifest.name, manifest.place
-            )
-        })?;
-        for role in &manifest.roles {
-            rendered.push(Rendered {
-                account: account.cloned(),
-                role: role.clone(),
-                policy: manifest.policy_name.clone(),
-                document: RawValue::from_string(document.as_str().to_owned())?,
-            });
+        let asked = filter.account.as_ref();
+        let of_manifest = manifests.accounts_of(manifest).into_iter().map(|account| account.or(asked));
+        for account in of_manifest.filter(|account| asked.is_none() || *account == asked) {
+            let document = manifest.settings.document_offline(account, &partition).with_context(|| {
+                format!(
+                    "the document of {} ({}) depends on the account, and none is named\n\
+                     hint: say accountId in the manifest, or --account on the command line",
+                    manifest.name, manifest.place
+                )
+            })?;
+            for role in &manifest.roles {
+                rendered.push(Rendered {
+                    account: account.cloned(),
+                    role: role.clone(),
+                    policy: manifest.policy_name.clone(),
+                    document: RawValue::from_string(document.as_str().to_owned())?,
+                });
+            }
         }
     }
     rendered.sort_by(|one, other| {

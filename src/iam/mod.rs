@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of manifests. What must stay true: a failed or partial read is an error, never an empty answer.
 
+mod credentials;
 mod error;
 mod managed;
 mod pages;
@@ -23,7 +24,7 @@ pub use self::{
 
 pub(crate) use self::pages::Pages;
 
-use crate::names::{AccountId, Partition, PolicyName, RoleName};
+use crate::names::{AccountId, Partition, PolicyName, Region, RoleArn, RoleName};
 
 /// Who the credentials belong to, as STS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,21 @@ impl Caller {
     pub fn partition(&self) -> Option<Partition> {
         self.arn.split(':').nth(1)?.parse().ok()
     }
+}
+
+/// How an account is entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// The account: no other is ever read or written through it.
+    pub account: AccountId,
+    /// The role that is assumed; none where the credentials at hand are of this account.
+    pub role: Option<RoleArn>,
+    /// The external id that the role asks for.
+    pub external_id: Option<String>,
+    /// The name of the session, as CloudTrail shows it.
+    pub session_name: String,
+    /// The Region whose endpoints are called; none for that of the environment.
+    pub region: Option<Region>,
 }
 
 /// One inline policy as IAM returned it.
@@ -185,7 +201,11 @@ impl SimulatedAction {
 
 /// The calls that the controller makes, for one account. Two sides stand behind it: the AWS SDK, and the
 /// sandbox's world served in process (the loop's tests and the simulation, under a paused clock).
-pub trait Iam: Send + Sync + 'static {
+pub trait Iam: Sized + Send + Sync + 'static {
+    /// The same calls in another account: `sts:AssumeRole` is asked for when the first of them is made, and again long
+    /// before the session ends.
+    fn within(&self, entrance: &Entrance) -> impl Future<Output = Self> + Send;
+
     /// `sts:GetCallerIdentity`.
     fn caller(&self) -> impl Future<Output = Result<Caller, IamError>> + Send;
 

@@ -3,6 +3,7 @@
 //! Knows what IAM, S3 and CloudWatch Logs accept as names. What must stay true: whatever leaves this room as part of
 //! [`Settings`] opens no wildcard and no policy variable, and was checked against the rules of the service that it names.
 
+mod accounts;
 mod operator;
 
 use std::{
@@ -22,7 +23,7 @@ use super::{
     types::{ConfigurationManifest, Metadata, PermissionsManifest, Registration, SessionPreferences},
 };
 use crate::{
-    names::{AccountId, KeyArn, NameError, Partition, PolicyName, RoleName},
+    names::{KeyArn, NameError, Partition, PolicyName, RoleName},
     policy::session_manager::{LogBucket, NodeRegistration, Settings},
 };
 
@@ -50,15 +51,9 @@ impl<'a> Judge<'a> {
 
     pub(super) fn configuration(&mut self, manifest: &ConfigurationManifest) -> Option<ControllerConfiguration> {
         let place = self.name(&manifest.metadata);
-        let path = KeyPath::default().key("spec").key("resyncInterval");
-        let resync_interval = manifest.spec.resync_interval.as_deref().and_then(|text| {
-            let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));
-            if read.is_none() {
-                let message = format!("`{}` is not a time from 1s to 24h", shown(text));
-                self.tell(&path, message, "write hours, minutes and seconds: `90s`, `5m`, `1h30m`");
-            }
-            read
-        });
+        let spec = KeyPath::default().key("spec");
+        let resync_interval = self.interval(manifest.spec.resync_interval.as_deref(), &spec.key("resyncInterval"));
+        let accounts = self.configured(&manifest.spec.accounts, &spec.key("accounts"));
         let guards = self.guards(&manifest.spec.guards);
         let limits = Arc::new(self.limits(&manifest.spec.limits));
         self.good.then_some(ControllerConfiguration {
@@ -68,15 +63,14 @@ impl<'a> Judge<'a> {
             default_mode: manifest.spec.default_mode,
             guards,
             limits,
+            accounts,
         })
     }
 
     pub(super) fn permissions(&mut self, manifest: PermissionsManifest) -> Option<Permissions> {
         let place = self.name(&manifest.metadata);
         let spec = KeyPath::default().key("spec");
-        let at_account = spec.key("accountId");
-        let account: Option<AccountId> =
-            manifest.spec.account_id.as_ref().and_then(|id| self.checked(&id.0, &at_account));
+        let (accounts, places) = self.accounts(&manifest.spec, &spec);
         let roles = self.roles(&manifest.spec.roles, &spec.key("roles"));
         let policy_name = match &manifest.spec.policy_name {
             Some(text) => self.policy_name(text, &spec.key("policyName")),
@@ -88,14 +82,12 @@ impl<'a> Judge<'a> {
             // It grants nothing: what a ceiling no longer admits must not keep anybody from removing it.
             self.bounded.clear();
         }
-        if let Some(account) = &account {
-            self.bounded.push((Subject::Account(account.clone()), at_account));
-        }
+        self.bounded.extend(places.into_iter().map(|(account, path)| (Subject::Account(account), path)));
         Some(Permissions {
             name: manifest.metadata.name,
             place,
             description: manifest.spec.description,
-            account,
+            accounts,
             roles,
             mode: manifest.spec.mode,
             suspend: manifest.spec.suspend,
@@ -106,6 +98,16 @@ impl<'a> Judge<'a> {
             settings,
             bounded: self.bounded(),
         })
+    }
+
+    fn interval(&mut self, written: Option<&str>, path: &KeyPath) -> Option<Duration> {
+        let text = written?;
+        let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));
+        if read.is_none() {
+            let message = format!("`{}` is not a time from 1s to 24h", shown(text));
+            self.tell(path, message, "write hours, minutes and seconds: `90s`, `5m`, `1h30m`");
+        }
+        read
     }
 
     fn bounded(&mut self) -> Box<[Bounded]> {

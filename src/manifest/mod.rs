@@ -9,6 +9,7 @@
 //! Pure: no files, no clock, no logging, and nothing of AWS but its names. What must stay true: every fault of a file
 //! is found in one go and carries its place, and a file with any fault yields nothing that could be put in force.
 
+mod accounts;
 mod ceiling;
 mod fault;
 mod judge;
@@ -20,7 +21,11 @@ mod tree;
 mod types;
 pub mod write;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +40,7 @@ use self::{
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
 };
 pub use self::{
+    accounts::{Accounts, ConfiguredAccount, Whose},
     fault::{Fault, Place},
     set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
     source::{LARGEST_FILE, too_large},
@@ -118,8 +124,8 @@ pub struct Permissions {
     pub place: Place,
     /// For people. It may hold anything: it is escaped before it is shown.
     pub description: Option<String>,
-    /// The account of the roles; none means that of the controller's own credentials.
-    pub account: Option<AccountId>,
+    /// The accounts of the roles.
+    pub accounts: Accounts,
     /// The roles, as they were written, each once.
     pub roles: Vec<RoleName>,
     /// The mode, where the manifest names one.
@@ -155,6 +161,9 @@ pub struct ControllerConfiguration {
     pub guards: Guards,
     /// The ceiling over all manifests.
     pub limits: Arc<Limits>,
+    /// The accounts that are looked after beside that of the controller's own credentials; where there are any, no
+    /// manifest may name another one.
+    pub accounts: BTreeMap<AccountId, ConfiguredAccount>,
 }
 
 /// What one file holds.

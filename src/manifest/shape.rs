@@ -18,8 +18,6 @@ use super::{
 /// What is planned but not there yet: told by name, so that nobody looks for a typing error.
 const LATER: &[(&str, &str)] = &[
     ("spec.selector", "name the roles under `spec.roles`"),
-    ("spec.accountIds", "write one manifest for each account, with `spec.accountId`"),
-    ("spec.accounts", "run one controller for each account"),
 ];
 
 pub(super) struct Shape<'a> {

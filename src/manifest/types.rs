@@ -1,8 +1,9 @@
 //! The manifests as people write them, field for field, and the JSON Schema that is made of these very types.
 //!
 //! Knows spelling, not sense: what a name or a number may be is the business of `judge`. The comments here are
-//! what an editor shows while somebody types. What must stay true: these are plain structs (an account id read
-//! through an untagged, tagged or flattened enum would become a number), and every key is known here or refused.
+//! what an editor shows while somebody types. What must stay true: an account id stays the text that was written (it is
+//! read from a tree in which numbers are text, never by serde_yaml from the file itself, which would make a number of it in
+//! an untagged, tagged or flattened enum), and every key is known here or refused.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -76,6 +77,9 @@ pub(super) struct PermissionsSpec {
     pub(super) description: Option<String>,
     /// The account that the roles are in. Left out: the account of the controller's own credentials.
     pub(super) account_id: Option<Digits>,
+    /// The accounts that the roles are in, in place of one `accountId`: a list of ids, or `"*"` for every account that the
+    /// ControllerConfiguration names.
+    pub(super) account_ids: Option<AccountIds>,
     /// The names of the roles, compared ignoring case.
     #[schemars(extend("minItems" = 1))]
     pub(super) roles: Vec<String>,
@@ -172,6 +176,10 @@ pub(super) struct ConfigurationSpec {
     /// The mode of manifests that name none. Left out: `enforce`.
     #[serde(default)]
     pub(super) default_mode: Mode,
+    /// The accounts that are looked after: where there are any, manifests may name no others. Left out: the account of the
+    /// controller's own credentials.
+    #[serde(default)]
+    pub(super) accounts: Vec<AccountSpec>,
     /// How much may change in an account within any hour: what goes beyond waits.
     #[serde(default)]
     pub(super) guards: GuardsSpec,
@@ -216,6 +224,31 @@ pub(super) struct LimitsSpec {
     pub(super) cloud_watch_log_group_names: Option<Vec<String>>,
 }
 
+/// An account that is looked after, and how it is entered.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AccountSpec {
+    /// The account's id.
+    pub(super) id: Digits,
+    /// The role that is assumed there. Left out: the controller's own credentials are of this account.
+    pub(super) assume_role_arn: Option<String>,
+    /// The external id that the role's trust policy asks for.
+    pub(super) external_id: Option<String>,
+    /// The name of the session, as CloudTrail shows it. Left out: `ssm-role-controller`.
+    pub(super) session_name: Option<String>,
+    /// The Region whose endpoints are called. Left out: the one in which the partition has its IAM.
+    pub(super) region: Option<String>,
+    /// The partition. Left out: that of the role's ARN.
+    pub(super) partition: Option<String>,
+    /// How often the account is checked, in place of `spec.resyncInterval`: 1s to 24h.
+    pub(super) resync_interval: Option<String>,
+    /// The mode of manifests that name none, in this account; `observe` holds back the others as well.
+    pub(super) mode: Option<Mode>,
+    /// Nothing is written in this account.
+    #[serde(default)]
+    pub(super) suspend: bool,
+}
+
 /// Who grants `ssm:UpdateInstanceInformation`.
 #[derive(Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -241,6 +274,24 @@ impl JsonSchema for Digits {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "integer"] })
+    }
+}
+
+/// Ids of accounts, or one word for them all. What was written as a number is text here already.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum AccountIds {
+    Listed(Vec<Digits>),
+    Word(String),
+}
+
+impl JsonSchema for AccountIds {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AccountIds".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["array", "string"], "items": { "type": ["string", "integer"] }, "minItems": 1, "pattern": r"^\*$" })
     }
 }
 

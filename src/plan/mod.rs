@@ -161,9 +161,9 @@ pub struct Circumstances {
     pub account: Option<AccountId>,
     /// The role that the controller itself runs as.
     pub own_role: Option<RoleName>,
-    /// Nothing is written whatever the manifests say (`--observe`).
+    /// Nothing is written whatever the manifests say (`--observe`, or the account's mode in `ControllerConfiguration`).
     pub observe_only: bool,
-    /// The kill switch of `ControllerConfiguration`.
+    /// The kill switch of `ControllerConfiguration`, for all or for this account.
     pub suspended: bool,
     /// The ceiling of `ControllerConfiguration`.
     pub limits: Arc<Limits>,
@@ -176,8 +176,9 @@ impl Circumstances {
         Self {
             account: Some(caller.account.clone()),
             own_role: caller.role(),
-            observe_only,
-            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+            observe_only: observe_only || manifests.only_observes(&caller.account),
+            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend)
+                || manifests.suspends(&caller.account),
             limits: manifests.limits(),
         }
     }
@@ -372,19 +373,20 @@ fn outside(wanted: &DesiredPolicy, role: &Role, circumstances: &Circumstances) -
     wanted.outside.clone().or_else(of_account).or_else(|| limits.outside_paths(&role.path))
 }
 
-/// Steps for manifests that cannot be judged at all, for one reason: nothing was read for them.
+/// Steps for manifests that cannot be judged at all, for one reason: nothing was read for them. Each manifest comes with
+/// the account that it is about, where that is known.
 #[must_use]
 pub fn unjudged<'a>(
-    manifests: impl IntoIterator<Item = &'a Permissions>,
+    manifests: impl IntoIterator<Item = (&'a Permissions, Option<&'a AccountId>)>,
     reason: Reason,
     detail: Option<&str>,
     default_mode: Mode,
 ) -> Vec<Step> {
     let mut steps = BTreeMap::new();
-    for manifest in manifests {
+    for (manifest, account) in manifests {
         for role in &manifest.roles {
             let target =
-                Target { account: manifest.account.clone(), role: role.clone(), policy: manifest.policy_name.clone() };
+                Target { account: account.cloned(), role: role.clone(), policy: manifest.policy_name.clone() };
             steps.entry(target.clone()).or_insert_with(|| Step {
                 target,
                 state: manifest.state,
@@ -410,7 +412,8 @@ pub fn unjudged<'a>(
 #[must_use]
 pub fn mismatched(manifests: &ManifestSet, account: &AccountId) -> Vec<Step> {
     let detail = format!("the credentials belong to account {account}");
-    unjudged(manifests.elsewhere(account), Reason::AccountMismatch, Some(&detail), manifests.default_mode())
+    let elsewhere = manifests.elsewhere(account).map(|(manifest, account)| (manifest, Some(account)));
+    unjudged(elsewhere, Reason::AccountMismatch, Some(&detail), manifests.default_mode())
 }
 
 fn compare_with(wanted: &DesiredPolicy, live: Option<&LiveDocument>) -> Comparison {

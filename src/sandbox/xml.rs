@@ -176,10 +176,10 @@ fn result(answer: &Answer, xml: &mut String) {
             element(xml, "UserId", &format!("{}:sandbox", entity_id("AROA", &identity.arn)));
             element(xml, "Account", identity.account.as_str());
         }
-        Answer::Session { access_key_id, secret, token, expires, arn, id } => {
+        Answer::Session { access_key_id, secret, token, expires, identity, id } => {
             xml.push_str("<AssumedRoleUser>");
             element(xml, "AssumedRoleId", id);
-            element(xml, "Arn", arn);
+            element(xml, "Arn", &identity.arn);
             xml.push_str("</AssumedRoleUser><Credentials>");
             element(xml, "AccessKeyId", access_key_id);
             element(xml, "SecretAccessKey", secret);

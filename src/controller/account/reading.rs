@@ -298,7 +298,7 @@ impl<I: Iam> Account<I> {
 
     /// The time until the next reading: what the manifests say, give or take a tenth.
     fn resync_interval(&mut self) -> Duration {
-        let said = self.manifests.borrow().configuration().and_then(|configuration| configuration.resync_interval);
+        let said = self.manifests.borrow().resync_interval(&self.caller.account);
         let interval = self.options.resync_interval.or(said).unwrap_or(RESYNC_INTERVAL);
         interval.mul_f64(0.9 + self.random.f64() / 5.0)
     }
