@@ -274,17 +274,16 @@ impl FromStr for RoleArn {
         };
         let within = |error: NameError| NameError::new(format!("in `{shown}`: {}", error.what), FORM);
         let (partition, account) = (partition.parse().map_err(within)?, account.parse().map_err(within)?);
-        let path_and_name = resource.strip_prefix("role/").and_then(|rest| match rest.rsplit_once('/') {
-            Some((path, name)) => Some((path, name)),
-            None => Some(("", rest)),
-        });
-        let Some((path, name)) = path_and_name else {
+        let Some(rest) = resource.strip_prefix("role/") else {
             return Err(NameError::new(format!("`{shown}` names no role"), FORM));
         };
-        let is_path = path.len() <= 510
-            && path.split('/').all(|part| !part.is_empty() || path.is_empty())
-            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"*?$".contains(&byte));
-        if !is_path {
+        let (path, name) = rest.rsplit_once('/').map_or((None, rest), |(path, name)| (Some(path), name));
+        let is_path = |path: &str| {
+            path.len() <= 510
+                && path.split('/').all(|part| !part.is_empty())
+                && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"*?$".contains(&byte))
+        };
+        if let Some(path) = path.filter(|path| !is_path(path)) {
             return Err(NameError::new(format!("in `{shown}`: `{}` is not a path", path.escape_debug()), FORM));
         }
         name.parse::<RoleName>().map_err(within)?;

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
     inventory::{LiveDocument, ManagedPolicy, Role, Surroundings},
-    manifest::{DesiredPolicy, ManifestSet, parse},
+    manifest::{DesiredPolicy, ManifestSet, Whose, parse},
     names::AccountId,
     policy::{
         document::Document,
@@ -92,7 +92,7 @@ fn wanted() -> impl Iterator<Item = &'static DesiredPolicy> {
         let parsed = parse("fleet.yaml", MANIFESTS.as_bytes());
         let (set, faults) = ManifestSet::of([&parsed], None);
         assert_eq!(faults, []);
-        set.desired(&account(), None).policies.into_values().collect()
+        set.desired(Whose::own(&account()), None).policies.into_values().collect()
     };
     WANTED.get_or_init(read).iter()
 }

@@ -6,14 +6,17 @@
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access
 //! Management".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Ended, FAILED, Global, OK, complain, faultless_manifests, print};
 use crate::{
-    manifest::{ManifestSet, Mode, State},
+    manifest::{ManifestSet, Mode, Permissions, State},
     names::{AccountId, Partition, RoleName},
     policy::{
         document::Effect,

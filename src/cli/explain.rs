@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::{
     Ended, FAILED, Filter, Global, OK, Output, complain, print,
-    survey::{Survey, read, survey, tell_failure},
+    survey::{Survey, Way, each, read, survey, tell_failure, tell_failure_in},
 };
 use crate::{
-    iam::{Decision, Iam, IamError, SimulatedAction},
+    iam::{Caller, Decision, Iam, IamError, SimulatedAction},
     inventory::{Observed, Role},
     manifest::{DesiredPolicy, State},
     names::{AccountId, RoleName},
@@ -34,32 +34,65 @@ pub async fn explain(
     account: Option<&AccountId>,
 ) -> Ended {
     let filter = Filter { role: Some(role.clone()), account: account.cloned() };
-    let Some(Survey { iam, manifests, caller }) = survey(global, &filter, Instant::now()).await? else {
+    let Some(survey) = survey(global, &filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
-    let caller = match caller {
+    let own = match &survey.caller {
         Ok(caller) => caller,
         Err(error) => {
-            tell_failure(&error);
+            tell_failure(error);
             return Ok(FAILED);
         }
     };
-    let iam = Arc::new(iam);
-    let circumstances = Circumstances::of(&caller, &manifests, global.observe);
-    let desired = manifests.desired(&caller.account, caller.partition().as_ref());
+    let ways = survey.ways(own, &filter);
     anyhow::ensure!(
-        !desired.policies.is_empty(),
+        ways.iter().any(|way| !survey.manifests.desired(way.whose(), None).policies.is_empty()),
         "the manifests that name the role {role} are about another account than {}, whose credentials these are\n\
          hint: use credentials of that account",
-        caller.account
+        own.account
     );
-    let inventory = match read(Arc::clone(&iam), &caller, &plan::asked_for(&desired)).await {
-        Ok(inventory) => inventory,
-        Err(error) => {
-            tell_failure(&error);
-            return Ok(FAILED);
+    let (mut explanations, mut is_whole) = (Vec::new(), true);
+    let look = |way: Way| explained(&survey, own, way, global.observe, simulate);
+    each(ways, look, |looked_into| {
+        match looked_into {
+            Ok((of_account, was_whole)) => {
+                is_whole &= was_whole;
+                explanations.extend(of_account);
+            }
+            Err((account, error)) => {
+                tell_failure_in(&account, &error);
+                is_whole = false;
+            }
         }
-    };
+        Ok(())
+    })
+    .await?;
+    explanations.sort_by(|one, other| one.account.cmp(&other.account));
+    if explanations.is_empty() {
+        return Ok(FAILED);
+    }
+    print(&match output {
+        Output::Json => printable_json(&serde_json::to_string_pretty(&explanations)?),
+        Output::Text => explanations.iter().map(Explanation::text).collect::<Vec<_>>().join("\n"),
+    })?;
+    Ok(if is_whole { OK } else { FAILED })
+}
+
+/// What there is to say of the role in one account, and whether all that was asked for could be had.
+async fn explained(
+    survey: &Survey,
+    own: &Caller,
+    way: Way,
+    observe_only: bool,
+    simulate: bool,
+) -> Result<(Vec<Explanation>, bool), (AccountId, IamError)> {
+    let entered = way.enter(&survey.iam, own, Instant::now()).await;
+    let (iam, caller) = entered.map_err(|error| (way.account.clone(), error))?;
+    let iam = Arc::new(iam);
+    let circumstances = Circumstances::of(&caller, &survey.manifests, observe_only);
+    let desired = survey.manifests.desired(way.whose(), caller.partition().as_ref());
+    let inventory = read(Arc::clone(&iam), &caller, &plan::asked_for(&desired)).await;
+    let inventory = inventory.map_err(|error| (way.account.clone(), error))?;
     let (mut explanations, mut is_whole) = (Vec::new(), true);
     for wanted in desired.policies.values() {
         let Some(observed) = inventory.get(&wanted.role) else { continue };
@@ -80,11 +113,7 @@ pub async fn explain(
         is_whole &= explanation.was_read;
         explanations.push(explanation);
     }
-    print(&match output {
-        Output::Json => printable_json(&serde_json::to_string_pretty(&explanations)?),
-        Output::Text => explanations.iter().map(Explanation::text).collect::<Vec<_>>().join("\n"),
-    })?;
-    Ok(if is_whole { OK } else { FAILED })
+    Ok((explanations, is_whole))
 }
 
 /// What there is to say of one role under one manifest: the stable document of `explain -o json`.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, print,
-    survey::{Survey, read, survey, tell_failure},
+    survey::{Way, each, read, survey, tell_failure, tell_failure_in},
 };
 use crate::{
     iam::{Caller, SdkIam},
@@ -27,35 +27,73 @@ use crate::{
 ///
 /// Where the command line asks for what no manifest names, or standard output cannot be written.
 pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: &Filter) -> Ended {
-    let Some(Survey { iam, manifests, caller }) = survey(global, filter, Instant::now()).await? else {
+    let Some(survey) = survey(global, filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
-    let planned = match caller {
-        Ok(caller) => planned(iam, &manifests, &caller, global.observe).await,
-        Err(error) => {
-            tell_failure(&error);
-            Planned { steps: unread(&manifests), digest: None, held: None }
+    let manifests = &survey.manifests;
+    let mut plans: Vec<Planned> = Vec::new();
+    match &survey.caller {
+        Ok(own) => {
+            let ways = survey.ways(own, filter);
+            let are_several = ways.len() > 1;
+            let look = |way: Way| planned(&survey.iam, manifests, own, way, global.observe);
+            each(ways, look, |planned| {
+                if output == Output::Text {
+                    print(&told(&planned, manifests, are_several, filter))?;
+                }
+                plans.push(planned);
+                Ok(())
+            })
+            .await?;
+            if output == Output::Text && (are_several || plans.is_empty()) {
+                let steps: Vec<&Step> = plans.iter().flat_map(|planned| &planned.steps).collect();
+                let accounts = if are_several { format!("{} accounts: ", plans.len()) } else { String::new() };
+                print(&format!("{accounts}{}", closing(&steps)))?;
+            }
         }
-    };
-    print(&match output {
-        Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&planned))?),
-        Output::Text => text(&planned.steps, &manifests),
-    })?;
-    if let (Output::Text, Some(excess)) = (output, &planned.held) {
-        print(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())))?;
+        Err(error) => {
+            tell_failure(error);
+            let steps = unread(manifests);
+            if output == Output::Text {
+                print(&text(&steps, manifests))?;
+            }
+            plans.push(Planned { account: None, steps, digest: None, held: None });
+        }
     }
-    let is_ready = planned.steps.iter().all(Step::is_session_ready);
-    Ok(match status(&planned.steps) {
+    plans.sort_by(|one, other| one.account.cmp(&other.account));
+    if output == Output::Json {
+        print(&printable_json(&serde_json::to_string_pretty(&Report::of(&plans))?))?;
+    }
+    let steps = || plans.iter().flat_map(|planned| &planned.steps);
+    let is_ready = steps().all(Step::is_session_ready);
+    Ok(match status(plans.iter().flat_map(|planned| &planned.steps)) {
         OK if require_ready && !is_ready => NOT_READY,
         status => status,
     })
 }
 
-/// A plan, and what the guards say of it where nothing was written within the hour.
+/// A plan of one account, and what the guards say of it where nothing was written within the hour.
 struct Planned {
+    account: Option<AccountId>,
     steps: Vec<Step>,
     digest: Option<Digest>,
     held: Option<Excess>,
+}
+
+/// A plan for a person.
+fn told(planned: &Planned, manifests: &ManifestSet, are_several: bool, filter: &Filter) -> String {
+    let mut told = String::new();
+    if let Some(account) = planned.account.as_ref().filter(|_| are_several) {
+        told.push_str(&format!("account {account}\n\n"));
+    }
+    told.push_str(&text(&planned.steps, manifests));
+    if let Some(excess) = &planned.held {
+        told.push_str(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())));
+    }
+    if are_several {
+        told.push('\n');
+    }
+    told
 }
 
 /// That a plan is held, and how it is carried out all the same.
@@ -72,15 +110,22 @@ pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
     )
 }
 
-/// Reads the account, judges every managed policy, and has the guards look at it.
-async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_only: bool) -> Planned {
-    let circumstances = Circumstances::of(caller, manifests, observe_only);
-    let desired = manifests.desired(&caller.account, caller.partition().as_ref());
+/// Enters the account, reads it, judges every managed policy, and has the guards look at it.
+async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, observe_only: bool) -> Planned {
+    let (iam, caller) = match way.enter(iam, own, Instant::now()).await {
+        Ok(entered) => entered,
+        Err(error) => {
+            let steps = way.unread(manifests, &error);
+            return Planned { account: Some(way.account), steps, digest: None, held: None };
+        }
+    };
+    let circumstances = Circumstances::of(&caller, manifests, observe_only);
+    let desired = manifests.desired(way.whose(), caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
-    let inventory = match read(Arc::new(iam), caller, &asked).await {
+    let inventory = match read(Arc::new(iam), &caller, &asked).await {
         Ok(inventory) => inventory,
         Err(error) => {
-            tell_failure(&error);
+            tell_failure_in(&caller.account, &error);
             Arc::new(Inventory::unknown(&asked))
         }
     };
@@ -97,8 +142,10 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
         Guarded::Held(excess) => Some(excess),
         Guarded::Within | Guarded::WithoutFormer(_) => None,
     };
-    steps.extend(plan::mismatched(manifests, &caller.account));
-    Planned { steps, digest, held }
+    if way.is_own {
+        steps.extend(plan::mismatched(manifests, &caller.account));
+    }
+    Planned { account: Some(caller.account), steps, digest, held }
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
@@ -110,10 +157,10 @@ pub(crate) fn unread(manifests: &ManifestSet) -> Vec<Step> {
 }
 
 /// The exit status: an undecided role is an error, a drift is a drift; suspended roles count neither way.
-fn status(steps: &[Step]) -> u8 {
-    if steps.iter().any(Step::is_undecided) {
+fn status<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> u8 {
+    if steps.clone().any(Step::is_undecided) {
         FAILED
-    } else if steps.iter().any(|step| step.has_drifted() && !step.is_suspended()) {
+    } else if steps.clone().any(|step| step.has_drifted() && !step.is_suspended()) {
         DRIFT
     } else {
         OK
@@ -124,6 +171,16 @@ fn status(steps: &[Step]) -> u8 {
 #[derive(Serialize)]
 struct Report<'a> {
     steps: Vec<StepReport<'a>>,
+    summary: Summary,
+    /// Of the one account, where there is but one.
+    digest: Option<String>,
+    held: Option<String>,
+    accounts: Vec<AccountReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct AccountReport<'a> {
+    account: Option<&'a AccountId>,
     summary: Summary,
     digest: Option<String>,
     held: Option<String>,
@@ -153,10 +210,10 @@ struct ConditionReport {
 }
 
 impl<'a> Report<'a> {
-    fn of(planned: &'a Planned) -> Self {
+    fn of(plans: &'a [Planned]) -> Self {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let as_of_now = |condition| ConditionReport { condition, last_transition_time: now.clone() };
-        let reported = planned.steps.iter().map(|step| StepReport {
+        let reported = plans.iter().flat_map(|planned| &planned.steps).map(|step| StepReport {
             account: step.target.account.as_ref(),
             role: step.target.role.as_str(),
             policy: step.target.policy.as_str(),
@@ -168,12 +225,21 @@ impl<'a> Report<'a> {
             diff: &step.changes,
             conditions: step.conditions().map(as_of_now),
         });
-        Self {
-            steps: reported.collect(),
-            summary: Summary::of(&planned.steps),
-            digest: planned.digest.as_ref().map(ToString::to_string),
-            held: planned.held.as_ref().map(ToString::to_string),
-        }
+        let accounts: Vec<AccountReport<'_>> = plans
+            .iter()
+            .map(|planned| AccountReport {
+                account: planned.account.as_ref(),
+                summary: Summary::of(&planned.steps),
+                digest: planned.digest.as_ref().map(ToString::to_string),
+                held: planned.held.as_ref().map(ToString::to_string),
+            })
+            .collect();
+        let (digest, held) = match &accounts[..] {
+            [only] => (only.digest.clone(), only.held.clone()),
+            _ => (None, None),
+        };
+        let summary = Summary::of(plans.iter().flat_map(|planned| &planned.steps));
+        Self { steps: reported.collect(), summary, digest, held, accounts }
     }
 }
 
@@ -202,7 +268,7 @@ pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         text.push_str(&format!("not read, so nothing is concluded: {}{more}\n\n", roles.join(", ")));
     }
-    text.push_str(&closing(steps));
+    text.push_str(&closing(&steps.iter().collect::<Vec<_>>()));
     text
 }
 
@@ -257,8 +323,8 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
     text
 }
 
-fn closing(steps: &[Step]) -> String {
-    let summary = Summary::of(steps);
+fn closing(steps: &[&Step]) -> String {
+    let summary = Summary::of(steps.iter().copied());
     let mut counts = vec![format!("{} in sync", summary.in_sync)];
     let suspended = steps.iter().filter(|step| step.is_suspended()).count();
     for (count, what) in [
@@ -277,7 +343,7 @@ fn closing(steps: &[Step]) -> String {
             counts.push(format!("{count} {what}"));
         }
     }
-    let legend = if steps.iter().any(Step::has_drifted) {
+    let legend = if steps.iter().any(|step| step.has_drifted()) {
         "(- what the role has lost, + what it has gained, against its manifest)\n"
     } else {
         ""

@@ -22,7 +22,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::{self, JoinError, JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout_at},
 };
@@ -34,6 +34,7 @@ use super::{
     approval::Approval,
     backoff::Backoff,
     canary::Canary,
+    next_manifests,
     repair::{Repaired, Tools},
     report::Reporter,
     slot::Slot,
@@ -50,6 +51,16 @@ use crate::{
 /// How long a stop waits for repairs under way: none begins to write any more, and a write is bounded by less.
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
+/// Who the controller is in an account.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) caller: Caller,
+    /// Whether manifests that name no account are about this one.
+    pub(super) is_own: bool,
+    /// Accounts are read in turns: each holds a page of a thousand roles meanwhile.
+    pub(super) turns: Arc<Semaphore>,
+}
+
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
 pub(super) struct Account<I> {
@@ -57,6 +68,7 @@ pub(super) struct Account<I> {
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
     caller: Caller,
+    is_own: bool,
     random: fastrand::Rng,
     started: Instant,
 
@@ -69,7 +81,8 @@ pub(super) struct Account<I> {
     /// What was asked for before, until it was told that it no longer is.
     departed: BTreeMap<PolicyKey, DesiredPolicy>,
     reporter: Reporter,
-    kill_switch_told: Instant,
+    /// When it was told that the account is suspended, while it is.
+    suspension_told: Option<Instant>,
     written: usize,
 
     inventory: Arc<Inventory>,
@@ -144,13 +157,13 @@ struct ReadBack {
 impl<I: Iam> Account<I> {
     pub(super) fn new(
         iam: Arc<I>,
-        caller: Caller,
+        Seat { caller, is_own, turns }: Seat,
         manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
     ) -> Self {
         let now = Instant::now();
         let tools = Tools {
-            reader: Arc::new(Reader::new(Arc::clone(&iam), caller.account.clone())),
+            reader: Arc::new(Reader::taking_turns(Arc::clone(&iam), caller.account.clone(), turns)),
             writer: Arc::new(Writer::new(iam, caller.account.clone())),
         };
         let mut account = Self {
@@ -164,7 +177,7 @@ impl<I: Iam> Account<I> {
             mismatched: Vec::new(),
             departed: BTreeMap::new(),
             reporter: Reporter::default(),
-            kill_switch_told: now,
+            suspension_told: None,
             written: 0,
             inventory: Arc::default(),
             looked_for: Arc::default(),
@@ -194,6 +207,7 @@ impl<I: Iam> Account<I> {
             is_stopping: false,
             options,
             caller,
+            is_own,
         };
         account.take_manifests();
         account
@@ -360,13 +374,6 @@ impl<I: Iam> Account<I> {
     fn about_account(&self, name: EventName, what: &str) -> Event {
         let account = &self.caller.account;
         Event { account: Some(account.to_string()), ..Event::new(name, format!("account {account} {what}")) }
-    }
-}
-
-/// Waits for newer manifests; for ever once nobody can send any.
-async fn next_manifests(manifests: &mut watch::Receiver<Arc<ManifestSet>>) {
-    if manifests.changed().await.is_err() {
-        pending().await
     }
 }
 

@@ -12,6 +12,7 @@ mod approval;
 mod backoff;
 mod canary;
 mod contention;
+mod fleet;
 mod repair;
 mod report;
 #[cfg(test)]
@@ -20,12 +21,19 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use self::{account::Account, backoff::Backoff};
+pub(crate) use self::fleet::entrance;
+use self::{
+    account::{Account, Seat},
+    fleet::{Fleet, identify, tell_kill_switch},
+};
 use crate::{
     iam::{Caller, Iam, IamError},
     manifest::ManifestSet,
@@ -50,7 +58,7 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Keeps the roles of the caller's account as the newest manifests want them.
+/// Keeps the roles of all accounts that the newest manifests name as they want them.
 #[derive(Debug)]
 pub struct Controller<I> {
     iam: Arc<I>,
@@ -81,51 +89,34 @@ impl<I: Iam> Controller<I> {
 
     /// The daemon: runs until `shutdown`, then finishes the writes in flight (each call is bounded in time).
     pub async fn run(self, shutdown: CancellationToken) {
-        let Some(caller) = self.identify(&shutdown).await else { return };
-        let account = caller.account.clone();
+        let Some(own) = identify(self.iam.as_ref(), None, self.options.seed, &shutdown).await else { return };
+        let account = own.account.clone();
         let mut started = Event::new(EventName::ControllerStarted, format!("keeping the roles of account {account}"));
         started.account = Some(account.to_string());
         emit(&started);
-        Account::new(self.iam, caller, self.manifests, self.options).run(shutdown).await;
+        Fleet::new(self.iam, own, self.manifests, self.options).run(shutdown).await;
         let mut stopped =
             Event::new(EventName::ControllerStopped, format!("stopped; account {account} is left as it is"));
         stopped.account = Some(account.to_string());
         emit(&stopped);
     }
 
-    /// One pass: ends when everything was tried and nothing that may pass by itself is left, or at the deadline,
-    /// or at `shutdown`. Returns the last verdict on every managed policy; what was not read is unknown.
-    pub async fn once(self, caller: Caller, deadline: Instant, shutdown: CancellationToken) -> Outcome {
-        Account::new(self.iam, caller, self.manifests, self.options).once(deadline, shutdown).await
-    }
-
-    /// Who the credentials belong to; asked until STS answers, told once where it does not.
-    async fn identify(&self, shutdown: &CancellationToken) -> Option<Caller> {
-        let mut backoff = Backoff::new(self.options.seed);
-        let mut told = None;
-        loop {
-            let asked = tokio::select! {
-                () = shutdown.cancelled() => return None,
-                asked = self.iam.caller() => asked,
-            };
-            match asked {
-                Ok(caller) => {
-                    if told.is_some() {
-                        emit(&Event::new(EventName::ReadRecovered, "STS says again who the credentials belong to"));
-                    }
-                    return Some(caller);
-                }
-                Err(error) => {
-                    if told.replace(error.class) != Some(error.class) {
-                        emit(&read_failed(None, &error));
-                    }
-                }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return None,
-                () = tokio::time::sleep(backoff.next()) => {}
-            }
+    /// One pass over one account: ends when everything was tried and nothing that may pass by itself is left, or at the
+    /// deadline, or at `shutdown`. `is_own` says whether the account is that of the controller's own credentials. Returns
+    /// the last verdict on every managed policy; what was not read is unknown.
+    pub async fn once(self, caller: Caller, is_own: bool, deadline: Instant, shutdown: CancellationToken) -> Outcome {
+        if self.manifests.borrow().configuration().is_some_and(|configuration| configuration.suspend) {
+            tell_kill_switch(true);
         }
+        let seat = Seat { caller, is_own, turns: Arc::new(Semaphore::new(1)) };
+        Account::new(self.iam, seat, self.manifests, self.options).once(deadline, shutdown).await
+    }
+}
+
+/// Waits for newer manifests; for ever once nobody can send any.
+async fn next_manifests(manifests: &mut watch::Receiver<Arc<ManifestSet>>) {
+    if manifests.changed().await.is_err() {
+        pending().await
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) struct OfOneAccount {
 impl OfOneAccount {
     /// Credentials of `account`; where none is said, of whichever account the first ones are of.
     pub(super) fn new(inner: SharedCredentialsProvider, config: &SdkConfig, account: Option<AccountId>) -> Self {
-        let sts = aws_sdk_sts::config::Builder::from(config).identity_cache(aws_sdk_sts::config::IdentityCache::no_cache()).build();
+        let sts = aws_sdk_sts::config::Builder::from(config)
+            .identity_cache(aws_sdk_sts::config::IdentityCache::no_cache())
+            .build();
         let meant = OnceLock::new();
         if let Some(account) = account {
             let _ = meant.set(account);
@@ -46,10 +48,11 @@ impl OfOneAccount {
         let sts = self.sts.to_builder().credentials_provider(given.clone()).build();
         let asked = aws_sdk_sts::Client::from_conf(sts).get_caller_identity().send().await;
         // As an error of ours, so that whoever was in want of credentials is told the class of it too.
-        let said = asked
-            .map_err(|error| CredentialsError::provider_error(IamError::from_sdk("GetCallerIdentity", &error)))?;
+        let said =
+            asked.map_err(|error| CredentialsError::provider_error(IamError::from_sdk("GetCallerIdentity", &error)))?;
         let said: Option<AccountId> = said.account.and_then(|account| account.parse().ok());
-        let said = said.ok_or_else(|| CredentialsError::provider_error("STS does not say which account they are of"))?;
+        let said =
+            said.ok_or_else(|| CredentialsError::provider_error("STS does not say which account they are of"))?;
         let meant = self.account.get_or_init(|| said.clone());
         if *meant != said {
             let message = format!("they are of account {said}, and not of {meant}: they are not used");

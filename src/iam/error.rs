@@ -207,9 +207,9 @@ fn credentials_failure(error: &(dyn Error + 'static)) -> Option<(ErrorClass, Str
     }
     let of_sts = layers(error).find_map(|layer| {
         let ours = || layer.downcast_ref::<IamError>().cloned();
-        ours().or_else(|| refused::<AssumeRoleError>("AssumeRole", layer)).or_else(|| {
-            refused::<AssumeRoleWithWebIdentityError>("AssumeRoleWithWebIdentity", layer)
-        })
+        ours()
+            .or_else(|| refused::<AssumeRoleError>("AssumeRole", layer))
+            .or_else(|| refused::<AssumeRoleWithWebIdentityError>("AssumeRoleWithWebIdentity", layer))
     });
     let class = of_sts.as_ref().map(|error| error.class).filter(|class| class.passes_by_itself());
     let why = of_sts.map_or_else(|| innermost(error), |error| error.to_string());

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::{
+    sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -44,6 +45,8 @@ pub struct Reader<I> {
     known: Mutex<Known>,
     /// The newest bulk reading.
     latest: Mutex<Arc<Inventory>>,
+    /// A bulk reading takes one of these while it is made.
+    turns: Arc<Semaphore>,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
 }
@@ -67,7 +70,13 @@ pub enum Manner {
 impl<I: Iam> Reader<I> {
     /// A reader for the account that STS says the credentials belong to.
     pub fn new(iam: Arc<I>, account: AccountId) -> Self {
-        Self { iam, account, known: Mutex::default(), latest: Mutex::default(), bulk_denied: Mutex::default() }
+        Self::taking_turns(iam, account, Arc::new(Semaphore::new(1)))
+    }
+
+    /// The same, where several accounts are read and not all of them may be at once.
+    pub fn taking_turns(iam: Arc<I>, account: AccountId, turns: Arc<Semaphore>) -> Self {
+        let (known, latest, bulk_denied) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { iam, account, known, latest, turns, bulk_denied }
     }
 
     /// Reads what is asked for, and the managed policies that the roles carry. Role-by-role readings mark single roles as
@@ -110,6 +119,8 @@ impl<I: Iam> Reader<I> {
 
     /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
+        // Nobody closes it; and where somebody did, reading goes on all the same.
+        let _turn = self.turns.acquire().await;
         let before = Arc::clone(&lock(&self.latest));
         let inventory = self.roles(asked, &before).await?;
         drop(before);

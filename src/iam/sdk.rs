@@ -6,14 +6,13 @@
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, imds,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, identity::IdentityCache, imds,
     imds::region::ImdsRegionProvider, meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
-    identity::IdentityCache, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_smithy_http_client::{Builder, Connector, proxy::ProxyConfig, tls::{self, rustls_provider::CryptoMode}};
 use aws_sdk_iam::{
-    config::{http::HttpResponse, SharedHttpClient, SharedIdentityCache},
+    config::{SharedHttpClient, SharedIdentityCache, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
     types::{
@@ -21,10 +20,15 @@ use aws_sdk_iam::{
         Statement, Tag,
     },
 };
+use aws_smithy_http_client::{
+    Builder, Connector,
+    proxy::ProxyConfig,
+    tls::{self, rustls_provider::CryptoMode},
+};
 
 use super::{
-    Caller, Decision, Entrance, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
-    RolesPage, SimulatedAction, credentials::OfOneAccount, whole::WholeAnswers,
+    Caller, Decision, Entrance, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
+    RoleDetail, RolesPage, SimulatedAction, credentials::OfOneAccount, whole::WholeAnswers,
 };
 use crate::names::{AccountId, PolicyName, RoleName};
 

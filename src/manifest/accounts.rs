@@ -137,3 +137,6 @@ impl ManifestSet {
         of_account().or(self.configuration()?.resync_interval)
     }
 }
+
+#[cfg(test)]
+mod tests;

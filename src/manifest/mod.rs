@@ -30,6 +30,14 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    accounts::{Accounts, ConfiguredAccount, Whose},
+    fault::{Fault, Place},
+    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
+    source::{LARGEST_FILE, too_large},
+    standing::{Content, Files, Rejected, Standing, Verdict},
+    types::schema,
+};
 use self::{
     ceiling::Bounded,
     fault::{Faults, KeyPath},
@@ -38,14 +46,6 @@ use self::{
     source::Source,
     tree::{Node, Value},
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
-};
-pub use self::{
-    accounts::{Accounts, ConfiguredAccount, Whose},
-    fault::{Fault, Place},
-    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
-    source::{LARGEST_FILE, too_large},
-    standing::{Content, Files, Rejected, Standing, Verdict},
-    types::schema,
 };
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},

@@ -210,7 +210,9 @@ impl ManifestSet {
     pub fn role_count(&self) -> usize {
         let pairs = |permissions: &'_ Arc<Permissions>| -> Vec<(Option<AccountId>, RoleName)> {
             let accounts = self.accounts_of(permissions).into_iter();
-            accounts.flat_map(|account| permissions.roles.iter().map(move |role| (account.cloned(), role.clone()))).collect()
+            accounts
+                .flat_map(|account| permissions.roles.iter().map(move |role| (account.cloned(), role.clone())))
+                .collect()
         };
         self.permissions.iter().flat_map(pairs).collect::<BTreeSet<_>>().len()
     }
@@ -246,7 +248,9 @@ impl ManifestSet {
 
     /// Whether two manifests that name the same policy of the same role want the same. `account` is where, if it is known.
     fn agree(&self, one: &Permissions, other: &Permissions, account: Option<&AccountId>) -> bool {
-        self.mode(one, account) == self.mode(other, account) && one.state == other.state && want_the_same_policy(one, other, account)
+        self.mode(one, account) == self.mode(other, account)
+            && one.state == other.state
+            && want_the_same_policy(one, other, account)
     }
 
     /// What the set has to be told of as a whole: manifests that disagree, and what is outside of the limits.

@@ -16,9 +16,7 @@ use super::{
 };
 
 /// What is planned but not there yet: told by name, so that nobody looks for a typing error.
-const LATER: &[(&str, &str)] = &[
-    ("spec.selector", "name the roles under `spec.roles`"),
-];
+const LATER: &[(&str, &str)] = &[("spec.selector", "name the roles under `spec.roles`")];
 
 pub(super) struct Shape<'a> {
     pub(super) source: &'a Source<'a>,

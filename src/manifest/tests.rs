@@ -62,7 +62,7 @@ fn everything_that_the_format_has_is_read() {
          \x20 runAsEnabled: true\n  runAsDefaultUser: ''\n  idleSessionTimeout: 20\n  maxSessionDuration: '60'\n\
          \x20 shellProfile: {{windows: '', linux: exec bash}}"
     ));
-    assert_eq!(permissions.account.unwrap().as_str(), "012345678901");
+    assert_eq!(permissions.accounts.only().unwrap().as_str(), "012345678901");
     assert_eq!(permissions.mode, Some(Mode::Observe));
     assert!(permissions.suspend);
     assert_eq!(permissions.policy_name.as_str(), "Other");
@@ -85,7 +85,7 @@ fn everything_that_the_format_has_is_read() {
 fn the_least_manifest_names_a_role_and_nothing_else() {
     let permissions = good("roles: [web]");
     assert_eq!(permissions.policy_name, PolicyName::customary());
-    assert_eq!((permissions.mode, permissions.suspend, permissions.account), (None, false, None));
+    assert_eq!((permissions.mode, permissions.suspend, permissions.accounts), (None, false, Accounts::Own));
     assert_eq!(permissions.settings, Settings { s3_encryption_enabled: true, ..Settings::default() });
 }
 
@@ -101,8 +101,8 @@ fn an_encrypted_bucket_is_asked_for_unless_the_platform_is_ecs() {
 
 #[test]
 fn an_unquoted_account_id_is_read_exactly_as_it_is_written() {
-    assert_eq!(good("roles: [web]\naccountId: 012345678901").account.unwrap().as_str(), "012345678901");
-    assert_eq!(good("roles: [web]\naccountId: 111122223333").account.unwrap().as_str(), "111122223333");
+    assert_eq!(good("roles: [web]\naccountId: 012345678901").accounts.only().unwrap().as_str(), "012345678901");
+    assert_eq!(good("roles: [web]\naccountId: 111122223333").accounts.only().unwrap().as_str(), "111122223333");
     assert_eq!(messages("roles: [web]\naccountId: 12345"), ["spec.accountId: `12345` is not an AWS account id"]);
     assert_eq!(messages("roles: [web]\naccountId: 1.5"), ["spec.accountId: expected digits, found a number"]);
 }
@@ -251,13 +251,9 @@ fn unknown_kinds_and_versions_are_told_with_what_to_write() {
 #[test]
 fn what_is_not_there_yet_is_told_by_name() {
     assert_eq!(
-        messages("roles: [web]\nselector: {pathPrefix: /a/}\naccountIds: []"),
-        [
-            "spec.selector: `spec.selector` is not supported by this version yet",
-            "spec.accountIds: `spec.accountIds` is not supported by this version yet",
-        ]
+        messages("roles: [web]\nselector: {pathPrefix: /a/}"),
+        ["spec.selector: `spec.selector` is not supported by this version yet"]
     );
-    assert!(told(&controller("accounts: []")).contains("is not supported by this version yet"));
 }
 
 #[test]
@@ -468,7 +464,7 @@ fn manifests_agree_where_what_they_write_differently_means_the_same_in_their_acc
     let other = parse("other.yaml", text.as_bytes());
     let (set, faults) = ManifestSet::of([&one, &other], None);
     assert_eq!(faults, []);
-    let desired = set.desired(&"111122223333".parse().unwrap(), None);
+    let desired = set.desired(Whose::own(&"111122223333".parse().unwrap()), None);
     assert!(desired.policies.values().all(|wanted| wanted.conflict.is_none()));
 }
 

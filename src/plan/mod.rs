@@ -385,8 +385,7 @@ pub fn unjudged<'a>(
     let mut steps = BTreeMap::new();
     for (manifest, account) in manifests {
         for role in &manifest.roles {
-            let target =
-                Target { account: account.cloned(), role: role.clone(), policy: manifest.policy_name.clone() };
+            let target = Target { account: account.cloned(), role: role.clone(), policy: manifest.policy_name.clone() };
             steps.entry(target.clone()).or_insert_with(|| Step {
                 target,
                 state: manifest.state,
@@ -532,7 +531,8 @@ pub struct Summary {
 impl Summary {
     /// Counts the steps. Suspended ones count nowhere; a drifted policy that is blocked counts under both.
     #[must_use]
-    pub fn of(steps: &[Step]) -> Self {
+    pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
+        let steps: Vec<&Step> = steps.into_iter().collect();
         let mut by_drift: BTreeMap<Drift, usize> = BTreeMap::new();
         let counted = || steps.iter().filter(|step| !step.is_suspended());
         for drift in counted().filter_map(|step| step.drift) {

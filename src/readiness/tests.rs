@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     inventory::{LiveDocument, ManagedPolicy, Surroundings},
-    manifest::{ManifestSet, parse},
+    manifest::{ManifestSet, Whose, parse},
     policy::session_manager::{NodeRegistration, tests::any_settings},
 };
 
@@ -36,7 +36,7 @@ fn wanted(spec: &str) -> DesiredPolicy {
     let parsed = parse("fleet.yaml", text.as_bytes());
     let (set, faults) = ManifestSet::of([&parsed], None);
     assert_eq!(faults, []);
-    set.desired(&account(), None).policies.into_values().next().unwrap()
+    set.desired(Whose::own(&account()), None).policies.into_values().next().unwrap()
 }
 
 fn live(document: &Value) -> Arc<LiveDocument> {

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::{
     iam::{
-        Caller, Entrance, ErrorClass, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
-        RolesPage, SimulatedAction,
+        Caller, Entrance, ErrorClass, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
+        RoleDetail, RolesPage, SimulatedAction,
     },
     names::{AccountId, PolicyName, RoleName},
 };
@@ -49,7 +49,13 @@ const RENEWED_BEFORE: Duration = Duration::from_secs(600);
 
 impl InProcess {
     pub(super) fn new(sandbox: Sandbox, account: &AccountId) -> Self {
-        Self { sandbox, identity: identity_in(account.clone()), session: None, patience: Duration::from_secs(30), page_size: 1000 }
+        Self {
+            sandbox,
+            identity: identity_in(account.clone()),
+            session: None,
+            patience: Duration::from_secs(30),
+            page_size: 1000,
+        }
     }
 
     /// Gives a call up after this long; 30 s unless it is said.

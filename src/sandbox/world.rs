@@ -424,7 +424,8 @@ impl World {
 fn asks_for(trust: &str) -> Option<String> {
     let trust: serde_json::Value = serde_json::from_str(trust).ok()?;
     let statements = trust["Statement"].as_array()?.iter();
-    let mut asked = statements.filter_map(|statement| statement["Condition"]["StringEquals"]["sts:ExternalId"].as_str());
+    let mut asked =
+        statements.filter_map(|statement| statement["Condition"]["StringEquals"]["sts:ExternalId"].as_str());
     asked.next().map(str::to_owned)
 }
 

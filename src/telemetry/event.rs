@@ -73,6 +73,11 @@ catalogue! {
     ReadRestored, "read.restored", Info, "The bulk read is allowed again.";
     ControllerStarted, "controller.started", Info, "The daemon begins its work on an account.";
     ControllerStopped, "controller.stopped", Info, "The daemon has finished its writes in flight and ends.";
+    AccountEntered, "account.entered", Info, "A configured account was entered: STS says that the credentials are of it.";
+    AccountNotEntered, "account.not_entered", Warn, "A configured account cannot be entered: the role cannot be assumed, or STS names another account. It is tried again, and no other account waits for it.";
+    AccountLeft, "account.left", Info, "An account is not configured any more: its roles are left as they are.";
+    AccountSuspended, "account.suspended", Warn, "The settings suspend this account: nothing is written there.";
+    AccountResumed, "account.resumed", Info, "The settings suspend this account no more.";
     ControllerSuspended, "controller.suspended", Warn, "The kill switch is on: nothing is written anywhere.";
     ControllerResumed, "controller.resumed", Info, "The kill switch is off again.";
     ConfigurationKept, "configuration.kept", Warn, "The file of the ControllerConfiguration is gone: its last version stays in force until there is another, or a restart.";

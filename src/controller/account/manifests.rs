@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::Account;
 use crate::{
-    controller::slot::Slot,
+    controller::{report::REMINDER, slot::Slot},
     iam::Iam,
-    manifest::{self, Desired, DesiredPolicy, Mode, PolicyKey, State, Successor},
+    manifest::{self, Desired, DesiredPolicy, Mode, PolicyKey, State, Successor, Whose},
     names::RoleName,
     plan::{self, Circumstances, Target},
     telemetry::{Event, EventName, emit},
@@ -26,18 +26,19 @@ impl<I: Iam> Account<I> {
         let manifests = Arc::clone(&self.manifests.borrow_and_update());
         let circumstances = Circumstances::of(&self.caller, &manifests, self.options.observe_only);
         let same_circumstances = circumstances == self.circumstances;
-        if circumstances.suspended != self.circumstances.suspended {
-            self.tell_kill_switch(circumstances.suspended);
-        }
+        self.tell_suspension(manifests.suspends(&self.caller.account));
         self.circumstances = circumstances;
         // What began with leave of other guards has none of these.
         let same_guards = self.guards == manifests.guards();
         self.guards = manifests.guards();
-        let mut desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
+        let whose = Whose { account: &self.caller.account, is_own: self.is_own };
+        let mut desired = manifests.desired(whose, self.caller.partition().as_ref());
         let former = self.former_names(&desired);
         desired.policies.extend(former);
         self.asked = Arc::new(plan::asked_for(&desired));
-        self.mismatched = plan::mismatched(&manifests, &self.caller.account);
+        if self.is_own {
+            self.mismatched = plan::mismatched(&manifests, &self.caller.account);
+        }
 
         for busy in self.busy.values() {
             let asks_the_same =
@@ -149,15 +150,24 @@ impl<I: Iam> Account<I> {
         }
     }
 
-    pub(super) fn tell_kill_switch(&mut self, suspended: bool) {
-        self.kill_switch_told = Instant::now();
-        emit(&if suspended {
-            Event {
-                hint: Some("set suspend: false in the ControllerConfiguration to go on".to_owned()),
-                ..Event::new(EventName::ControllerSuspended, "the kill switch is on: nothing is written anywhere")
+    /// Says that the settings suspend this account, when they begin to and once a day, and that they do no longer.
+    pub(super) fn tell_suspension(&mut self, is_suspended: bool) {
+        let now = Instant::now();
+        match self.suspension_told {
+            Some(told) if is_suspended && now.duration_since(told) < REMINDER => {}
+            None if !is_suspended => {}
+            _ if is_suspended => {
+                self.suspension_told = Some(now);
+                let hint = "set suspend: false for it in spec.accounts of the ControllerConfiguration to go on";
+                emit(&Event {
+                    hint: Some(hint.to_owned()),
+                    ..self.about_account(EventName::AccountSuspended, "is suspended: nothing is written there")
+                });
             }
-        } else {
-            Event::new(EventName::ControllerResumed, "the kill switch is off: drift is repaired again")
-        });
+            _ => {
+                self.suspension_told = None;
+                emit(&self.about_account(EventName::AccountResumed, "is suspended no more: drift is repaired again"));
+            }
+        }
     }
 }

@@ -50,8 +50,8 @@ impl<I: Iam> Account<I> {
             let error = IamError::contradiction("reading", format!("it ended early ({ended_early})"));
             (Arc::default(), Err(error))
         });
-        if self.circumstances.suspended && now.duration_since(self.kill_switch_told) >= REMINDER {
-            self.tell_kill_switch(true);
+        if self.suspension_told.is_some() {
+            self.tell_suspension(true);
         }
         match read {
             Ok((inventory, manner)) => {

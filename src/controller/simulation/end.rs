@@ -13,7 +13,7 @@ use super::{
 use crate::{
     iam::InlinePolicy,
     inventory::{LiveDocument, ManagedPolicy, Observed, Role, Surroundings},
-    manifest::{Desired, DesiredPolicy},
+    manifest::{Desired, DesiredPolicy, Whose},
     names::{PolicyName, RoleName},
     plan::{Circumstances, judge},
 };
@@ -26,7 +26,7 @@ impl Scene {
     pub(super) fn unsettled(&self) -> (Vec<String>, Vec<String>) {
         let (set, desired) = {
             let state = self.state();
-            (Arc::clone(&state.in_force), state.in_force.desired(&self.own, None))
+            (Arc::clone(&state.in_force), state.in_force.desired(Whose::own(&self.own), None))
         };
         let circumstances = Circumstances {
             account: Some(self.own.clone()),

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     iam::{RoleDetail, RolesPage},
     inventory::LiveDocument,
-    manifest::ManifestSet,
+    manifest::{ManifestSet, Whose},
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -306,7 +306,7 @@ fn asked_for(
     if !asked.is_as_it_is(Some(document)) {
         return Err(format!("the manifests ask for other grants: {:?}", asked.grants));
     }
-    let desired = set.desired(account, None);
+    let desired = set.desired(Whose::own(account), None);
     let text = desired.document(&(role.clone(), policy.clone())).map(|wanted| wanted.as_str());
     if text != Some(document) {
         return Err("the manifests ask for it in other words".to_owned());

@@ -264,7 +264,7 @@ impl Life {
             arn: format!("arn:aws:sts::{}:assumed-role/{}/simulation", super::OWN, super::OWN_ROLE),
         };
         let deadline = Instant::now() + ONCE;
-        let pass = async move { Some(controller.once(caller, deadline, stop).await) };
+        let pass = async move { Some(controller.once(caller, true, deadline, stop).await) };
         let task = tokio::spawn(bound::polled(Arc::clone(&self.scene), pass));
         self.running = Some(Running { task, shutdown, ends_by_itself: true });
     }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     iam::RoleDetail,
-    manifest::ManifestSet,
+    manifest::{ManifestSet, Whose},
     names::{AccountId, PolicyName, RoleName},
     sandbox::{Change, RoleChange, RoleSeed, Sandbox},
 };
@@ -329,7 +329,7 @@ impl Scene {
 
     /// Newer manifests are on their way to the controller.
     pub(super) fn manifests_changed(&self) {
-        let desired = self.state().in_force.desired(&self.own, None);
+        let desired = self.state().in_force.desired(Whose::own(&self.own), None);
         let asked_for = desired.policies.keys().map(|(role, policy)| (role.folded(), policy.to_string())).collect();
         self.ear.log().manifests_changed(&asked_for);
     }

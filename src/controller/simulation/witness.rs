@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     iam::{
-        Caller, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
+        Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
         SimulatedAction,
     },
     inventory::LiveDocument,
@@ -244,6 +244,11 @@ fn no_answer() -> IamError {
 }
 
 impl Iam for Witness {
+    async fn within(&self, entrance: &Entrance) -> Self {
+        let (inner, dead) = (self.inner.within(entrance).await, self.dead.clone());
+        Self { inner, scene: Arc::clone(&self.scene), process: self.process, dead }
+    }
+
     async fn caller(&self) -> Result<Caller, IamError> {
         let answer = self.pass(|| "asks who it is".to_owned(), self.inner.caller()).await;
         self.told(|| "caller".to_owned(), &answer);

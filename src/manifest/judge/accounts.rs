@@ -36,7 +36,8 @@ impl Judge<'_> {
             }
             (None, Some(AccountIds::Word(word))) => {
                 if word != "*" {
-                    let hint = "write `\"*\"` for every configured account, or a list: `accountIds: [\"111122223333\"]`";
+                    let hint =
+                        "write `\"*\"` for every configured account, or a list: `accountIds: [\"111122223333\"]`";
                     self.tell(&several, format!("`{}` is not a list of account ids", shown(word)), hint);
                 }
                 (Accounts::All, Places::new())
@@ -76,7 +77,9 @@ impl Judge<'_> {
             let account = self.account(spec, &id, &path);
             if spec.assume_role_arn.is_none() {
                 if let Some(other) = &own {
-                    let message = format!("neither this account nor {other} has a role to assume, and the controller's own credentials are of one account");
+                    let message = format!(
+                        "neither this account nor {other} has a role to assume, and the controller's own credentials are of one account"
+                    );
                     self.tell(&path.key("id"), message, "add `assumeRoleArn`");
                 }
                 own = Some(id.clone());
