@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::{
     Ended, FAILED, Filter, Global, OK, Output, complain, print,
-    survey::{Survey, read, survey, tell_failure},
+    survey::{Survey, paced, read, survey, tell_failure},
 };
 use crate::{
-    iam::{Decision, Iam, IamError, SimulatedAction},
+    iam::{Decision, Iam, IamError, Reader, SimulatedAction},
     inventory::{Observed, Role},
     manifest::{DesiredPolicy, State},
     names::{AccountId, RoleName},
@@ -44,7 +44,8 @@ pub async fn explain(
             return Ok(FAILED);
         }
     };
-    let iam = Arc::new(iam);
+    let iam = paced(iam);
+    let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
     let circumstances = Circumstances::of(&caller, &manifests, global.observe);
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     anyhow::ensure!(
@@ -53,7 +54,7 @@ pub async fn explain(
          hint: use credentials of that account",
         caller.account
     );
-    let inventory = match read(Arc::clone(&iam), &caller, &plan::asked_for(&desired)).await {
+    let inventory = match read(&reader, &caller, &plan::asked_for(&desired)).await {
         Ok(inventory) => inventory,
         Err(error) => {
             tell_failure(&error);

@@ -6,11 +6,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, print,
-    survey::{Survey, read, survey, tell_failure},
+    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, complain, print,
+    reads::Reads,
+    survey::{Survey, paced, read, survey, tell_failure},
 };
 use crate::{
-    iam::{Caller, SdkIam},
+    iam::{Caller, Reader, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode, State},
     names::AccountId,
@@ -21,28 +22,34 @@ use crate::{
 };
 
 /// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins. With `require_ready` 3 where all is in sync, but a
-/// session would not surely work with each role.
+/// session would not surely work with each role. `explain_reads` tells which reading was chosen, and what it took.
 ///
 /// # Errors
 ///
 /// Where the command line asks for what no manifest names, or standard output cannot be written.
-pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: &Filter) -> Ended {
+pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_ready: bool, filter: &Filter) -> Ended {
     let Some(Survey { iam, manifests, caller }) = survey(global, filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
-    let planned = match caller {
+    let mut planned = match caller {
         Ok(caller) => planned(iam, &manifests, &caller, global.observe).await,
         Err(error) => {
             tell_failure(&error);
-            Planned { steps: unread(&manifests), digest: None, held: None }
+            Planned { steps: unread(&manifests), digest: None, held: None, reads: BTreeMap::new() }
         }
     };
+    if !explain_reads {
+        planned.reads.clear();
+    }
     print(&match output {
         Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&planned))?),
         Output::Text => text(&planned.steps, &manifests),
     })?;
     if let (Output::Text, Some(excess)) = (output, &planned.held) {
         print(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())))?;
+    }
+    if matches!(output, Output::Text) {
+        planned.reads.iter().for_each(|(account, reads)| complain(&reads.text(account)));
     }
     let is_ready = planned.steps.iter().all(Step::is_session_ready);
     Ok(match status(&planned.steps) {
@@ -56,6 +63,8 @@ struct Planned {
     steps: Vec<Step>,
     digest: Option<Digest>,
     held: Option<Excess>,
+    /// How each account was read.
+    reads: BTreeMap<AccountId, Reads>,
 }
 
 /// That a plan is held, and how it is carried out all the same.
@@ -77,7 +86,10 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
     let circumstances = Circumstances::of(caller, manifests, observe_only);
     let desired = manifests.desired(&caller.account, caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
-    let inventory = match read(Arc::new(iam), caller, &asked).await {
+    let iam = paced(iam);
+    let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
+    let chosen = reader.reading_plan(&asked, false);
+    let inventory = match read(&reader, caller, &asked).await {
         Ok(inventory) => inventory,
         Err(error) => {
             tell_failure(&error);
@@ -98,7 +110,8 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, observe_
         Guarded::Within | Guarded::WithoutFormer(_) => None,
     };
     steps.extend(plan::mismatched(manifests, &caller.account));
-    Planned { steps, digest, held }
+    let reads = Reads { chosen, next: reader.reading_plan(&asked, false), calls: iam.calls() };
+    Planned { steps, digest, held, reads: BTreeMap::from([(caller.account.clone(), reads)]) }
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
@@ -125,6 +138,9 @@ struct Report<'a> {
     summary: Summary,
     digest: Option<String>,
     held: Option<String>,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<&'a BTreeMap<AccountId, Reads>>,
 }
 
 #[derive(Serialize)]
@@ -171,6 +187,7 @@ impl<'a> Report<'a> {
             summary: Summary::of(&planned.steps),
             digest: planned.digest.as_ref().map(ToString::to_string),
             held: planned.held.as_ref().map(ToString::to_string),
+            reads: Some(&planned.reads).filter(|reads| !reads.is_empty()),
         }
     }
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{account::Account, backoff::Backoff};
 use crate::{
-    iam::{Caller, Iam, IamError},
+    iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
     plan::{Digest, Excess, Step},
@@ -48,6 +48,8 @@ pub struct Options {
     pub approve: Option<Digest>,
     /// The seed of all jitter: equal seeds give equal waits.
     pub seed: u64,
+    /// How many requests a second an account is asked.
+    pub budgets: Budgets,
 }
 
 /// Keeps the roles of the caller's account as the newest manifests want them.

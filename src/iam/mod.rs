@@ -4,9 +4,12 @@
 
 mod error;
 mod managed;
+mod pace;
 mod pages;
 mod read;
+mod reading_plan;
 mod sdk;
+mod throttles;
 mod whole;
 mod writer;
 
@@ -16,7 +19,9 @@ use serde::Deserialize;
 
 pub use self::{
     error::{ErrorClass, IamError},
+    pace::{Budget, Budgets, Calls, Count, Paced, WriteTurn},
     read::{Manner, Reader},
+    reading_plan::{Choice, ReadingPlan, Why},
     sdk::SdkIam,
     writer::{Put, Removal, Writer},
 };
@@ -226,6 +231,12 @@ pub trait Iam: Send + Sync + 'static {
         actions: &[String],
         resources: &[String],
     ) -> impl Future<Output = Result<Vec<SimulatedAction>, IamError>> + Send;
+
+    /// The turn to write once, where something paces the calls: to be asked for before the read that confirms the write, so
+    /// that the write follows that read at once.
+    fn turn_to_write(&self) -> impl Future<Output = Result<WriteTurn, IamError>> + Send {
+        async { Ok(WriteTurn::default()) }
+    }
 
     /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it.
     fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<(), IamError>> + Send;

@@ -23,7 +23,7 @@ use aws_sdk_iam::{
 
 use super::{
     Caller, Decision, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
-    RolesPage, SimulatedAction, whole::WholeAnswers,
+    RolesPage, SimulatedAction, throttles::NoRetryOfThrottles, whole::WholeAnswers,
 };
 use crate::names::{PolicyName, RoleName};
 
@@ -93,6 +93,7 @@ impl SdkIam {
                 .retry_config(retries.clone())
                 .timeout_config(timeouts(attempt, operation))
                 .interceptor(WholeAnswers)
+                .retry_classifier(NoRetryOfThrottles)
                 .build();
             aws_sdk_iam::Client::from_conf(config)
         };
