@@ -122,7 +122,9 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
                 inline_size: None,
                 surroundings: None,
             };
-            if told_well(writer.put(WriteTurn::default(), &held, &policy, &document, &Limits::default()).await).is_some() {
+            if told_well(writer.put(WriteTurn::default(), &held, &policy, &document, &Limits::default()).await)
+                .is_some()
+            {
                 assert!(well_answered(), "a write that was not answered with a success passes for one");
             }
             assert!(served().len() <= 1, "a write was sent twice");

@@ -39,7 +39,7 @@ use super::{
     slot::Slot,
 };
 use crate::{
-    iam::{Calls, Caller, Iam, IamError, Paced, Reader, Writer},
+    iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
     inventory::{Asked, Inventory, Observed},
     manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey},
     names::RoleName,

@@ -29,15 +29,14 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use self::gate::{Class, Gate, Kind, Permit, Ticket};
 pub use self::{
     bucket::Budget,
     counts::{Calls, Count},
     gate::Budgets,
 };
-use self::gate::{Class, Gate, Kind, Permit, Ticket};
 use super::{
-    Caller, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
-    SimulatedAction,
+    Caller, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage, SimulatedAction,
 };
 use crate::names::{PolicyName, RoleName};
 

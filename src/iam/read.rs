@@ -98,11 +98,7 @@ impl<I: Iam> Reader<I> {
 
     /// The same, with no more of the managed policies than readings before have found out: whoever waits for the roles
     /// need not wait for them.
-    pub async fn read_roles(
-        &self,
-        asked: &Asked,
-        needs_all_roles: bool,
-    ) -> Result<(Arc<Inventory>, Manner), IamError> {
+    pub async fn read_roles(&self, asked: &Asked, needs_all_roles: bool) -> Result<(Arc<Inventory>, Manner), IamError> {
         if self.reading_plan(asked, needs_all_roles).choice == Choice::ByRole
             && let Some(unchanged) = self.by_role(asked).await
         {
@@ -447,34 +443,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sandbox::{RoleSeed, Sandbox};
-
-    #[tokio::test]
-    async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
-        let account: AccountId = "111122223333".parse().unwrap();
-        let sandbox = Sandbox::new(account.clone());
-        for role in ["left-alone", "changed", "beside"] {
-            sandbox.plant(&account, RoleSeed::new(role).policy("Ours", "{}").policy("Other", "{}"));
-        }
-        let reader = Reader::new(Arc::new(sandbox.iam(&account)), account.clone());
-        let ours: PolicyName = "Ours".parse().unwrap();
-        let names = ["left-alone", "changed", "beside"].map(|name| name.parse::<RoleName>().unwrap());
-        let asked: Asked = names.iter().map(|name| (name.clone(), BTreeSet::from([ours.clone()]))).collect();
-
-        let (first, _) = reader.read(&asked, false).await.unwrap();
-        sandbox.write_policy(&account, "changed", "Ours", r#"{"Version":"2012-10-17","Statement":[]}"#);
-        sandbox.write_policy(&account, "beside", "Other", "{ \"more\": true }");
-        let (second, _) = reader.read(&asked, false).await.unwrap();
-
-        let role = |inventory: &Inventory, name: &RoleName| match inventory.get(name) {
-            Some(Observed::Found(role)) => Arc::clone(role),
-            other => panic!("{name}: {other:?}"),
-        };
-        let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
-        assert_eq!([&names[0], &names[1], &names[2]].map(is_shared), [true, false, false]);
-        assert!(role(&second, &names[1]).policies[&ours].text().contains("Statement"));
-        assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
-    }
-}
+mod tests;

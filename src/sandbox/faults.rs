@@ -334,9 +334,8 @@ mod tests {
     fn each_account_has_a_rate_of_its_own() {
         let mut faults = Faults::default();
         faults.add(Fault::new(Effect::Throttle).beyond(1.0, 1));
-        let mut meets = |account: &str| {
-            faults.judge(&account.parse().unwrap(), &get("a"), Duration::ZERO).effect.is_some()
-        };
+        let mut meets =
+            |account: &str| faults.judge(&account.parse().unwrap(), &get("a"), Duration::ZERO).effect.is_some();
         assert_eq!(["111122223333", "111122223333", "444455556666"].map(&mut meets), [false, true, false]);
     }
 

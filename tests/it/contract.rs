@@ -507,7 +507,10 @@ async fn the_programs_own_writer_puts_a_policy_and_removes_that_one_alone() {
             Kind::Sandbox => writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await.unwrap(),
             // moto does not.
             Kind::Moto => {
-                assert_eq!(class(writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await), ErrorClass::Gone);
+                assert_eq!(
+                    class(writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await),
+                    ErrorClass::Gone
+                );
                 writer.remove(WriteTurn::default(), &role, &ours, &limits).await.unwrap();
             }
         }
@@ -522,12 +525,14 @@ async fn what_is_not_there_to_be_removed_is_told_as_gone() {
     for backend in Backend::both().await {
         backend.role("nothing-to-remove").await;
         for role in ["nothing-to-remove", "no-such-role"] {
-            let error = backend.writer().remove(WriteTurn::default(), &known(role, "/"), &ours, &limits).await.unwrap_err();
+            let error =
+                backend.writer().remove(WriteTurn::default(), &known(role, "/"), &ours, &limits).await.unwrap_err();
             assert_eq!((error.class, error.operation), (ErrorClass::Gone, "DeleteRolePolicy"), "{:?}", backend.kind);
             assert_eq!(error.code.as_deref(), Some("NoSuchEntity"), "{:?} {role}", backend.kind);
         }
         let wanted = document(&Settings::default());
-        let put = backend.writer().put(WriteTurn::default(), &known("no-such-role", "/"), &ours, &wanted, &limits).await;
+        let put =
+            backend.writer().put(WriteTurn::default(), &known("no-such-role", "/"), &ours, &wanted, &limits).await;
         assert_eq!(class(put), ErrorClass::Gone, "{:?}", backend.kind);
     }
 }
@@ -634,7 +639,10 @@ async fn what_lies_outside_of_the_limits_is_refused_by_the_writer_and_nothing_is
             refused(writer.remove(WriteTurn::default(), role, &ours, limits).await, why);
         }
         for (settings, limits, why) in &documents {
-            refused(writer.put(WriteTurn::default(), &known("limited", "/"), &ours, &document(settings), limits).await, why);
+            refused(
+                writer.put(WriteTurn::default(), &known("limited", "/"), &ours, &document(settings), limits).await,
+                why,
+            );
         }
         if let Some(serving) = &backend.serving {
             assert_eq!(serving.sandbox.counts(), BTreeMap::new());

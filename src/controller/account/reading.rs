@@ -38,9 +38,7 @@ impl<I: Iam> Account<I> {
             return;
         }
         let reader = Arc::clone(&self.tools.reader);
-        // A write, and whatever stands in its way, is judged by all that bears on the role: only a bulk reading tells it.
-        let is_as_it_should_be = |slot: &Slot| slot.step.as_ref().is_some_and(|step| step.is_in_sync() || step.is_suspended());
-        let needs_all_roles = !self.slots.values().all(is_as_it_should_be);
+        let needs_all_roles = !self.slots.values().all(Slot::is_at_rest);
         self.spoiled.clear();
         self.reading = Some(tokio::spawn(async move {
             let read = reader.read_roles(&asked, needs_all_roles).await;
@@ -315,7 +313,10 @@ impl<I: Iam> Account<I> {
             self.calls_told = calls;
             emit(&Event {
                 calls: Some(made.to_string()),
-                ..self.about_account(EventName::PassCompleted, &format!("has taken these calls since the pass before: {made}"))
+                ..self.about_account(
+                    EventName::PassCompleted,
+                    &format!("has taken these calls since the pass before: {made}"),
+                )
             });
         }
     }

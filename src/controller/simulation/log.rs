@@ -305,9 +305,7 @@ impl Ear {
 impl Subscriber for Ear {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // What is told at a lower level is told every time.
-        metadata.is_event()
-            && *metadata.level() <= Level::INFO
-            && metadata.target().starts_with("ssm_role_controller")
+        metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("ssm_role_controller")
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -236,7 +236,8 @@ mod tests {
     }
 
     fn acts() -> impl Strategy<Value = Vec<(u64, Act)>> {
-        let act = prop_oneof![5 => Just(Act::Take), 2 => Just(Act::Hold), 2 => Just(Act::PutBack), 1 => Just(Act::Throttle)];
+        let act =
+            prop_oneof![5 => Just(Act::Take), 2 => Just(Act::Hold), 2 => Just(Act::PutBack), 1 => Just(Act::Throttle)];
         prop::collection::vec((prop_oneof![Just(0_u64), 0..400_u64, 0..20_000_u64], act), 1..120)
     }
 
