@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::*;
 use crate::{
+    iam::{Budget, Budgets},
     sandbox::{Call, Outcome, RoleChange},
     telemetry::filtered,
 };
@@ -110,6 +111,29 @@ async fn with_a_throttle_of_5_requests_a_second_accepted_calls_stay_within_5_per
     assert!(writes >= 150 && taken * 100 <= least * 105, "{taken} calls for {writes} writes, {least} are the least");
     assert!(throttled * 20 <= taken, "{throttled} throttled, {taken} were not");
     assert!(taken as f64 >= took.as_secs_f64() * 5.0 * 0.75, "{taken} in {took:?}: what IAM takes is used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_turns_to_write_and_newer_manifests_do_not_either() {
+    let names = names();
+    let mut life = Life::with(&names.iter().map(|name| (name.as_str(), None)).collect::<Vec<_>>());
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let text = manifest(&names, "") + SETTINGS + UNGUARDED;
+    let budgets = Budgets { writes: Budget::new(1, 1), ..Budgets::default() };
+    life.start_with(&text, Options { budgets, ..Options::default() });
+    sleep(Duration::from_millis(10_500)).await;
+    let written = life.writes();
+    assert!((9..=12).contains(&written), "{written}: one a second");
+    life.save(&(text.clone() + "  defaultMode: observe\n"));
+    minutes(2).await;
+    assert_eq!(life.writes(), written, "whoever waited for his turn does not write by older manifests");
+    life.save(&text);
+    sleep(Duration::from_millis(5_500)).await;
+    assert!(life.writes() > written);
+    let (written, stopping) = (life.writes(), Instant::now());
+    life.shutdown.cancel();
+    life.running.take().unwrap().await.unwrap();
+    assert_eq!((stopping.elapsed().as_millis(), life.writes()), (0, written));
 }
 
 #[tokio::test(start_paused = true)]
