@@ -15,8 +15,8 @@ fn main() -> ExitCode {
     let ended = match &arguments.command {
         Command::Validate => cli::validate::validate(global),
         Command::Render(filter) => cli::render::render(global, filter),
-        Command::Plan { output, require_ready, filter } => {
-            cli::block_on(cli::plan::plan(global, *output, *require_ready, filter))
+        Command::Plan { output, explain_reads, require_ready, filter } => {
+            cli::block_on(cli::plan::plan(global, *output, *explain_reads, *require_ready, filter))
         }
         Command::Explain { output, simulate, role, account } => {
             cli::block_on(cli::explain::explain(global, *output, *simulate, role, account.as_ref()))

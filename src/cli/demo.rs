@@ -36,7 +36,8 @@ pub async fn demo(global: &Global) -> Ended {
     print(&welcome(&url, global))?;
 
     let acting = tokio::spawn(play(sandbox));
-    let options = Options { observe_only: global.observe, resync_interval: Some(RESYNC), seed: 1, approve: None };
+    let options =
+        Options { observe_only: global.observe, resync_interval: Some(RESYNC), seed: 1, ..Options::default() };
     let kept = run::keep(SdkIam::for_endpoint(&url), global, options, shutdown).await;
     acting.abort();
     // The endpoint outlives the daemon, whose last writes it answers.

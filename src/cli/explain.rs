@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::{
     Ended, FAILED, Filter, Global, OK, Output, complain, print,
-    survey::{Survey, Way, each, read, survey, tell_failure, tell_failure_in},
+    survey::{Survey, Way, each, paced, read, survey, tell_failure, tell_failure_in},
 };
 use crate::{
-    iam::{Caller, Decision, Iam, IamError, SimulatedAction},
+    iam::{Caller, Decision, Iam, IamError, Reader, SimulatedAction},
     inventory::{Observed, Role},
     manifest::{DesiredPolicy, State},
     names::{AccountId, RoleName},
@@ -88,10 +88,11 @@ async fn explained(
 ) -> Result<(Vec<Explanation>, bool), (AccountId, IamError)> {
     let entered = way.enter(&survey.iam, own, Instant::now()).await;
     let (iam, caller) = entered.map_err(|error| (way.account.clone(), error))?;
-    let iam = Arc::new(iam);
+    let iam = paced(iam);
+    let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
     let circumstances = Circumstances::of(&caller, &survey.manifests, observe_only);
     let desired = survey.manifests.desired(way.whose(), caller.partition().as_ref());
-    let inventory = read(Arc::clone(&iam), &caller, &plan::asked_for(&desired)).await;
+    let inventory = read(&reader, &caller, &plan::asked_for(&desired)).await;
     let inventory = inventory.map_err(|error| (way.account.clone(), error))?;
     let (mut explanations, mut is_whole) = (Vec::new(), true);
     for wanted in desired.policies.values() {

@@ -8,6 +8,7 @@ pub mod controller_policy;
 pub mod demo;
 pub mod explain;
 pub mod plan;
+mod reads;
 pub mod render;
 pub mod run;
 pub mod sandbox;
@@ -76,6 +77,9 @@ pub enum Command {
         /// How the plan is printed
         #[arg(long, short, value_name = "FORMAT", default_value = "text")]
         output: Output,
+        /// Tell which reading of IAM was chosen, what each would cost, and how many calls were made
+        #[arg(long)]
+        explain_reads: bool,
         /// Exit with status 3 where all is in sync, but a session would not surely work with each role
         #[arg(long)]
         require_ready: bool,

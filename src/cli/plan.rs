@@ -6,11 +6,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, print,
-    survey::{Way, each, read, survey, tell_failure, tell_failure_in},
+    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, complain, print,
+    reads::Reads,
+    survey::{Way, each, paced, read, survey, tell_failure, tell_failure_in},
 };
 use crate::{
-    iam::{Caller, SdkIam},
+    iam::{Caller, Reader, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode, State},
     names::AccountId,
@@ -21,12 +22,12 @@ use crate::{
 };
 
 /// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins. With `require_ready` 3 where all is in sync, but a
-/// session would not surely work with each role.
+/// session would not surely work with each role. `explain_reads` tells which reading was chosen, and what it took.
 ///
 /// # Errors
 ///
 /// Where the command line asks for what no manifest names, or standard output cannot be written.
-pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: &Filter) -> Ended {
+pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_ready: bool, filter: &Filter) -> Ended {
     let Some(survey) = survey(global, filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
@@ -37,9 +38,13 @@ pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: 
             let ways = survey.ways(own, filter);
             let are_several = ways.len() > 1;
             let look = |way: Way| planned(&survey.iam, manifests, own, way, global.observe);
-            each(ways, look, |planned| {
+            each(ways, look, |mut planned| {
+                planned.reads = planned.reads.filter(|_| explain_reads);
                 if output == Output::Text {
                     print(&told(&planned, manifests, are_several, filter))?;
+                    if let (Some(account), Some(reads)) = (&planned.account, &planned.reads) {
+                        complain(&reads.text(account));
+                    }
                 }
                 plans.push(planned);
                 Ok(())
@@ -57,7 +62,7 @@ pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: 
             if output == Output::Text {
                 print(&text(&steps, manifests))?;
             }
-            plans.push(Planned { account: None, steps, digest: None, held: None });
+            plans.push(Planned { account: None, steps, digest: None, held: None, reads: None });
         }
     }
     plans.sort_by(|one, other| one.account.cmp(&other.account));
@@ -78,6 +83,8 @@ struct Planned {
     steps: Vec<Step>,
     digest: Option<Digest>,
     held: Option<Excess>,
+    /// How the account was read, where it was entered.
+    reads: Option<Reads>,
 }
 
 /// A plan for a person.
@@ -116,13 +123,16 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
         Ok(entered) => entered,
         Err(error) => {
             let steps = way.unread(manifests, &error);
-            return Planned { account: Some(way.account), steps, digest: None, held: None };
+            return Planned { account: Some(way.account), steps, digest: None, held: None, reads: None };
         }
     };
     let circumstances = Circumstances::of(&caller, manifests, observe_only);
     let desired = manifests.desired(way.whose(), caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
-    let inventory = match read(Arc::new(iam), &caller, &asked).await {
+    let iam = paced(iam);
+    let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
+    let chosen = reader.reading_plan(&asked, false);
+    let inventory = match read(&reader, &caller, &asked).await {
         Ok(inventory) => inventory,
         Err(error) => {
             tell_failure_in(&caller.account, &error);
@@ -145,7 +155,8 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     if way.is_own {
         steps.extend(plan::mismatched(manifests, &caller.account));
     }
-    Planned { account: Some(caller.account), steps, digest, held }
+    let reads = Reads { chosen, next: reader.reading_plan(&asked, false), calls: iam.calls() };
+    Planned { account: Some(caller.account), steps, digest, held, reads: Some(reads) }
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
@@ -176,6 +187,9 @@ struct Report<'a> {
     digest: Option<String>,
     held: Option<String>,
     accounts: Vec<AccountReport<'a>>,
+    /// How each account was read; only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<BTreeMap<&'a AccountId, &'a Reads>>,
 }
 
 #[derive(Serialize)]
@@ -239,7 +253,9 @@ impl<'a> Report<'a> {
             _ => (None, None),
         };
         let summary = Summary::of(plans.iter().flat_map(|planned| &planned.steps));
-        Self { steps: reported.collect(), summary, digest, held, accounts }
+        let reads = plans.iter().filter_map(|planned| Some((planned.account.as_ref()?, planned.reads.as_ref()?)));
+        let reads = Some(reads.collect::<BTreeMap<_, _>>()).filter(|reads| !reads.is_empty());
+        Self { steps: reported.collect(), summary, digest, held, accounts, reads }
     }
 }
 

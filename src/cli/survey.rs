@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     cli::{Filter, Global, complain, faultless_manifests},
     controller::entrance,
-    iam::{Caller, Entrance, Iam, IamError, Manner, Reader, SdkIam},
+    iam::{Budgets, Caller, Entrance, Iam, IamError, Manner, Paced, Reader, SdkIam},
     inventory::{Asked, Inventory},
     manifest::{ManifestSet, Whose},
     names::AccountId,
@@ -157,12 +157,21 @@ fn tell_progress(done: usize, all: usize) {
     let _ = err.flush();
 }
 
+/// The calls to one account, at the pace that it takes.
+pub(crate) fn paced(iam: SdkIam) -> Arc<Paced<SdkIam>> {
+    Arc::new(Paced::new(Arc::new(iam), &Budgets::default()))
+}
+
 /// Reads what is asked for; says so where that could not be done in bulk.
-pub(crate) async fn read(iam: Arc<SdkIam>, caller: &Caller, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
+pub(crate) async fn read<I: Iam>(
+    reader: &Reader<I>,
+    caller: &Caller,
+    asked: &Asked,
+) -> Result<Arc<Inventory>, IamError> {
     if asked.is_empty() {
         return Ok(Arc::default());
     }
-    let (inventory, manner) = Reader::new(iam, caller.account.clone()).read(asked).await?;
+    let (inventory, manner) = reader.read(asked, false).await?;
     if let Manner::OneByOne(said) = manner {
         complain(&format!(
             "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\

@@ -40,7 +40,7 @@ use super::{
     slot::Slot,
 };
 use crate::{
-    iam::{Caller, Iam, IamError, Reader, Writer},
+    iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
     inventory::{Asked, Inventory, Observed},
     manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey},
     names::RoleName,
@@ -64,7 +64,10 @@ pub(super) struct Seat {
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
 pub(super) struct Account<I> {
-    tools: Tools<I>,
+    tools: Tools<Paced<I>>,
+    iam: Arc<Paced<I>>,
+    /// The calls that passes before this one have made.
+    calls_told: Calls,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
     caller: Caller,
@@ -162,12 +165,15 @@ impl<I: Iam> Account<I> {
         options: Options,
     ) -> Self {
         let now = Instant::now();
+        let iam = Arc::new(Paced::new(iam, &options.budgets));
         let tools = Tools {
             reader: Arc::new(Reader::taking_turns(Arc::clone(&iam), caller.account.clone(), turns)),
-            writer: Arc::new(Writer::new(iam, caller.account.clone())),
+            writer: Arc::new(Writer::new(Arc::clone(&iam), caller.account.clone())),
         };
         let mut account = Self {
             tools,
+            iam,
+            calls_told: Calls::default(),
             manifests,
             random: fastrand::Rng::with_seed(options.seed),
             started: now,
@@ -219,6 +225,7 @@ impl<I: Iam> Account<I> {
             self.turn(&shutdown).await;
         }
         self.finish_repairs().await;
+        self.tell_pass();
     }
 
     /// Runs until nothing is left that may pass by itself, or until the deadline.
@@ -235,6 +242,7 @@ impl<I: Iam> Account<I> {
             self.turn(&shutdown).await;
         }
         self.finish_repairs().await;
+        self.tell_pass();
         let rest_waits = self.canary.waits_until().is_some();
         let last_verdict = |slot: Slot| match slot.step {
             Some(step) if rest_waits && step.is_a_write() => step.held_by(Reason::CanaryUnproven, None),

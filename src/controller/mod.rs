@@ -35,7 +35,7 @@ use self::{
     fleet::{Fleet, identify, tell_kill_switch},
 };
 use crate::{
-    iam::{Caller, Iam, IamError},
+    iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
     plan::{Digest, Excess, Step},
@@ -56,6 +56,8 @@ pub struct Options {
     pub approve: Option<Digest>,
     /// The seed of all jitter: equal seeds give equal waits.
     pub seed: u64,
+    /// How many requests a second an account is asked.
+    pub budgets: Budgets,
 }
 
 /// Keeps the roles of all accounts that the newest manifests name as they want them.

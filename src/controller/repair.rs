@@ -85,6 +85,18 @@ impl<I: Iam> Tools<I> {
         contention: &Contention,
         overtaken: &CancellationToken,
     ) -> Repaired {
+        let turn = match leave {
+            // It comes before the read, so that nothing but their calls lies between the read and the write.
+            Leave::Write | Leave::WriteInPlaceOf(_) => tokio::select! {
+                biased;
+                () = overtaken.cancelled() => return Repaired::Overtaken,
+                turn = self.writer.turn() => match turn {
+                    Ok(turn) => Some(turn),
+                    Err(error) => return Repaired::ReadFailed(error),
+                },
+            },
+            Leave::Look | Leave::Held(..) => None,
+        };
         let (step, live) = match self.judge_afresh(wanted, role, circumstances).await {
             Ok(judged) => judged,
             Err(error) => return Repaired::ReadFailed(error),
@@ -93,13 +105,13 @@ impl<I: Iam> Tools<I> {
             return Repaired::NotNeeded(step);
         }
         match leave {
-            Leave::Look => return Repaired::Proved(step),
             Leave::Held(reason, detail) => return Repaired::NotNeeded(step.held_by(reason, detail)),
             Leave::WriteInPlaceOf(approved) if text(approved.as_deref()) != text(live.as_deref()) => {
                 return Repaired::NotNeeded(step.held_by(Reason::ApprovalVoid, None));
             }
-            Leave::Write | Leave::WriteInPlaceOf(_) => {}
+            Leave::Look | Leave::Write | Leave::WriteInPlaceOf(_) => {}
         }
+        let Some(turn) = turn else { return Repaired::Proved(step) };
         let now = Instant::now();
         if let Some(due) = contention.holds(step.drift, now) {
             let how_often = contention.in_words(due, now);
@@ -110,8 +122,8 @@ impl<I: Iam> Tools<I> {
         }
         let (policy, limits) = (&wanted.policy, &circumstances.limits);
         let written = match step.action {
-            Action::Delete => self.writer.remove(role, policy, limits).await,
-            _ => self.writer.put(role, policy, &wanted.document, limits).await,
+            Action::Delete => self.writer.remove(turn, role, policy, limits).await,
+            _ => self.writer.put(turn, role, policy, &wanted.document, limits).await,
         };
         match written {
             Ok(()) => Repaired::Written { step, before: live },

@@ -140,6 +140,30 @@ impl Slot {
             && wanted.manifest.settings.node_registration == other.manifest.settings.node_registration
     }
 
+    /// Whether nothing is to be decided as long as the role and this policy of it stay as they are: whatever else bears on
+    /// the role makes no difference. Writes, and what stands in their way because of other policies, are judged by all that.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let Some(step) = &self.step else { return false };
+        step.is_in_sync()
+            || matches!(
+                step.reason,
+                Some(
+                    Reason::RoleNotFound
+                        | Reason::Suspended
+                        | Reason::KillSwitch
+                        | Reason::SuspendTag
+                        | Reason::ObserveMode
+                        | Reason::Conflict
+                        | Reason::DeniesPresent
+                        | Reason::ForeignPolicy
+                        | Reason::ProtectedRole
+                        | Reason::OwnRole
+                        | Reason::OutsideLimits
+                        | Reason::DocumentDiffers
+                )
+            )
+    }
+
     /// When a repair that waits may begin.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.retry.as_ref().map(|retry| retry.due).or(self.postponed).is_some_and(|due| due <= now)

@@ -269,7 +269,7 @@ mod tests {
         }
 
         async fn read(&self) -> Arc<Inventory> {
-            self.reader.read(&self.asked).await.unwrap().0
+            self.reader.read(&self.asked, false).await.unwrap().0
         }
 
         /// What one reading calls, and how often.

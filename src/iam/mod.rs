@@ -5,9 +5,12 @@
 mod credentials;
 mod error;
 mod managed;
+mod pace;
 mod pages;
 mod read;
+mod reading_plan;
 mod sdk;
+mod throttles;
 mod whole;
 mod writer;
 
@@ -17,7 +20,9 @@ use serde::Deserialize;
 
 pub use self::{
     error::{ErrorClass, IamError},
+    pace::{Budget, Budgets, Calls, Count, Paced, WriteTurn},
     read::{Manner, Reader},
+    reading_plan::{Choice, ReadingPlan, Why},
     sdk::SdkIam,
     writer::{Put, Removal, Writer},
 };
@@ -246,6 +251,12 @@ pub trait Iam: Sized + Send + Sync + 'static {
         actions: &[String],
         resources: &[String],
     ) -> impl Future<Output = Result<Vec<SimulatedAction>, IamError>> + Send;
+
+    /// The turn to write once, where something paces the calls: to be asked for before the read that confirms the write, so
+    /// that the write follows that read at once.
+    fn turn_to_write(&self) -> impl Future<Output = Result<WriteTurn, IamError>> + Send {
+        async { Ok(WriteTurn::default()) }
+    }
 
     /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it.
     fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<(), IamError>> + Send;

@@ -1,6 +1,8 @@
-//! Reading an account: in bulk, and role by role only where the bulk read is denied.
+//! Reading an account: in bulk, or role by role where that costs fewer calls, or where the bulk read is denied.
 //!
-//! Knows the trait, not which side of it. What must stay true: a reading is whole or it is an error; a page that
+//! A reading role by role that was chosen ([`ReadingPlan`]) only finds out that all is as the last bulk reading told. Where
+//! anything is not, or could not be read, the bulk reading follows at once: nothing is ever judged by half of what bears on a
+//! role. Knows the trait, not which side of it. What must stay true: a reading is whole or it is an error; a page that
 //! is missing never looks like roles that are gone.
 
 use std::{
@@ -9,15 +11,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Semaphore,
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
-    ErrorClass, Iam, IamError, InlinePolicy, Pages, RoleDetail,
+    Choice, ErrorClass, Iam, IamError, InlinePolicy, Pages, ReadingPlan, RoleDetail,
     managed::{self, Library},
+    reading_plan::{BULK_AT_LEAST_EVERY, Size, role_calls},
 };
 use crate::{
     inventory::{
@@ -26,13 +25,8 @@ use crate::{
     names::{AccountId, PolicyName, RoleName},
 };
 
-/// How many roles are read at once where the bulk read is denied: each call holds a connection.
+/// How many roles are read at once, where they are read one by one: each call holds a connection.
 const ROLES_AT_ONCE: usize = 5;
-
-/// So many roles are read one by one without a pause; then ten a second, since others have measured that IAM takes
-/// about fifteen reads of roles a second from an account.
-const ROLES_WITHOUT_PAUSE: usize = 20;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long after a denied bulk read it is asked for again: permissions are mended by people.
 const BULK_AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -43,12 +37,23 @@ pub struct Reader<I> {
     iam: Arc<I>,
     account: AccountId,
     known: Mutex<Known>,
-    /// The newest bulk reading.
-    latest: Mutex<Arc<Inventory>>,
+    latest: Mutex<Latest>,
     /// A bulk reading takes one of these while it is made.
     turns: Arc<Semaphore>,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
+    /// When a reading role by role failed that was chosen.
+    role_reads_failed: Mutex<Option<Instant>>,
+}
+
+/// The newest bulk reading.
+#[derive(Debug, Default)]
+struct Latest {
+    inventory: Arc<Inventory>,
+    /// What it has shown of the account, and when.
+    size: Option<(Size, Instant)>,
+    /// What it looked for; kept only where reading role by role would cost less.
+    asked: Option<Asked>,
 }
 
 /// What readings share.
@@ -65,6 +70,11 @@ pub enum Manner {
     InBulk,
     /// By two calls for each role, since the bulk read is denied. Holds what IAM said.
     OneByOne(String),
+    /// By two calls for each role, since that costs less: all is as the last bulk reading told.
+    ByRole {
+        /// How long ago that was. What only a bulk reading tells is as old.
+        since_bulk: Duration,
+    },
 }
 
 impl<I: Iam> Reader<I> {
@@ -75,27 +85,41 @@ impl<I: Iam> Reader<I> {
 
     /// The same, where several accounts are read and not all of them may be at once.
     pub fn taking_turns(iam: Arc<I>, account: AccountId, turns: Arc<Semaphore>) -> Self {
-        let (known, latest, bulk_denied) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { iam, account, known, latest, turns, bulk_denied }
+        Self {
+            iam,
+            account,
+            known: Mutex::default(),
+            latest: Mutex::default(),
+            turns,
+            bulk_denied: Mutex::default(),
+            role_reads_failed: Mutex::default(),
+        }
     }
 
     /// Reads what is asked for, and the managed policies that the roles carry. Role-by-role readings mark single roles as
-    /// unknown; a bulk reading that fails is an error for all.
-    pub async fn read(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
-        let (inventory, manner) = self.read_roles(asked).await?;
+    /// unknown; a bulk reading that fails is an error for all. `needs_all_roles` asks for no less than a bulk reading.
+    pub async fn read(&self, asked: &Asked, needs_all_roles: bool) -> Result<(Arc<Inventory>, Manner), IamError> {
+        let (inventory, manner) = self.read_roles(asked, needs_all_roles).await?;
         self.look_after_policies().await;
         Ok((self.completed(&inventory).unwrap_or(inventory), manner))
     }
 
     /// The same, with no more of the managed policies than readings before have found out: whoever waits for the roles
     /// need not wait for them.
-    pub async fn read_roles(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
+    pub async fn read_roles(&self, asked: &Asked, needs_all_roles: bool) -> Result<(Arc<Inventory>, Manner), IamError> {
+        if self.reading_plan(asked, needs_all_roles).choice == Choice::ByRole
+            && let Some(unchanged) = self.by_role(asked).await
+        {
+            return Ok(unchanged);
+        }
         let denied = lock(&self.bulk_denied).clone();
         let said = match denied.filter(|(at, _)| at.elapsed() < BULK_AGAIN_AFTER) {
             Some((_, said)) => said,
             None => match self.bulk(asked).await {
                 Err(error) if error.class == ErrorClass::Denied => {
                     *lock(&self.bulk_denied) = Some((Instant::now(), error.message.clone()));
+                    // What it told last grows old: nothing is held against it any more.
+                    *lock(&self.latest) = Latest::default();
                     error.message
                 }
                 read => {
@@ -106,6 +130,15 @@ impl<I: Iam> Reader<I> {
             },
         };
         Ok((Arc::new(self.one_by_one(asked).await?), Manner::OneByOne(said)))
+    }
+
+    /// How the next reading would be made, by what is known now.
+    pub fn reading_plan(&self, asked: &Asked, needs_all_roles: bool) -> ReadingPlan {
+        let size = lock(&self.latest).size;
+        let since_bulk = size.map(|(_, at)| at.elapsed()).unwrap_or_default();
+        let plan = ReadingPlan::choose(asked, size.map(|(size, _)| size), since_bulk, needs_all_roles);
+        let has_failed = lock(&self.role_reads_failed).is_some_and(|at| at.elapsed() < BULK_AT_LEAST_EVERY);
+        if has_failed { plan.without_role_reads() } else { plan }
     }
 
     /// The one policy, read afresh: what stands before every write. `None` where the role has no such policy.
@@ -121,31 +154,79 @@ impl<I: Iam> Reader<I> {
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         // Nobody closes it; and where somebody did, reading goes on all the same.
         let _turn = self.turns.acquire().await;
-        let before = Arc::clone(&lock(&self.latest));
-        let inventory = self.roles(asked, &before).await?;
+        let before = Arc::clone(&lock(&self.latest).inventory);
+        let (inventory, size) = self.roles(asked, &before).await?;
         drop(before);
         let inventory = Arc::new(inventory);
-        *lock(&self.latest) = Arc::clone(&inventory);
+        *lock(&self.latest) = Latest {
+            inventory: Arc::clone(&inventory),
+            size: Some((size, Instant::now())),
+            asked: (role_calls(asked) < size.pages).then(|| asked.clone()),
+        };
         let known = &mut *lock(&self.known);
         known.library.keep_only_what_is_carried(&inventory);
         known.documents.sweep();
         Ok(inventory)
     }
 
-    async fn roles(&self, asked: &Asked, before: &Inventory) -> Result<Inventory, IamError> {
+    async fn roles(&self, asked: &Asked, before: &Inventory) -> Result<(Inventory, Size), IamError> {
         let mut pages = Pages::of("GetAccountAuthorizationDetails");
         let mut inventory = Inventory::empty(asked);
+        let mut size = Size { roles: 0, pages: 0 };
         let mut marker = None;
         loop {
             let page = self.iam.roles_page(marker.take()).await?;
+            size = Size { roles: size.roles + page.roles.len(), pages: size.pages + 1 };
             for role in &page.roles {
                 self.take_in(&mut inventory, before, asked, role)?;
             }
             match pages.next(page.is_truncated, page.marker)? {
                 Some(next) => marker = Some(next),
-                None => return Ok(inventory),
+                None => return Ok((inventory, size)),
             }
         }
+    }
+
+    /// The last bulk reading, where every role that is asked for still is as it told. `None` where one is not, where that
+    /// could not be found out, or where another thing was asked for then.
+    async fn by_role(&self, asked: &Asked) -> Option<(Arc<Inventory>, Manner)> {
+        let (inventory, at) = {
+            let latest = lock(&self.latest);
+            latest.asked.as_ref().filter(|before| *before == asked)?;
+            (Arc::clone(&latest.inventory), latest.size?.1)
+        };
+        let mut readings = JoinSet::new();
+        let mut waiting = asked.iter();
+        loop {
+            while readings.len() < ROLES_AT_ONCE
+                && let Some((role, policies)) = waiting.next()
+            {
+                let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
+                readings.spawn(async move {
+                    let read = read_role(iam.as_ref(), &role, &policies).await;
+                    (role, read)
+                });
+            }
+            let Some(finished) = readings.join_next().await else { break };
+            let (name, read) = finished.ok()?;
+            let is_as_before = match (inventory.get(&name)?, read) {
+                (Observed::NotFound, Ok(None)) => true,
+                (Observed::Found(role), Ok(Some((detail, live)))) => is_still(role, &detail, &live),
+                (_, Err(_)) => {
+                    // The bulk reading says whether it is more than that: credentials, the network.
+                    *lock(&self.role_reads_failed) = Some(Instant::now());
+                    false
+                }
+                _ => false,
+            };
+            if !is_as_before {
+                return None;
+            }
+        }
+        *lock(&self.role_reads_failed) = None;
+        // What became known of managed policies meanwhile is in the newest.
+        let newest = self.completed(&inventory).unwrap_or(inventory);
+        Some((newest, Manner::ByRole { since_bulk: at.elapsed() }))
     }
 
     /// Brings what is known of the managed policies up to date. What fails is said there: nothing else fails by it.
@@ -183,9 +264,9 @@ impl<I: Iam> Reader<I> {
         }
         let completed = Arc::new(completed?);
         let mut latest = lock(&self.latest);
-        if Arc::ptr_eq(&latest, inventory) {
+        if Arc::ptr_eq(&latest.inventory, inventory) {
             // What the next reading compares with.
-            *latest = Arc::clone(&completed);
+            latest.inventory = Arc::clone(&completed);
         }
         drop(latest);
         Some(completed)
@@ -256,14 +337,11 @@ impl<I: Iam> Reader<I> {
         let mut inventory = Inventory::unknown(asked);
         let mut failures = Vec::new();
         let mut readings = JoinSet::new();
-        let mut waiting = asked.iter().enumerate();
+        let mut waiting = asked.iter();
         loop {
             while readings.len() < ROLES_AT_ONCE
-                && let Some((number, (role, policies))) = waiting.next()
+                && let Some((role, policies)) = waiting.next()
             {
-                if number >= ROLES_WITHOUT_PAUSE {
-                    sleep(PAUSE).await;
-                }
                 let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
                 readings.spawn(async move {
                     let read = read_role(iam.as_ref(), &role, &policies).await;
@@ -327,6 +405,21 @@ fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetai
         && detail.inline_policies.iter().all(is_as_told)
 }
 
+/// Whether a role is what calls of its own tell of it now, as far as they tell. What IAM percent-encodes may differ between
+/// them and a bulk reading.
+fn is_still(role: &Role, detail: &RoleDetail, live: &[(PolicyName, String)]) -> bool {
+    let Some(around) = &role.surroundings else { return false };
+    let is = |known: &LiveDocument, told: &str| known.is(told) || known.text() == LiveDocument::new(told).text();
+    role.name.as_str() == detail.name
+        && role.path == detail.path
+        && role.is_suspended == is_suspended(&detail.tags)
+        && around.arn == detail.arn
+        && is(&around.trust, &detail.trust)
+        && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
+        && role.policies.len() == live.len()
+        && live.iter().all(|(policy, told)| role.policies.get(policy).is_some_and(|known| is(known, told)))
+}
+
 /// Whether somebody has tagged the role to be left alone. IAM compares the keys of tags ignoring case.
 fn is_suspended(tags: &BTreeMap<String, String>) -> bool {
     tags.iter().any(|(key, value)| key.eq_ignore_ascii_case(SUSPEND_TAG) && !value.eq_ignore_ascii_case("false"))
@@ -360,34 +453,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sandbox::{RoleSeed, Sandbox};
-
-    #[tokio::test]
-    async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
-        let account: AccountId = "111122223333".parse().unwrap();
-        let sandbox = Sandbox::new(account.clone());
-        for role in ["left-alone", "changed", "beside"] {
-            sandbox.plant(&account, RoleSeed::new(role).policy("Ours", "{}").policy("Other", "{}"));
-        }
-        let reader = Reader::new(Arc::new(sandbox.iam(&account)), account.clone());
-        let ours: PolicyName = "Ours".parse().unwrap();
-        let names = ["left-alone", "changed", "beside"].map(|name| name.parse::<RoleName>().unwrap());
-        let asked: Asked = names.iter().map(|name| (name.clone(), BTreeSet::from([ours.clone()]))).collect();
-
-        let (first, _) = reader.read(&asked).await.unwrap();
-        sandbox.write_policy(&account, "changed", "Ours", r#"{"Version":"2012-10-17","Statement":[]}"#);
-        sandbox.write_policy(&account, "beside", "Other", "{ \"more\": true }");
-        let (second, _) = reader.read(&asked).await.unwrap();
-
-        let role = |inventory: &Inventory, name: &RoleName| match inventory.get(name) {
-            Some(Observed::Found(role)) => Arc::clone(role),
-            other => panic!("{name}: {other:?}"),
-        };
-        let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
-        assert_eq!([&names[0], &names[1], &names[2]].map(is_shared), [true, false, false]);
-        assert!(role(&second, &names[1]).policies[&ours].text().contains("Statement"));
-        assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
-    }
-}
+mod tests;

@@ -28,7 +28,8 @@ use aws_smithy_http_client::{
 
 use super::{
     Caller, Decision, Entrance, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
-    RoleDetail, RolesPage, SimulatedAction, credentials::OfOneAccount, whole::WholeAnswers,
+    RoleDetail, RolesPage, SimulatedAction, credentials::OfOneAccount, throttles::NoRetryOfThrottles,
+    whole::WholeAnswers,
 };
 use crate::names::{AccountId, PolicyName, RoleName};
 
@@ -94,6 +95,7 @@ impl SdkIam {
                 .retry_config(retries())
                 .timeout_config(timeouts(attempt, operation))
                 .interceptor(WholeAnswers)
+                .retry_classifier(NoRetryOfThrottles)
                 .build();
             aws_sdk_iam::Client::from_conf(config)
         };

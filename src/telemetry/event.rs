@@ -71,6 +71,7 @@ catalogue! {
     ReadRecovered, "read.recovered", Info, "IAM can be read again.";
     ReadDegraded, "read.degraded", Warn, "The bulk read is denied: roles are read one by one, which costs two calls for each.";
     ReadRestored, "read.restored", Info, "The bulk read is allowed again.";
+    PassCompleted, "pass.completed", Debug, "A pass over an account is over. `calls` says how many calls it took, by operation, and how many of them were throttled or failed.";
     ControllerStarted, "controller.started", Info, "The daemon begins its work on an account.";
     ControllerStopped, "controller.stopped", Info, "The daemon has finished its writes in flight and ends.";
     AccountEntered, "account.entered", Info, "A configured account was entered: STS says that the credentials are of it.";
@@ -90,6 +91,8 @@ catalogue! {
 /// How loud an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
+    /// For whoever looks into it: `RUST_LOG=ssm_role_controller=debug` shows it.
+    Debug,
     /// Worth knowing.
     Info,
     /// Somebody should look.
@@ -137,6 +140,8 @@ pub struct Event {
     pub digest: Option<String>,
     /// The manifest that would bring about what the event says is missing.
     pub remedy: Option<String>,
+    /// The calls that were made.
+    pub calls: Option<String>,
     /// The manifest by its `metadata.name`, or the file.
     pub manifest: Option<String>,
     /// The line of a fault.
@@ -217,6 +222,7 @@ impl Event {
             undo: None,
             digest: None,
             remedy: None,
+            calls: None,
             manifest: None,
             line: None,
             column: None,
@@ -247,6 +253,7 @@ pub fn emit(event: &Event) {
                 undo = event.undo.as_deref(),
                 digest = event.digest.as_deref(),
                 remedy = event.remedy.as_deref(),
+                calls = event.calls.as_deref(),
                 manifest = event.manifest.as_deref(),
                 line = event.line,
                 column = event.column,
@@ -258,6 +265,7 @@ pub fn emit(event: &Event) {
         };
     }
     match event.name.severity() {
+        Severity::Debug => tell!(tracing::Level::DEBUG),
         Severity::Info => tell!(tracing::Level::INFO),
         Severity::Warn => tell!(tracing::Level::WARN),
     }
@@ -272,6 +280,7 @@ mod tests {
         let mut table = String::from("| `event` | level | when |\n|---|---|---|\n");
         for name in EventName::ALL {
             let level = match name.severity() {
+                Severity::Debug => "DEBUG",
                 Severity::Info => "INFO",
                 Severity::Warn => "WARN",
             };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ssm_role_controller::{
-    iam::{ErrorClass, Iam, Writer},
+    iam::{ErrorClass, Iam, WriteTurn, Writer},
     inventory::Role,
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{limits::Limits, session_manager::Settings},
@@ -181,7 +181,7 @@ async fn both_sides_give_the_same_answers() {
         surroundings: None,
     };
     let writer = Writer::new(Arc::new(iam), account.clone());
-    let here = writer.put(&zebra, &policy, &document, &Limits::default()).await;
+    let here = writer.put(WriteTurn::default(), &zebra, &policy, &document, &Limits::default()).await;
     let put = clients.iam.put_role_policy().role_name("zebra").policy_name("P").policy_document(document.as_str());
     match (here, put.send().await) {
         (Ok(()), Ok(_)) => {

@@ -28,6 +28,7 @@ pub(super) type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError
 
 impl<I: Iam> Account<I> {
     pub(super) fn begin_reading(&mut self) {
+        self.tell_pass();
         self.next_reading = Instant::now() + self.resync_interval();
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
@@ -37,9 +38,10 @@ impl<I: Iam> Account<I> {
             return;
         }
         let reader = Arc::clone(&self.tools.reader);
+        let needs_all_roles = !self.slots.values().all(Slot::is_at_rest);
         self.spoiled.clear();
         self.reading = Some(tokio::spawn(async move {
-            let read = reader.read_roles(&asked).await;
+            let read = reader.read_roles(&asked, needs_all_roles).await;
             (asked, read)
         }));
     }
@@ -303,7 +305,26 @@ impl<I: Iam> Account<I> {
         interval.mul_f64(0.9 + self.random.f64() / 5.0)
     }
 
+    /// Tells of the pass that ends: what was called since the one before it.
+    pub(super) fn tell_pass(&mut self) {
+        let calls = self.iam.calls();
+        let made = calls.since(&self.calls_told);
+        if made.total() > 0 {
+            self.calls_told = calls;
+            emit(&Event {
+                calls: Some(made.to_string()),
+                ..self.about_account(
+                    EventName::PassCompleted,
+                    &format!("has taken these calls since the pass before: {made}"),
+                )
+            });
+        }
+    }
+
     fn tell_manner(&mut self, manner: &Manner) {
+        if matches!(manner, Manner::ByRole { .. }) {
+            return;
+        }
         let told = std::mem::replace(&mut self.one_by_one_told, matches!(manner, Manner::OneByOne(_)));
         match manner {
             Manner::OneByOne(said) if !told => emit(&Event {

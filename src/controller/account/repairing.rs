@@ -22,7 +22,8 @@ use crate::{
     telemetry::{Event, EventName, emit},
 };
 
-/// How many roles are repaired at once. Each repair is two calls of some 100 ms: well over five writes a second.
+/// How many roles are repaired at once. Each repair is two calls of some 100 ms: well over five writes a second, as long as
+/// the pace allows for them.
 const REPAIRS_AT_ONCE: usize = 5;
 
 /// How soon a role is looked for again that a write did not find.

@@ -86,7 +86,11 @@ struct Running {
 impl Life {
     fn new(seed: u64, is_traced: bool, ear: Ear) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let names = people::names(&mut rng);
+        let mut names = people::names(&mut rng);
+        let is_crowded = seed % 4 == 3;
+        if is_crowded {
+            names.drain(2..names.len() - 1);
+        }
         let sandbox = Sandbox::new(super::OWN.parse().unwrap());
         sandbox.keep_calls(0);
         *ear.log() = Log::new(is_traced);
@@ -95,6 +99,9 @@ impl Life {
         named.extend(["ghost-1", "Ghost-2"].map(str::to_owned));
         let scene = Scene::new(sandbox, rng.fork(), named, ear, is_traced);
         people::populate(&scene, &mut rng, &names);
+        if is_crowded {
+            people::crowd(&scene);
+        }
         let (manifests, _) = watch::channel(Arc::default());
         let mut life = Self {
             scene,

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -308,7 +308,8 @@ impl Ear {
 
 impl Subscriber for Ear {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("ssm_role_controller")
+        // What is told at a lower level is told every time.
+        metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("ssm_role_controller")
     }
 
     fn event(&self, event: &Event<'_>) {

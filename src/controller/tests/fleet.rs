@@ -143,11 +143,7 @@ async fn an_account_of_its_own_mode_or_suspension_is_told_and_not_written() {
 #[tokio::test(start_paused = true)]
 async fn the_role_that_is_assumed_in_an_account_is_never_written_to() {
     let life = world();
-    let text = format!(
-        "{}{}",
-        manifest(&["keeper"], &format!("  accountId: \"{ONE}\"\n")),
-        accounts(&entry(ONE, ""))
-    );
+    let text = format!("{}{}", manifest(&["keeper"], &format!("  accountId: \"{ONE}\"\n")), accounts(&entry(ONE, "")));
     let life = life.start(&text);
     minutes(10).await;
     assert_eq!(life.writes(), 0);

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod fleet;
+mod pacing;
 mod readings;
 mod repairs;
 mod saves;
