@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, mem::discriminant, str, sync::Arc, sync::OnceLock};
 
+use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
@@ -85,6 +86,10 @@ fn account() -> AccountId {
     "111122223333".parse().expect("it is an account id")
 }
 
+fn now() -> Timestamp {
+    "2026-06-02T00:00:00Z".parse().expect("it is a moment")
+}
+
 /// What the manifests ask for, read once.
 fn wanted() -> impl Iterator<Item = &'static DesiredPolicy> {
     static WANTED: OnceLock<Vec<DesiredPolicy>> = OnceLock::new();
@@ -136,7 +141,7 @@ fn text_size(documents: &[&str]) -> usize {
 /// takes nothing away.
 fn assert_verdict_follows_from_checks(wanted: &DesiredPolicy, role: &Role) {
     let account = account();
-    let subject = Subject { account: &account, role, wanted };
+    let subject = Subject { account: &account, role, wanted, now: now() };
     let readiness = assess(subject);
     let any = |standing| readiness.checks.iter().any(|check| check.standing == standing);
     assert!(!readiness.checks.is_empty());
@@ -146,7 +151,7 @@ fn assert_verdict_follows_from_checks(wanted: &DesiredPolicy, role: &Role) {
     assert_eq!(sure, all_met, "{readiness:?}");
     for check in &readiness.checks {
         assert_harmless(&check.sentence());
-        assert_harmless(check.remedy.as_deref().unwrap_or_default());
+        assert_harmless(&check.remedy.as_ref().map(ToString::to_string).unwrap_or_default());
         assert!(!check.evidence.is_empty() && !check.asked.symptom().is_empty(), "{check:?}");
         let is_met = check.standing == Standing::Met;
         assert_eq!(is_met, matches!(check.cause, Cause::Ready | Cause::NotApplicable), "{check:?}");
@@ -191,14 +196,11 @@ fn questions(text: &str) -> Vec<Question> {
     let needs = wanted().flat_map(|wanted| wanted.manifest.settings.needs(&account, &partition));
     let registration =
         [NodeKind::Instance, NodeKind::Managed].map(|kind| Need::registration(kind, &account, &partition));
-    let of_needs = needs.chain(registration).map(|need| match &need.resource {
-        None => Question::new(need.action, Resource::Unnamed),
-        Some(arn) if arn.contains('*') => Question::new(need.action, Resource::Within(arn)),
-        Some(arn) => Question::new(need.action, Resource::Exactly(arn)),
-    });
+    let of_needs = needs.chain(registration).map(|need| need.question());
     let arns = text.split('"').filter(|text| text.starts_with("arn:")).take(4);
     let of_arns = arns.flat_map(|arn| {
-        [Resource::Exactly(arn), Resource::Within(arn)].map(|resource| Question::new("s3:PutObject", resource))
+        [Resource::Exactly(arn), Resource::Within(arn), Resource::Below(arn)]
+            .map(|resource| Question::new("s3:PutObject", resource))
     });
     of_needs.chain(of_arns).collect()
 }

@@ -45,6 +45,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
     let options = Options {
         observe_only: global.observe,
         approve: approve.cloned(),
+        state_dir: global.state_dir(),
         seed: fastrand::u64(..),
         ..Options::default()
     };
@@ -66,7 +67,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
     };
     let (mut is_right, mut void_in, mut carried_out, mut written) = (true, Vec::new(), false, 0);
     each(ways, carry_out, |(account, outcome)| {
-        if outcome.approval_is_void && are_several {
+        if outcome.approval_is_void && !outcome.approval_is_used_up && are_several {
             // It may be meant for another account: nothing was written in this one.
             void_in.push(outcome.digest);
             return Ok(());
@@ -80,6 +81,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
         print(&format!("{}{}\n", plan::text(&outcome.steps, &manifests), wrote(outcome.written)))?;
         match &outcome.held {
             Some(excess) => complain(&plan::held(excess, digest.filter(|_| filter.is_empty()))),
+            _ if outcome.approval_is_used_up => complain(USED_UP),
             _ if outcome.approval_is_void => complain(&void(digest)),
             _ => {}
         }
@@ -96,6 +98,11 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
     }
     Ok(if is_right { OK } else { FAILED })
 }
+
+/// What became of an approval that was used before.
+const USED_UP: &str = "error: the approval is used up, and nothing was written: a plan of this digest was carried out within the last day\n\n\
+     hint: an approval is for once, also where somebody has put the account back as it was before: see who did. If the \
+     plan is meant once more, raise spec.guards, or let it wait for a day";
 
 /// What became of an approval of another plan than the present one.
 fn void(now: Option<&Digest>) -> String {

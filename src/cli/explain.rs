@@ -1,22 +1,26 @@
 //! `explain`: would a session work with this role, and if not, which fact stands in the way? Writes nothing, ever: it
 //! holds no code that could.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod simulated;
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use self::simulated::{Simulated, side_by_side};
 use super::{
     Ended, FAILED, Filter, Global, OK, Output, complain, print,
     survey::{Survey, Way, each, paced, read, survey, tell_failure, tell_failure_in},
 };
 use crate::{
-    iam::{Caller, Decision, Iam, IamError, Reader, SimulatedAction},
-    inventory::{Observed, Role},
-    manifest::{DesiredPolicy, State},
+    iam::{Caller, IamError, Reader},
+    inventory::Observed,
+    manifest::{DesiredPolicy, Mode, State},
     names::{AccountId, RoleName},
-    plan::{self, Circumstances, RoleCondition, Step},
-    readiness::{self, Cause, Check, NOT_CHECKED, Standing, Subject, Verdict},
+    plan::{self, Action, Circumstances, Reason, RoleCondition, Step},
+    readiness::{self, Cause, Check, NOT_CHECKED, Remedy, Standing, Subject, Verdict},
     text::{printable, printable_json},
 };
 
@@ -95,12 +99,13 @@ async fn explained(
     let inventory = read(&reader, &caller, &plan::asked_for(&desired)).await;
     let inventory = inventory.map_err(|error| (way.account.clone(), error))?;
     let (mut explanations, mut is_whole) = (Vec::new(), true);
+    let now = Timestamp::now();
     for wanted in desired.policies.values() {
         let Some(observed) = inventory.get(&wanted.role) else { continue };
-        let step = plan::judge(wanted, observed, &circumstances);
-        let mut explanation = Explanation::of(&step);
+        let step = plan::judge(wanted, observed, &circumstances, now);
+        let mut explanation = Explanation::of(&step, wanted);
         if let (Observed::Found(role), State::Present, None) = (observed, wanted.state, &wanted.conflict) {
-            explanation.look_into(&caller.account, role, wanted);
+            explanation.look_into(Subject { account: &caller.account, role, wanted, now }, &step);
             if simulate {
                 match side_by_side(iam.as_ref(), role, &explanation.checks).await {
                     Ok(answers) => explanation.simulated = Some(answers),
@@ -148,27 +153,16 @@ struct Explained {
     reason: Cause,
     #[serde(skip)]
     subject: String,
+    #[serde(skip)]
+    allows: Option<bool>,
     evidence: String,
     /// What people see where it fails; none where it is met.
     symptom: Option<&'static str>,
     remedy: Option<String>,
 }
 
-/// What IAM's simulator says beside our own answer.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Simulated {
-    action: &'static str,
-    resource: String,
-    ours: Standing,
-    simulator: &'static str,
-    allowed_by_organizations: Option<bool>,
-    missing_context: Vec<String>,
-    disagrees: bool,
-}
-
 impl Explanation {
-    fn of(step: &Step) -> Self {
+    fn of(step: &Step, wanted: &DesiredPolicy) -> Self {
         Self {
             account: step.target.account.clone(),
             role: step.target.role.to_string(),
@@ -181,17 +175,29 @@ impl Explanation {
             not_checked: NOT_CHECKED,
             simulated: None,
             was_read: !step.is_undecided() || step.session.is_some(),
-            hint: step.reason.map(plan::Reason::hint),
+            hint: step.reason.map(|reason| match (reason, wanted.mode) {
+                (Reason::ObserveMode, Mode::Enforce) => "leave --observe out to have it repaired",
+                (reason, _) => reason.hint(),
+            }),
         }
     }
 
-    fn look_into(&mut self, account: &AccountId, role: &Role, wanted: &DesiredPolicy) {
-        let subject = Subject { account, role, wanted };
+    fn look_into(&mut self, subject: Subject<'_>, step: &Step) {
         let readiness = readiness::assess(subject);
         // A plan does not look into what is suspended; who asks is told.
         self.conditions[1] = RoleCondition::session_ready(&readiness.condition());
         self.verdict = Some(readiness.verdict);
-        self.checks = readiness.checks.into_iter().map(Explained::of).collect();
+        let hint = self.hint.unwrap_or_default();
+        let mended = |remedy: &Remedy| match (remedy, step.action, step.reason) {
+            (Remedy::Write { .. }, Action::Put, _) => format!("{remedy} (`apply` writes it)"),
+            // Nobody is to be sent to a command that changes nothing.
+            (Remedy::Write { .. }, _, Some(reason)) => {
+                format!("{remedy}; `apply` does not write it as things are ({reason}): {hint}")
+            }
+            _ => remedy.to_string(),
+        };
+        let explained = |check: Check| Explained { remedy: check.remedy.as_ref().map(mended), ..Explained::of(check) };
+        self.checks = readiness.checks.into_iter().map(explained).collect();
         self.advice = readiness::advise(subject);
     }
 
@@ -249,9 +255,10 @@ impl Explained {
             standing: check.standing,
             reason: check.cause,
             subject: check.subject_in_words(),
+            allows: check.allows,
             symptom: (!is_met).then(|| check.asked.symptom()),
             evidence: check.evidence,
-            remedy: check.remedy,
+            remedy: check.remedy.map(|remedy| remedy.to_string()),
         }
     }
 
@@ -271,75 +278,6 @@ impl Explained {
         }
         text
     }
-}
-
-impl Simulated {
-    fn of(check: &Explained, action: &'static str, answer: &SimulatedAction) -> Self {
-        let is_allowed = answer.decision == Decision::Allowed;
-        let disagrees = match check.standing {
-            Standing::Met => !is_allowed,
-            Standing::Missing => is_allowed,
-            Standing::Conditional | Standing::Unknown => false,
-        };
-        Self {
-            action,
-            resource: answer.resource.clone(),
-            ours: check.standing,
-            simulator: answer.decision.as_str(),
-            allowed_by_organizations: answer.allowed_by_organizations,
-            missing_context: answer.missing_context.clone(),
-            disagrees,
-        }
-    }
-
-    fn text(&self) -> String {
-        let ours = match self.ours {
-            Standing::Met => "allowed",
-            Standing::Missing => "denied",
-            Standing::Conditional => "depends",
-            Standing::Unknown => "unknown",
-        };
-        let mut text = format!(
-            "  {} on {}: here {ours}, the simulator {}",
-            self.action,
-            printable(&self.resource),
-            self.simulator
-        );
-        if self.allowed_by_organizations == Some(false) {
-            text.push_str(", since a policy of the organization does not allow it");
-        }
-        if !self.missing_context.is_empty() {
-            let keys = self.missing_context.join(", ");
-            text.push_str(&format!(", not knowing {}", printable(&keys)));
-        }
-        if self.disagrees {
-            text.push_str(": THEY DISAGREE");
-        }
-        text.push('\n');
-        text
-    }
-}
-
-/// Asks the simulator about every permission that was checked, one call for each resource.
-async fn side_by_side<I: Iam>(iam: &I, role: &Role, checks: &[Explained]) -> Result<Vec<Simulated>, IamError> {
-    let arn = role.surroundings.as_ref().map(|around| around.arn.as_str()).unwrap_or_default();
-    let mut asked: BTreeMap<&str, Vec<(&Explained, &'static str)>> = BTreeMap::new();
-    for check in checks {
-        if let (Some(action), Some(resource)) = (check.action, &check.resource) {
-            asked.entry(resource).or_default().push((check, action));
-        }
-    }
-    let mut simulated = Vec::new();
-    for (resource, checks) in asked {
-        let actions: Vec<String> = checks.iter().map(|(_, action)| (*action).to_owned()).collect();
-        let resources = if resource == "*" { Vec::new() } else { vec![resource.to_owned()] };
-        let answers = iam.simulate(arn, &actions, &resources).await?;
-        for (check, action) in checks {
-            let answer = answers.iter().find(|answer| answer.action.eq_ignore_ascii_case(action));
-            simulated.extend(answer.map(|answer| Simulated::of(check, action, answer)));
-        }
-    }
-    Ok(simulated)
 }
 
 fn not_simulated(error: &IamError) -> String {

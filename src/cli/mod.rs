@@ -17,6 +17,7 @@ mod survey;
 pub mod validate;
 
 use std::{
+    env,
     future::Future,
     io::{self, Write},
     net::SocketAddr,
@@ -60,6 +61,10 @@ pub struct Global {
     /// Write nothing, whatever the manifests say
     #[arg(long, global = true)]
     pub observe: bool,
+    /// The directory that keeps each account's last hour of writes, which guards count, and used approvals, across
+    /// restarts and commands (default: $STATE_DIRECTORY, as systemd sets it; without one each process counts its own)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// How lines of log look (default: text on a terminal, json elsewhere)
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -240,6 +245,15 @@ pub(crate) fn tell_faults(faults: &[Fault]) {
         1 => "1 fault".to_owned(),
         several => format!("{several} faults"),
     });
+}
+
+impl Global {
+    /// The state directory: what the command line says, else the first one that systemd made.
+    pub(crate) fn state_dir(&self) -> Option<PathBuf> {
+        let made =
+            || env::split_paths(&env::var_os("STATE_DIRECTORY")?).next().filter(|path| !path.as_os_str().is_empty());
+        self.state_dir.clone().or_else(made)
+    }
 }
 
 impl Filter {

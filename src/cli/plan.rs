@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -11,6 +12,7 @@ use super::{
     survey::{Way, each, paced, read, survey, tell_failure, tell_failure_in},
 };
 use crate::{
+    controller,
     iam::{Caller, Reader, SdkIam},
     inventory::Inventory,
     manifest::{ManifestSet, Mode, State},
@@ -37,7 +39,7 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
         Ok(own) => {
             let ways = survey.ways(own, filter);
             let are_several = ways.len() > 1;
-            let look = |way: Way| planned(&survey.iam, manifests, own, way, global.observe);
+            let look = |way: Way| planned(&survey.iam, manifests, own, way, global);
             each(ways, look, |mut planned| {
                 planned.reads = planned.reads.filter(|_| explain_reads);
                 if output == Output::Text {
@@ -77,7 +79,7 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
     })
 }
 
-/// A plan of one account, and what the guards say of it where nothing was written within the hour.
+/// A plan of one account, and what the guards say of it: by the writes that the state directory tells of, if there is one.
 struct Planned {
     account: Option<AccountId>,
     steps: Vec<Step>,
@@ -118,7 +120,7 @@ pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
 }
 
 /// Enters the account, reads it, judges every managed policy, and has the guards look at it.
-async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, observe_only: bool) -> Planned {
+async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, global: &Global) -> Planned {
     let (iam, caller) = match way.enter(iam, own, Instant::now()).await {
         Ok(entered) => entered,
         Err(error) => {
@@ -126,7 +128,7 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
             return Planned { account: Some(way.account), steps, digest: None, held: None, reads: None };
         }
     };
-    let circumstances = Circumstances::of(&caller, manifests, observe_only);
+    let circumstances = Circumstances::of(&caller, manifests, global.observe);
     let desired = manifests.desired(way.whose(), caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
     let iam = paced(iam);
@@ -139,13 +141,13 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
             Arc::new(Inventory::unknown(&asked))
         }
     };
-    let mut steps = plan::plan(&desired, &inventory, &circumstances);
+    let mut steps = plan::plan(&desired, &inventory, &circumstances, Timestamp::now());
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
         &mut steps.iter_mut().collect::<Vec<_>>(),
-        &mut Ledger::default(),
+        &mut ledger(global, caller),
         &manifests.guards(),
-        asked.len(),
+        plan::managed_roles(desired.policies.values(), &inventory),
         Duration::ZERO,
     );
     let held = match guarded {
@@ -157,6 +159,17 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     }
     let reads = Reads { chosen, next: reader.reading_plan(&asked, false), calls: iam.calls() };
     Planned { account: Some(caller.account), steps, digest, held, reads: Some(reads) }
+}
+
+/// What was written within the hour.
+fn ledger(global: &Global, caller: &Caller) -> Ledger {
+    let spent = global.state_dir().map(|directory| controller::spent(&directory, &caller.account));
+    spent.transpose().map(Option::unwrap_or_default).unwrap_or_else(|trouble| {
+        complain(&format!(
+            "warning: the writes of the last hour are not known, so the guards are not judged by them: {trouble}"
+        ));
+        Ledger::default()
+    })
 }
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
@@ -225,7 +238,7 @@ struct ConditionReport {
 
 impl<'a> Report<'a> {
     fn of(plans: &'a [Planned]) -> Self {
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let as_of_now = |condition| ConditionReport { condition, last_transition_time: now.clone() };
         let reported = plans.iter().flat_map(|planned| &planned.steps).map(|step| StepReport {
             account: step.target.account.as_ref(),

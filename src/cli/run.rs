@@ -27,7 +27,12 @@ const TICK: Duration = Duration::from_secs(10);
 /// is good.
 pub async fn run(global: &Global) -> Ended {
     let shutdown = until_signal()?;
-    let options = Options { observe_only: global.observe, seed: fastrand::u64(..), ..Options::default() };
+    let options = Options {
+        observe_only: global.observe,
+        state_dir: global.state_dir(),
+        seed: fastrand::u64(..),
+        ..Options::default()
+    };
     // A stop is heard also while the environment, or a dead mount, is slow to answer.
     tokio::select! {
         () = shutdown.cancelled() => {}

@@ -10,6 +10,7 @@
 //! is decided is decided from the newest manifests, a reading that failed decides nothing, and nothing is written that
 //! the guards have not seen.
 
+mod counting;
 mod manifests;
 mod reading;
 mod repairing;
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, watch},
     task::{self, JoinError, JoinHandle, JoinSet},
@@ -35,6 +37,7 @@ use super::{
     backoff::Backoff,
     canary::Canary,
     next_manifests,
+    ledger_file::LedgerFile,
     repair::{Repaired, Tools},
     report::Reporter,
     slot::Slot,
@@ -89,13 +92,19 @@ pub(super) struct Account<I> {
     written: usize,
 
     inventory: Arc<Inventory>,
+    /// When the reading came that led to it.
+    read_at: Instant,
     /// What the reading that led to the inventory looked for.
     looked_for: Arc<Asked>,
     reading: Option<JoinHandle<Reading>>,
     /// What the roles' managed policies say is looked after, while the roles are judged by what is known of it.
     looking_after: Option<JoinHandle<()>>,
-    /// Roles that were written to while the reading was made: it may show them before or after.
+    /// Roles that were written to since the reading of the inventory was begun: it may show them before or after.
     spoiled: BTreeSet<RoleName>,
+    /// The same for the reading that is under way.
+    spoiled_meanwhile: BTreeSet<RoleName>,
+    /// Since when the plan of the newest reading waits for what its managed policies say.
+    awaits_policies: Option<Instant>,
     next_reading: Instant,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
@@ -104,6 +113,10 @@ pub(super) struct Account<I> {
 
     guards: Guards,
     ledger: Ledger,
+    /// Where the writes are kept for other processes.
+    ledger_file: Option<Arc<LedgerFile>>,
+    /// Whether it was told that they cannot be.
+    uncounted_told: bool,
     /// The plan that goes beyond the guards, as it was told.
     held: Option<Held>,
     approval: Approval,
@@ -169,7 +182,10 @@ impl<I: Iam> Account<I> {
         let tools = Tools {
             reader: Arc::new(Reader::taking_turns(Arc::clone(&iam), caller.account.clone(), turns)),
             writer: Arc::new(Writer::new(Arc::clone(&iam), caller.account.clone())),
+            counting: None,
         };
+        let file = |directory| Arc::new(LedgerFile::new(directory, &caller.account));
+        let ledger_file = options.state_dir.as_deref().map(file);
         let mut account = Self {
             tools,
             iam,
@@ -186,16 +202,21 @@ impl<I: Iam> Account<I> {
             suspension_told: None,
             written: 0,
             inventory: Arc::default(),
+            read_at: now,
             looked_for: Arc::default(),
             reading: None,
             looking_after: None,
             spoiled: BTreeSet::new(),
+            spoiled_meanwhile: BTreeSet::new(),
+            awaits_policies: None,
             next_reading: now,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
             one_by_one_told: false,
             guards: Guards::default(),
             ledger: Ledger::default(),
+            ledger_file,
+            uncounted_told: false,
             held: None,
             approval: Approval::asked_for(options.approve.clone()),
             is_planned: false,
@@ -221,6 +242,7 @@ impl<I: Iam> Account<I> {
 
     /// Runs until `shutdown`, then lets the writes in flight finish.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        self.remember().await;
         while !shutdown.is_cancelled() {
             self.turn(&shutdown).await;
         }
@@ -230,6 +252,7 @@ impl<I: Iam> Account<I> {
 
     /// Runs until nothing is left that may pass by itself, or until the deadline.
     pub(super) async fn once(mut self, deadline: Instant, shutdown: CancellationToken) -> Outcome {
+        self.remember().await;
         while !self.has_settled() && !shutdown.is_cancelled() {
             // A turn may wait long for a retry. What is under way goes on when it is dropped.
             if timeout_at(deadline, self.turn(&shutdown)).await.is_err() {
@@ -247,7 +270,7 @@ impl<I: Iam> Account<I> {
         let last_verdict = |slot: Slot| match slot.step {
             Some(step) if rest_waits && step.is_a_write() => step.held_by(Reason::CanaryUnproven, None),
             Some(step) => step,
-            None => plan::judge(&slot.wanted, &Observed::Unknown(None), &self.circumstances),
+            None => plan::judge(&slot.wanted, &Observed::Unknown(None), &self.circumstances, Timestamp::now()),
         };
         let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome {
@@ -255,6 +278,7 @@ impl<I: Iam> Account<I> {
             written: self.written,
             digest: self.digest,
             held: self.held.map(|held| held.excess),
+            approval_is_used_up: matches!(self.approval, Approval::UsedUp),
             approval_is_void: self.approval.is_void(self.reading_failed.is_none()),
         }
     }
@@ -269,6 +293,7 @@ impl<I: Iam> Account<I> {
             () = next_manifests(&mut self.manifests) => self.take_manifests(),
             read = finished(self.reading.as_mut()) => {
                 self.reading = None;
+                self.take_others();
                 self.conclude_reading(read);
             }
             _ = finished(self.looking_after.as_mut()) => {
@@ -376,7 +401,11 @@ impl<I: Iam> Account<I> {
 
     /// How many roles are managed.
     fn role_count(&self) -> usize {
-        self.asked.len()
+        match self.guards.max_change_percent {
+            Some(_) => plan::managed_roles(self.slots.values().map(|slot| &slot.wanted), &self.inventory),
+            // Nobody asks.
+            None => self.slots.len(),
+        }
     }
 
     fn about_account(&self, name: EventName, what: &str) -> Event {

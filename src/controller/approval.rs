@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::repair::Leave;
+use super::repair::{Leave, USED_UP};
 use crate::{
     inventory::LiveDocument,
     manifest::PolicyKey,
@@ -22,6 +22,8 @@ pub(super) enum Approval {
     Given(BTreeMap<PolicyKey, Option<Arc<LiveDocument>>>),
     /// The plan was another one.
     Void,
+    /// Another process has carried it out.
+    UsedUp,
 }
 
 impl Approval {
@@ -31,7 +33,7 @@ impl Approval {
 
     /// Whether the plan was not the one that was approved. Where readings succeed and there was none, nothing was asked for.
     pub(super) fn is_void(&self, readings_succeed: bool) -> bool {
-        matches!(self, Self::Void) || readings_succeed && matches!(self, Self::Awaited(_))
+        matches!(self, Self::Void | Self::UsedUp) || readings_succeed && matches!(self, Self::Awaited(_))
     }
 
     /// Takes in a plan: the first one is held against the digest. What was not approved becomes blocked.
@@ -63,6 +65,7 @@ impl Approval {
                 Some(before) => Leave::WriteInPlaceOf(before.clone()),
                 None => Leave::Held(Reason::ApprovalVoid, None),
             },
+            Self::UsedUp => Leave::Held(Reason::ApprovalVoid, Some(USED_UP.to_owned())),
             Self::Awaited(_) | Self::Void => Leave::Held(Reason::ApprovalVoid, None),
         }
     }

@@ -58,6 +58,11 @@ impl Contention {
         self.repairs == 0
     }
 
+    /// Whether so many repairs in a row were undone that somebody else writes the policy too.
+    pub(super) fn is_a_fight(&self) -> bool {
+        self.repairs >= A_FIGHT
+    }
+
     /// Until when the repair of this drift waits, where it has to.
     pub(super) fn holds(&self, drift: Option<Drift>, now: Instant) -> Option<Instant> {
         let rounds = self.repairs.checked_sub(A_FIGHT)?;

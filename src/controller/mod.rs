@@ -13,6 +13,7 @@ mod backoff;
 mod canary;
 mod contention;
 mod fleet;
+mod ledger_file;
 mod repair;
 mod report;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, watch},
@@ -29,7 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::fleet::entrance;
+pub(crate) use self::{fleet::entrance, ledger_file::spent};
 use self::{
     account::{Account, Seat},
     fleet::{Fleet, identify, tell_kill_switch},
@@ -54,6 +55,9 @@ pub struct Options {
     pub resync_interval: Option<Duration>,
     /// The digest of the only plan that may be carried out, whatever the guards say. For [`Controller::once`].
     pub approve: Option<Digest>,
+    /// The directory in which the hour's writes are kept for other processes. Without one the guards count this
+    /// process's writes alone.
+    pub state_dir: Option<PathBuf>,
     /// The seed of all jitter: equal seeds give equal waits.
     pub seed: u64,
     /// How many requests a second an account is asked.
@@ -81,6 +85,8 @@ pub struct Outcome {
     pub held: Option<Excess>,
     /// Whether the plan was not the one that was approved: then nothing was written.
     pub approval_is_void: bool,
+    /// Whether that is because it was carried out before.
+    pub approval_is_used_up: bool,
 }
 
 impl<I: Iam> Controller<I> {

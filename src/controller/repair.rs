@@ -5,19 +5,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::contention::Contention;
+use super::{contention::Contention, ledger_file::Counting};
 use crate::{
     iam::{ErrorClass, Iam, IamError, Reader, Writer},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
-    plan::{Action, Circumstances, Reason, Step, judge},
+    names::RoleName,
+    plan::{Action, Circumstances, Counted, Reason, Refusal, Step, judge},
 };
 
 /// How long a write is given to show when it is read back.
 const SHOWS_WITHIN: Duration = Duration::from_secs(20);
+
+/// Why an approval is void although the plan is the one that was approved.
+pub(super) const USED_UP: &str = "the plan that was approved was carried out before, and an approval is for once";
 
 /// Whether a repair may end in a write.
 #[derive(Debug, Clone)]
@@ -31,6 +36,9 @@ pub(super) enum Leave {
     /// It may only look, for this reason.
     Held(Reason, Option<String>),
 }
+
+/// How long what a reading said of a role's account, path and tags is believed before a write.
+const BELIEVED_FOR: Duration = Duration::from_secs(30);
 
 /// How a repair ended.
 #[derive(Debug)]
@@ -66,11 +74,13 @@ pub(super) enum Repaired {
 pub(super) struct Tools<I> {
     pub(super) reader: Arc<Reader<I>>,
     pub(super) writer: Arc<Writer<I>>,
+    /// Where a write is counted before it is sent, so that other processes know of it.
+    pub(super) counting: Option<Counting>,
 }
 
 impl<I> Clone for Tools<I> {
     fn clone(&self) -> Self {
-        Self { reader: Arc::clone(&self.reader), writer: Arc::clone(&self.writer) }
+        Self { reader: Arc::clone(&self.reader), writer: Arc::clone(&self.writer), counting: self.counting.clone() }
     }
 }
 
@@ -79,12 +89,29 @@ impl<I: Iam> Tools<I> {
     pub(super) async fn repair(
         &self,
         wanted: &DesiredPolicy,
-        role: &Role,
+        (role, read_at): (&Role, Instant),
         circumstances: &Circumstances,
         leave: Leave,
         contention: &Contention,
         overtaken: &CancellationToken,
     ) -> Repaired {
+        let limits = &circumstances.limits;
+        let is_bounded = limits.role_path_prefixes.is_some() || limits.account_ids.is_some();
+        let afresh;
+        let role = if is_bounded || read_at.elapsed() >= BELIEVED_FOR {
+            match self.reader.role_afresh(role).await {
+                Ok(Some(role)) => {
+                    afresh = role;
+                    &afresh
+                }
+                Ok(None) => {
+                    return Repaired::NotNeeded(judge(wanted, &Observed::NotFound, circumstances, Timestamp::now()));
+                }
+                Err(error) => return Repaired::ReadFailed(error),
+            }
+        } else {
+            role
+        };
         let turn = match leave {
             // It comes before the read, so that nothing but their calls lies between the read and the write.
             Leave::Write | Leave::WriteInPlaceOf(_) => tokio::select! {
@@ -120,19 +147,47 @@ impl<I: Iam> Tools<I> {
         if overtaken.is_cancelled() {
             return Repaired::Overtaken;
         }
-        let (policy, limits) = (&wanted.policy, &circumstances.limits);
+        let counted = match self.count(&role.name, step.action == Action::Delete).await {
+            Ok(Ok(counted)) => counted,
+            Ok(Err(refusal)) => return Repaired::NotNeeded(refused(step, &refusal)),
+            Err(error) => return Repaired::WriteFailed { step, before: live, error },
+        };
+        if counted.is_some() && overtaken.is_cancelled() {
+            // The disk took its time.
+            self.give_back(counted).await;
+            return Repaired::Overtaken;
+        }
+        let policy = &wanted.policy;
         let written = match step.action {
             Action::Delete => self.writer.remove(turn, role, policy, limits).await,
             _ => self.writer.put(turn, role, policy, &wanted.document, limits).await,
         };
+        if written.as_ref().is_err_and(|error| error.class != ErrorClass::Transient) {
+            // A refusal is certain: nothing was written.
+            self.give_back(counted).await;
+        }
         match written {
             Ok(()) => Repaired::Written { step, before: live },
             Err(error) if error.class == ErrorClass::Gone && step.action == Action::Delete => {
                 // Somebody else was quicker.
                 let fresh = role.with_fresh(policy, None);
-                Repaired::NotNeeded(judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances))
+                Repaired::NotNeeded(judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances, Timestamp::now()))
             }
             Err(error) => Repaired::WriteFailed { step, before: live, error },
+        }
+    }
+
+    /// Counts a write where other processes see it, before it is sent.
+    async fn count(&self, role: &RoleName, is_delete: bool) -> Result<Result<Option<Counted>, Refusal>, IamError> {
+        match &self.counting {
+            Some(counting) => Ok(counting.count(role, is_delete).await?.map(Some)),
+            None => Ok(Ok(None)),
+        }
+    }
+
+    async fn give_back(&self, counted: Option<Counted>) {
+        if let (Some(counting), Some(counted)) = (&self.counting, counted) {
+            counting.give_back(counted).await;
         }
     }
 
@@ -151,7 +206,7 @@ impl<I: Iam> Tools<I> {
         }
         let live = self.reader.confirm(&role.name, &wanted.policy).await?;
         let fresh = fresh.with_fresh(&wanted.policy, live.clone());
-        Ok((judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances), live))
+        Ok((judge(wanted, &Observed::Found(Arc::new(fresh)), circumstances, Timestamp::now()), live))
     }
 
     /// Reads a policy back after it was written, until it is found right or has had the time to show.
@@ -176,6 +231,14 @@ impl<I: Iam> Tools<I> {
             sleep(pause).await;
             pause *= 2;
         }
+    }
+}
+
+/// A step that other processes leave no room for.
+fn refused(step: Step, refusal: &Refusal) -> Step {
+    match refusal {
+        Refusal::Beyond(excess) => step.held_by(Reason::GuardHeld, Some(excess.to_string())),
+        Refusal::UsedUp => step.held_by(Reason::ApprovalVoid, Some(USED_UP.to_owned())),
     }
 }
 

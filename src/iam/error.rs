@@ -37,6 +37,8 @@ pub enum ErrorClass {
     Gone,
     /// The writer refused to send it.
     NotSent,
+    /// It could not be counted in the state directory, so it was not sent.
+    NotCounted,
 }
 
 impl ErrorClass {
@@ -59,6 +61,7 @@ impl ErrorClass {
             Self::Protected => "ProtectedRole",
             Self::Gone => "RoleNotFound",
             Self::NotSent => "NotSent",
+            Self::NotCounted => "NotCounted",
         }
     }
 

@@ -69,6 +69,12 @@ impl Library {
         policy
     }
 
+    /// Whether none is left that nobody has asked for so far.
+    pub(super) fn knows_all(&self) -> bool {
+        let is_new = |entry: &Entry| matches!(&entry.policy.document, Err(why) if why == ManagedPolicy::NOT_YET);
+        !self.policies.values().any(is_new)
+    }
+
     /// Forgets the policies that no role of this reading carries.
     pub(super) fn keep_only_what_is_carried(&mut self, inventory: &Inventory) {
         let carried: BTreeSet<&str> = carried(inventory).map(|policy| &*policy.arn).collect();
@@ -445,6 +451,24 @@ mod tests {
             .next();
         assert!(why.unwrap().contains("no answer within 5 s"), "{why:?}");
         assert!(fleet.says("web").await.is_ok() && fleet.says("core").await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_bulk_read_is_denied_the_account_s_own_policies_are_not_asked_for_either() {
+        let fleet = Fleet::of([RoleSeed::new("web").attached(OWN)]);
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+        fleet.sandbox.fault(Fault::new(Effect::Deny).on(BULK));
+        let bulk_calls = async || fleet.calls().await.get(BULK).copied().unwrap_or_default();
+        assert_eq!(bulk_calls().await, 1);
+        for _ in 0..9 {
+            advance(Duration::from_secs(60)).await;
+            assert_eq!(bulk_calls().await, 0);
+        }
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(bulk_calls().await, 1, "ten minutes later it is asked for again");
+        fleet.sandbox.clear_faults();
+        advance(Duration::from_secs(600)).await;
+        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
     }
 
     #[tokio::test(start_paused = true)]

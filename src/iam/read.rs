@@ -112,9 +112,8 @@ impl<I: Iam> Reader<I> {
         {
             return Ok(unchanged);
         }
-        let denied = lock(&self.bulk_denied).clone();
-        let said = match denied.filter(|(at, _)| at.elapsed() < BULK_AGAIN_AFTER) {
-            Some((_, said)) => said,
+        let said = match self.bulk_lately_denied() {
+            Some(said) => said,
             None => match self.bulk(asked).await {
                 Err(error) if error.class == ErrorClass::Denied => {
                     *lock(&self.bulk_denied) = Some((Instant::now(), error.message.clone()));
@@ -141,10 +140,29 @@ impl<I: Iam> Reader<I> {
         if has_failed { plan.without_role_reads() } else { plan }
     }
 
+    /// What IAM said when it denied the bulk read, where it is not to be asked for again yet.
+    fn bulk_lately_denied(&self) -> Option<String> {
+        let denied = lock(&self.bulk_denied).clone();
+        denied.filter(|(at, _)| at.elapsed() < BULK_AGAIN_AFTER).map(|(_, said)| said)
+    }
+
     /// The one policy, read afresh: what stands before every write. `None` where the role has no such policy.
     pub async fn confirm(&self, role: &RoleName, policy: &PolicyName) -> Result<Option<Arc<LiveDocument>>, IamError> {
         match self.iam.role_policy(role, policy).await {
             Ok(encoded) => Ok(Some(lock(&self.known).documents.intern(&encoded))),
+            Err(error) if error.class == ErrorClass::Gone => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The role as IAM tells of it now, as far as one call can: its account, path and tags. `None` where there is none.
+    pub async fn role_afresh(&self, role: &Role) -> Result<Option<Role>, IamError> {
+        match self.iam.role(&role.name).await {
+            Ok(detail) => {
+                self.check_account("GetRole", &detail)?;
+                let is_suspended = is_suspended(&detail.tags);
+                Ok(Some(Role { path: detail.path, is_suspended, ..role.clone() }))
+            }
             Err(error) if error.class == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
         }
@@ -233,7 +251,14 @@ impl<I: Iam> Reader<I> {
     pub async fn look_after_policies(&self) {
         let carries_own = lock(&self.known).library.has_own(&self.account);
         if carries_own {
-            let listed = managed::list_own(self.iam.as_ref()).await;
+            // They come by the same call as the roles.
+            let listed = match self.bulk_lately_denied() {
+                Some(message) => {
+                    let operation = "GetAccountAuthorizationDetails";
+                    Err(IamError { class: ErrorClass::Denied, operation, code: None, message })
+                }
+                None => managed::list_own(self.iam.as_ref()).await,
+            };
             let Known { documents, library } = &mut *lock(&self.known);
             library.take_own(&self.account, listed, documents, Instant::now());
         }
@@ -243,6 +268,11 @@ impl<I: Iam> Reader<I> {
             let Known { documents, library } = &mut *lock(&self.known);
             library.take_fetched(fetched, documents, Instant::now());
         }
+    }
+
+    /// Whether of every managed policy that roles carry something is known, be it that it cannot be read.
+    pub fn knows_all_policies(&self) -> bool {
+        lock(&self.known).library.knows_all()
     }
 
     /// A reading of this account's with the managed policies as they are known by now; none where that is how it is.

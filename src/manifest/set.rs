@@ -73,6 +73,8 @@ pub struct Successor {
     pub policy: PolicyName,
     /// What it shall hold.
     pub document: Arc<SessionManagerDocument>,
+    /// Whether a registration that the former policy grants has to be granted still when that one is gone.
+    pub keeps_registration: bool,
 }
 
 impl DesiredPolicy {

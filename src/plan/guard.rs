@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a write counts. A minute more than the hour: a call may take effect after it was given up.
-const COUNTS_FOR: Duration = Duration::from_secs(61 * 60);
+pub(super) const COUNTS_FOR: Duration = Duration::from_secs(61 * 60);
 
 /// What binds an approval to one plan: the account, and for each write its role, the document before and the one after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,14 +81,27 @@ impl FromStr for Digest {
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: Vec<Entry>,
+    /// What other processes wrote, as far as it is known.
+    others: Vec<Entry>,
+}
+
+/// A write of another process, or of an earlier one.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// The role.
+    pub role: RoleName,
+    /// Whether it removed a policy.
+    pub is_delete: bool,
+    /// How long ago it was made.
+    pub age: Duration,
 }
 
 #[derive(Debug)]
 struct Entry {
     role: RoleName,
     is_delete: bool,
-    /// When it was done; none while it is under way.
-    done: Option<Duration>,
+    /// Until when it counts; none while it is under way.
+    until: Option<Duration>,
 }
 
 /// A bound, and by how much it would be passed.
@@ -110,19 +123,29 @@ enum Bound {
 impl Ledger {
     /// Notes a write that begins now: it counts from here on, and until [`Ledger::ended`] says when it was done.
     pub fn begins(&mut self, role: &RoleName, is_delete: bool) {
-        self.entries.push(Entry { role: role.clone(), is_delete, done: None });
+        self.entries.push(Entry { role: role.clone(), is_delete, until: None });
     }
 
     /// The end of the write to this role that was under way. `written`: it was made, or may have been.
     pub fn ended(&mut self, role: &RoleName, written: bool, now: Duration) {
-        let Some(at) = self.entries.iter().position(|entry| entry.done.is_none() && entry.role == *role) else {
+        let Some(at) = self.entries.iter().position(|entry| entry.until.is_none() && entry.role == *role) else {
             return;
         };
         if written {
-            self.entries[at].done = Some(now);
+            self.entries[at].until = Some(now + COUNTS_FOR);
         } else {
             self.entries.swap_remove(at);
         }
+    }
+
+    /// Takes in what other processes wrote, in place of what was known of that before.
+    pub fn take_others(&mut self, others: impl IntoIterator<Item = Past>, now: Duration) {
+        let entry = |past: Past| Entry {
+            role: past.role,
+            is_delete: past.is_delete,
+            until: Some(now + COUNTS_FOR.saturating_sub(past.age)),
+        };
+        self.others = others.into_iter().map(entry).collect();
     }
 
     /// The bound that these further writes would pass, where they would.
@@ -133,11 +156,14 @@ impl Ledger {
         planned: impl IntoIterator<Item = (&'a RoleName, bool)>,
         now: Duration,
     ) -> Option<Excess> {
-        self.entries.retain(|entry| entry.done.is_none_or(|done| now.saturating_sub(done) < COUNTS_FOR));
+        for entries in [&mut self.entries, &mut self.others] {
+            entries.retain(|entry| entry.until.is_none_or(|until| now < until));
+        }
+        let spent: Vec<&Entry> = self.entries.iter().chain(&self.others).collect();
         let planned: Vec<(&RoleName, bool)> = planned.into_iter().collect();
         let deletes = planned.iter().filter(|(_, is_delete)| *is_delete).count();
-        let deleted = self.entries.iter().filter(|entry| entry.is_delete).count();
-        let touched: BTreeSet<&RoleName> = self.entries.iter().map(|entry| &entry.role).collect();
+        let deleted = spent.iter().filter(|entry| entry.is_delete).count();
+        let touched: BTreeSet<&RoleName> = spent.iter().map(|entry| &entry.role).collect();
         let further: BTreeSet<&RoleName> =
             planned.iter().map(|(role, _)| *role).filter(|role| !touched.contains(role)).collect();
         let most = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
@@ -147,7 +173,7 @@ impl Ledger {
             (Bound::Percent(percent), further.len(), touched.len(), roles)
         });
         let bounds = [
-            Some((Bound::Changes, planned.len(), self.entries.len(), most(guards.max_changes_per_hour))),
+            Some((Bound::Changes, planned.len(), spent.len(), most(guards.max_changes_per_hour))),
             Some((Bound::Deletes, deletes, deleted, most(guards.max_deletes_per_hour))),
             percent,
         ];
@@ -194,6 +220,29 @@ pub fn guard(
         **step = step.clone().held_by(Reason::GuardHeld, Some(excess.to_string()));
     }
     beyond.map_or(Guarded::WithoutFormer(excess), Guarded::Held)
+}
+
+/// Holds those writes alone that somebody else undoes again and again, where the plan would go beyond the guards with them
+/// and would not without them.
+pub fn hold_alone(
+    steps: &mut [&mut Step],
+    is_fought_over: impl Fn(&Step) -> bool,
+    ledger: &mut Ledger,
+    guards: &Guards,
+    managed_roles: usize,
+    now: Duration,
+) {
+    let fought: Vec<bool> = steps.iter().map(|step| step.is_a_write() && is_fought_over(step)).collect();
+    let mut excess_of = |counts_fought: bool| {
+        let planned =
+            steps.iter().zip(&fought).filter(|(step, fought)| step.is_a_write() && (counts_fought || !**fought));
+        let planned = planned.map(|(step, _)| (&step.target.role, step.action == Action::Delete));
+        ledger.excess(guards, managed_roles, planned, now)
+    };
+    let (Some(excess), None) = (excess_of(true), excess_of(false)) else { return };
+    for (step, _) in steps.iter_mut().zip(&fought).filter(|(_, fought)| **fought) {
+        **step = step.clone().held_by(Reason::Contended, Some(format!("beyond the guards: {excess}")));
+    }
 }
 
 impl fmt::Display for Excess {
@@ -271,6 +320,24 @@ mod tests {
         assert!(excess(&mut ledger, &guards, &roles[1..], false, 600).is_some(), "however long it takes");
         ledger.ended(&roles[0], false, Duration::ZERO);
         assert_eq!(excess(&mut ledger, &guards, &roles[1..], false, 0), None);
+    }
+
+    #[test]
+    fn what_others_wrote_counts_until_its_own_hour_is_over() {
+        let (mut ledger, roles) = (Ledger::default(), names(3));
+        let guards = Guards { max_changes_per_hour: 2, max_deletes_per_hour: 1, max_change_percent: None };
+        let past =
+            |minutes: u64| Past { role: roles[0].clone(), is_delete: true, age: Duration::from_secs(60 * minutes) };
+        write(&mut ledger, &roles[..1], false, 100);
+        ledger.take_others([past(60), past(61), past(600)], Duration::from_secs(60 * 100));
+        assert!(excess(&mut ledger, &guards, &roles[1..2], false, 100).is_some());
+        assert!(excess(&mut ledger, &guards, &roles[1..2], true, 100).is_some());
+        assert_eq!(excess(&mut ledger, &guards, &roles[1..2], true, 101), None);
+        ledger.take_others([past(0)], Duration::from_secs(60 * 101));
+        assert!(excess(&mut ledger, &guards, &roles[1..2], true, 101).is_some());
+        ledger.take_others([], Duration::from_secs(60 * 102));
+        assert_eq!(excess(&mut ledger, &guards, &roles[1..2], true, 102), None, "in place of what was known before");
+        assert!(excess(&mut ledger, &guards, &roles[1..], true, 102).is_some(), "and its own still counts");
     }
 
     #[test]

@@ -6,20 +6,26 @@
 mod condition;
 mod guard;
 mod reason;
+mod record;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::{
     condition::RoleCondition,
-    guard::{Digest, Excess, Guarded, Ledger, guard},
+    guard::{Digest, Excess, Guarded, Ledger, Past, guard, hold_alone},
     reason::Reason,
+    record::{Counted, Record, Refusal, Terms},
 };
 use crate::{
     iam::Caller,
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
-    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, State, Successor},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, Platform, State, Successor},
     names::{AccountId, PolicyName, RoleName},
     policy::{
         compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable, compare_unwanted},
@@ -184,6 +190,15 @@ impl Circumstances {
     }
 }
 
+/// How many roles there are that are to be kept as manifests say: what a share of the managed roles is a share of. Names to
+/// which there is no role, and what is only observed, add nothing to it: whoever writes manifests could add any number.
+#[must_use]
+pub fn managed_roles<'a>(wanted: impl IntoIterator<Item = &'a DesiredPolicy>, inventory: &Inventory) -> usize {
+    let is_kept = |wanted: &&DesiredPolicy| wanted.mode == Mode::Enforce && !wanted.suspended;
+    let kept: BTreeSet<&RoleName> = wanted.into_iter().filter(is_kept).map(|wanted| &wanted.role).collect();
+    kept.into_iter().filter(|role| matches!(inventory.get(role), Some(Observed::Found(_)))).count()
+}
+
 /// The roles and policies that the desired state is about.
 #[must_use]
 pub fn asked_for(desired: &Desired) -> Asked {
@@ -196,17 +211,17 @@ pub fn asked_for(desired: &Desired) -> Asked {
 
 /// The steps for every policy that is desired and was asked for in the reading, in order of role and policy.
 #[must_use]
-pub fn plan(desired: &Desired, inventory: &Inventory, circumstances: &Circumstances) -> Vec<Step> {
+pub fn plan(desired: &Desired, inventory: &Inventory, circumstances: &Circumstances, now: Timestamp) -> Vec<Step> {
     desired
         .policies
         .values()
-        .filter_map(|wanted| Some(judge(wanted, inventory.get(&wanted.role)?, circumstances)))
+        .filter_map(|wanted| Some(judge(wanted, inventory.get(&wanted.role)?, circumstances, now)))
         .collect()
 }
 
 /// The verdict on one policy, from what was observed of its role.
 #[must_use]
-pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circumstances) -> Step {
+pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circumstances, now: Timestamp) -> Step {
     let mode = if circumstances.observe_only { Mode::Observe } else { wanted.mode };
     let mut step = Step {
         target: Target {
@@ -248,9 +263,9 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     step.drift = comparison.drift;
     step.changes = comparison.changes;
     if let Some(successor) = &wanted.successor {
-        return judge_former(wanted, successor, role, step, circumstances);
+        return judge_former(wanted, successor, role, step, circumstances, now);
     }
-    let subject = circumstances.account.as_ref().map(|account| Subject { account, role, wanted });
+    let subject = circumstances.account.as_ref().map(|account| Subject { account, role, wanted, now });
     let subject = subject.filter(|_| wanted.state == State::Present);
     step.session = subject.map(|subject| readiness::assess(subject).condition());
     if let Some(outside) = outside(wanted, role, circumstances) {
@@ -269,7 +284,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         step.session_after = Some(readiness::assess(Subject { role: &after, ..subject }).condition());
     }
     if blocked.is_none()
-        && let Some(lost) = disconnects_another(wanted, role, &after, circumstances)
+        && let Some(lost) = disconnects_another(wanted, role, &after, circumstances, now)
     {
         (blocked, step.detail) = (Some(Reason::WouldDisconnect), Some(lost));
     }
@@ -291,6 +306,7 @@ fn judge_former(
     role: &Role,
     step: Step,
     circumstances: &Circumstances,
+    now: Timestamp,
 ) -> Step {
     let step = Step { drift: None, changes: Vec::new(), ..step };
     if step.live.is_none() {
@@ -306,7 +322,7 @@ fn judge_former(
     match obstacle(wanted, role, &step, circumstances) {
         _ if step.mode == Mode::Observe => Step { reason: Some(Reason::ObserveMode), ..step },
         Some(reason) => step.held_by(reason, None),
-        None if takes_registration_away(wanted, role, circumstances) => {
+        None if takes_registration_away(wanted, successor, role, circumstances, now) => {
             step.held_by(Reason::WouldDisconnect, Some(format!("it would lose {REGISTER}")))
         }
         None if circumstances.suspended => Step { reason: Some(Reason::KillSwitch), ..step },
@@ -338,10 +354,11 @@ fn disconnects_another(
     role: &Role,
     after: &Role,
     circumstances: &Circumstances,
+    now: Timestamp,
 ) -> Option<String> {
     let account = circumstances.account.as_ref()?;
     wanted.beside.iter().find_map(|other| {
-        let lost = readiness::would_lose(Subject { account, role, wanted: other }, after)?;
+        let lost = readiness::would_lose(Subject { account, role, wanted: other, now }, after)?;
         Some(format!("it would lose {lost}, which the manifest {} relies upon", other.manifest.name))
     })
 }
@@ -359,11 +376,20 @@ fn write(state: State) -> Action {
     }
 }
 
-/// Whether the removal of the policy would leave the role without a registration that it surely has.
-fn takes_registration_away(wanted: &DesiredPolicy, role: &Role, circumstances: &Circumstances) -> bool {
-    let Some(account) = &circumstances.account else { return false };
-    let registers = |role: &Role| readiness::registers(Subject { account, role, wanted });
-    registers(role) && !registers(&role.with_fresh(&wanted.policy, None))
+/// Whether the removal of a policy under its former name takes a registration away that nothing else surely grants. What is
+/// not known is no leave to take it: the policy stays until somebody says otherwise.
+fn takes_registration_away(
+    wanted: &DesiredPolicy,
+    successor: &Successor,
+    role: &Role,
+    circumstances: &Circumstances,
+    now: Timestamp,
+) -> bool {
+    let registers = |policy| role.policies.get(policy).is_some_and(|live| Traits::of(live).registers);
+    let stays = successor.keeps_registration && registers(&wanted.policy) && !registers(&successor.policy);
+    let after = || unnamed_beside(wanted, &role.with_fresh(&wanted.policy, None));
+    let Some(account) = &circumstances.account else { return stays };
+    stays && !readiness::registers(Subject { account, role: &after(), wanted, now })
 }
 
 /// Why the operator's ceiling forbids writing to this role.
@@ -460,8 +486,17 @@ fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Ci
         return Some(Reason::NoRoom);
     }
     let registers = live_traits.is_some_and(|traits| traits.registers);
-    let is_assumed = wanted.manifest.settings.node_registration == NodeRegistration::Assumed;
-    (is_assumed && registers).then_some(Reason::NodeRegistrationWouldBeLost)
+    (keeps_registration(wanted) && registers).then_some(Reason::NodeRegistrationWouldBeLost)
+}
+
+/// Whether a registration that the live policy grants is to outlive the write. Only EC2 has Default Host Management to take
+/// its place.
+pub(crate) fn keeps_registration(wanted: &DesiredPolicy) -> bool {
+    match wanted.manifest.settings.node_registration {
+        NodeRegistration::Assumed => true,
+        NodeRegistration::DefaultHostManagement => wanted.manifest.platform != Platform::Ec2,
+        NodeRegistration::Granted => false,
+    }
 }
 
 /// What tells whether a live policy of the right name can be taken for ours to repair.

@@ -90,6 +90,7 @@ const ALL: &[Reason] = &[
     Reason::Failed(ErrorClass::Credentials),
     Reason::Failed(ErrorClass::Invalid),
     Reason::Failed(ErrorClass::NotSent),
+    Reason::Failed(ErrorClass::NotCounted),
 ];
 
 impl Reason {
@@ -179,7 +180,7 @@ impl Reason {
                 "the whole plan is beyond what spec.guards of the ControllerConfiguration allow within an hour: it is held"
             }
             Self::ApprovalVoid => {
-                "it is not part of the plan that was approved: the account, or the manifests, have changed"
+                "it is not part of the plan that was approved, since the account or the manifests have changed; or the approval was used before"
             }
             Self::CanaryUnproven => {
                 "the first write of several was not found right when it was read back, so the rest wait"
@@ -194,6 +195,9 @@ impl Reason {
             Self::Failed(ErrorClass::Protected) => "IAM refuses changes to this role",
             Self::Failed(ErrorClass::Gone) => "the role is not there any more",
             Self::Failed(ErrorClass::NotSent) => "the write is outside of what this program may send, and was not sent",
+            Self::Failed(ErrorClass::NotCounted) => {
+                "the write could not be counted in the state directory first, so it was not sent"
+            }
         }
     }
 
@@ -260,6 +264,9 @@ impl Reason {
             Self::Failed(ErrorClass::NotSent) => {
                 "compare spec.limits of the ControllerConfiguration with the output of `render`; if they agree, report a bug"
             }
+            Self::Failed(ErrorClass::NotCounted) => {
+                "let the controller read and write the files in the state directory; a broken file stands for an hour that is spent: wait until it is an hour old, or remove it; it is tried again"
+            }
         }
     }
 }
@@ -279,20 +286,21 @@ impl Serialize for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness;
 
     /// `UPDATE_DOCS=1 cargo test` writes the page.
     #[test]
     fn the_documentation_explains_every_reason() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
         let page = std::fs::read_to_string(path).unwrap();
-        let (start, end) = ("<!-- reasons: begin -->\n", "<!-- reasons: end -->");
-        let (before, rest) = page.split_once(start).unwrap();
-        let (_, after) = rest.split_once(end).unwrap();
-        let mut table = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
-        for reason in ALL {
-            table.push_str(&format!("| `{reason}` | {} | {} |\n", reason.explanation(), reason.hint()));
-        }
-        let expected = format!("{before}{start}{table}{end}{after}");
+        let row = |reason: &Reason| format!("| `{reason}` | {} | {} |\n", reason.explanation(), reason.hint());
+        let tables = [("reasons", ALL.iter().map(row).collect()), ("sessions", readiness::table())];
+        let expected = tables.iter().fold(page.clone(), |page, (name, rows)| {
+            let (start, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+            let (before, rest) = page.split_once(&start).unwrap();
+            let (_, after) = rest.split_once(&end).unwrap();
+            format!("{before}{start}| reason | what it means | what to do |\n|---|---|---|\n{rows}{end}{after}")
+        });
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(path, &expected).unwrap();
         }

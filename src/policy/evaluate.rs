@@ -18,8 +18,9 @@
 //!   conjunction is worth its least, a choice its best, and a Deny is worth the opposite of its match. So an Allow
 //!   more never takes away, and a Deny or a boundary more never gives.
 //! - An unreadable policy may grant as well as deny: it makes the answer unclear unless a Deny or the boundary decides.
-//! - Wildcards are compared with an ARN as a whole: a `*` runs across colons ("IAM JSON policy elements: Resource" says
-//!   so of one that ends a segment, and recommends none elsewhere).
+//! - Wildcards are compared with an ARN as a whole, and a `*` that ends one of its first five parts runs on across colons
+//!   ("IAM JSON policy elements: Resource", under "Using wildcards in resource ARNs"). That a wildcard inside such a part
+//!   does is said nowhere: where a match hangs on it, the answer is unclear. The sixth part is one, colons and all.
 //!
 //! Sources: IAM User Guide, "Policy evaluation logic", "Permissions boundaries for IAM entities", "IAM JSON policy
 //! elements: Action", "… NotAction", "… Resource", "… NotResource", "… Version", "… Condition", "… Condition
@@ -34,8 +35,10 @@ mod tests;
 
 use std::{fmt, ops::Not, sync::Arc};
 
-use super::{document::Effect, pattern::Pattern};
+use super::pattern::Pattern;
 
+pub use super::document::Effect;
+pub use condition::instant;
 pub use context::Context;
 pub use prepared::Prepared;
 
@@ -58,8 +61,11 @@ pub enum Resource<'a> {
     /// This ARN, every character of it as it stands.
     Exactly(&'a str),
     /// Some resource that this pattern admits, where it is not known which ("any instance of the account"): the answer
-    /// is sure where it is the same for all of them by the same statement.
+    /// is sure where it is the same for all of them by the same statement. What stands for a wildcard holds no colon, as
+    /// no Region, account or id does ("Amazon Resource Names (ARNs)").
     Within(&'a str),
+    /// The same, but that a wildcard after the fifth colon stands for anything: the key of an object may hold colons.
+    Below(&'a str),
 }
 
 /// Everything that IAM knows of what a role's sessions may do.
@@ -161,6 +167,8 @@ pub struct Dependence {
     pub keys: Vec<String>,
     /// Whether it applies to some of the resources that were asked for, and not to others.
     pub resource: bool,
+    /// What it does where it applies.
+    pub effect: Effect,
 }
 
 /// Something that is not understood.
@@ -172,6 +180,8 @@ pub struct Doubt {
     pub statement: Option<usize>,
     /// What it is, in words.
     pub what: String,
+    /// What the statement does where it applies; none where it is the whole policy.
+    pub effect: Option<Effect>,
 }
 
 /// How far something is true, from what is known. The order is what a role would prefer.
@@ -192,7 +202,8 @@ impl Question {
         let pattern = match resource {
             Resource::Unnamed => Pattern::text("*", false),
             Resource::Exactly(arn) => Pattern::text(arn, false),
-            Resource::Within(pattern) => Pattern::resource(pattern, false),
+            Resource::Within(arn) => Pattern::within(arn),
+            Resource::Below(arn) => Pattern::below(arn),
         };
         let action = Pattern::text(&action.to_ascii_lowercase(), false);
         Self { action, exact: pattern.is_plain(), resource: pattern }

@@ -18,9 +18,18 @@ enum Token {
     /// A policy variable, by the text between its braces: it stands for a string that only IAM knows.
     Variable(Box<str>),
     /// `?`: exactly one character.
-    One,
+    One(Span),
     /// `*`: any characters, or none.
-    Many,
+    Many(Span),
+}
+
+/// What a wildcard may stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Span {
+    /// Anything.
+    All,
+    /// Anything but `:`: what stands in one part of an ARN.
+    Part,
 }
 
 /// A pattern, read into tokens; equal patterns admit the same strings.
@@ -43,9 +52,39 @@ impl Pattern {
         Self(tokens(text, variables, false))
     }
 
+    /// A pattern of the resources that are asked about: what a wildcard of it stands for holds no colon (a Region, an
+    /// id).
+    pub(super) fn within(arn: &str) -> Self {
+        Self(tokens(arn, false, true).iter().map(Token::in_a_part).collect())
+    }
+
+    /// The same, but that in the last of the six parts of an ARN a wildcard stands for anything (an object's key).
+    pub(super) fn below(arn: &str) -> Self {
+        let mut colons = 0;
+        let tokens = tokens(arn, false, true);
+        let bounded = tokens.iter().map(|token| {
+            colons += usize::from(*token == COLON);
+            if colons < 5 { token.in_a_part() } else { token.clone() }
+        });
+        Self(bounded.collect())
+    }
+
+    /// The same with every wildcard kept from colons that stands inside one of the first five parts of an ARN; none where
+    /// no wildcard does. A `*` that ends its part may run on beyond it.
+    pub(super) fn kept_in_parts(&self) -> Option<Self> {
+        let mut colons = 0;
+        let kept = self.0.iter().enumerate().map(|(index, token)| {
+            colons += usize::from(*token == COLON);
+            let ends_its_part = self.0.get(index + 1).is_none_or(|next| *next == COLON);
+            if colons < 5 && !(ends_its_part && token.is_elastic()) { token.in_a_part() } else { token.clone() }
+        });
+        let kept = Self(kept.collect());
+        (kept != *self).then_some(kept)
+    }
+
     /// Whether every string is admitted.
     pub(super) fn is_everything(&self) -> bool {
-        matches!(*self.0, [Token::Many])
+        matches!(*self.0, [Token::Many(Span::All)])
     }
 
     /// Whether exactly one string is admitted.
@@ -57,7 +96,7 @@ impl Pattern {
     pub(super) fn plain_text(&self) -> Option<String> {
         let literal = |token: &Token| match token {
             Token::Literal(character) => Some(*character),
-            Token::Variable(_) | Token::One | Token::Many => None,
+            Token::Variable(_) | Token::One(_) | Token::Many(_) => None,
         };
         self.0.iter().map(literal).collect()
     }
@@ -66,7 +105,7 @@ impl Pattern {
     pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|token| match token {
             Token::Variable(name) => Some(&**name),
-            Token::Literal(_) | Token::One | Token::Many => None,
+            Token::Literal(_) | Token::One(_) | Token::Many(_) => None,
         })
     }
 
@@ -79,7 +118,7 @@ impl Pattern {
                     Some(text) => tokens.extend(text.chars().map(Token::Literal)),
                     None => tokens.push(token.clone()),
                 },
-                Token::Literal(_) | Token::One | Token::Many => tokens.push(token.clone()),
+                Token::Literal(_) | Token::One(_) | Token::Many(_) => tokens.push(token.clone()),
             }
         }
         Self(tokens.into())
@@ -89,14 +128,14 @@ impl Pattern {
     pub(super) fn lowercased(&self) -> Self {
         let lowercased = self.0.iter().map(|token| match token {
             Token::Literal(character) => Token::Literal(character.to_ascii_lowercase()),
-            Token::Variable(_) | Token::One | Token::Many => token.clone(),
+            Token::Variable(_) | Token::One(_) | Token::Many(_) => token.clone(),
         });
         Self(lowercased.collect())
     }
 
     /// What stands between the first colons, in at most `count` parts: the last one holds the rest.
     pub(super) fn parts(&self, count: usize) -> impl Iterator<Item = Self> {
-        self.0.splitn(count, |token| *token == Token::Literal(':')).map(|part| Self(part.into()))
+        self.0.splitn(count, |token| *token == COLON).map(|part| Self(part.into()))
     }
 
     /// Whether every string that `other` admits is admitted here too.
@@ -111,44 +150,65 @@ impl Pattern {
         let mut retry = None;
         while let Some(token) = theirs.get(reached) {
             match ours.get(at) {
-                Some(Token::Many) => {
+                // At the end it stands for all the rest.
+                Some(Token::Many(Span::All)) if at + 1 == ours.len() => return true,
+                Some(Token::Many(span)) => {
                     at += 1;
-                    retry = Some((at, reached));
+                    retry = Some((at, reached, *span));
                 }
                 Some(wanted) if wanted.stands_for(token) => {
                     at += 1;
                     reached += 1;
                 }
                 _ => {
-                    let Some((after_star, swallowed)) = retry else { return false };
-                    retry = Some((after_star, swallowed + 1));
+                    let Some((after_star, swallowed, span)) = retry else { return false };
+                    if !span.holds(&theirs[swallowed]) {
+                        return false;
+                    }
+                    retry = Some((after_star, swallowed + 1, span));
                     (at, reached) = (after_star, swallowed + 1);
                 }
             }
         }
-        ours.iter().skip(at).all(|token| *token == Token::Many)
+        ours.iter().skip(at).all(|token| matches!(token, Token::Many(_)))
     }
 
     /// Whether some string might be admitted by both; a variable might be anything.
     pub(super) fn intersects(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.0, &other.0);
+        let (mut ours, mut theirs) = (&*self.0, &*other.0);
+        // What both spell out at their beginnings and at their ends needs no search.
+        while let ([one @ Token::Literal(_), our_rest @ ..], [other @ Token::Literal(_), their_rest @ ..]) =
+            (ours, theirs)
+        {
+            if one != other {
+                return false;
+            }
+            (ours, theirs) = (our_rest, their_rest);
+        }
+        while let ([our_rest @ .., one @ Token::Literal(_)], [their_rest @ .., other @ Token::Literal(_)]) =
+            (ours, theirs)
+        {
+            if one != other {
+                return false;
+            }
+            (ours, theirs) = (our_rest, their_rest);
+        }
         // `row[j]`: some string is admitted by our tokens so far and by the first `j` of theirs.
         let mut row = vec![false; theirs.len() + 1];
         row[0] = true;
         for index in 0..=ours.len() {
             let token = ours.get(index);
-            let stretches = token.is_some_and(Token::is_elastic);
             let mut next = vec![false; theirs.len() + 1];
             for reached in 0..=theirs.len() {
                 if !row[reached] {
                     continue;
                 }
                 let met = theirs.get(reached);
-                let elastic = met.is_some_and(Token::is_elastic);
-                if met.is_some() && (stretches || elastic) {
+                // One that may stand for nothing is passed over; one that stretches swallows the other's next token.
+                if met.is_some_and(|met| met.is_elastic() || token.is_some_and(|token| token.may_swallow(met))) {
                     row[reached + 1] = true;
                 }
-                if token.is_some() && (stretches || elastic) {
+                if token.is_some_and(|token| token.is_elastic() || met.is_some_and(|met| met.may_swallow(token))) {
                     next[reached] = true;
                 }
                 if let (Some(token), Some(met)) = (token, met)
@@ -169,18 +229,50 @@ impl Pattern {
     }
 }
 
+const COLON: Token = Token::Literal(':');
+
 impl Token {
     /// Whether this token alone admits all that the single token `other` does.
     fn stands_for(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::One, Self::Literal(_) | Self::One) => true,
+            (Self::One(span), Self::Literal(_) | Self::One(_)) => span.holds(other),
             (Self::Literal(_), Self::Literal(_)) | (Self::Variable(_), Self::Variable(_)) => self == other,
             _ => false,
         }
     }
 
+    /// Whether nothing at all may stand here.
     fn is_elastic(&self) -> bool {
-        matches!(self, Self::Many | Self::Variable(_))
+        matches!(self, Self::Many(_) | Self::Variable(_))
+    }
+
+    /// Whether what stands here may hold something that `other` admits.
+    fn may_swallow(&self, other: &Self) -> bool {
+        match self {
+            Self::Many(Span::All) | Self::Variable(_) => true,
+            Self::Many(Span::Part) => *other != COLON,
+            Self::Literal(_) | Self::One(_) => false,
+        }
+    }
+
+    /// The same kept from colons.
+    fn in_a_part(&self) -> Self {
+        match self {
+            Self::One(_) => Self::One(Span::Part),
+            Self::Many(_) => Self::Many(Span::Part),
+            Self::Literal(_) | Self::Variable(_) => self.clone(),
+        }
+    }
+}
+
+impl Span {
+    /// Whether all that a token admits may stand here.
+    fn holds(self, token: &Token) -> bool {
+        match (self, token) {
+            (Self::All, _) | (Self::Part, Token::One(Self::Part) | Token::Many(Self::Part)) => true,
+            (Self::Part, Token::Literal(character)) => *character != ':',
+            (Self::Part, Token::One(Self::All) | Token::Many(Self::All) | Token::Variable(_)) => false,
+        }
     }
 }
 
@@ -226,12 +318,12 @@ fn tokens(text: &str, variables: bool, wildcards: bool) -> Box<[Token]> {
             let (run, after) = rest.split_at(length);
             let elastic = run.contains('*');
             if elastic {
-                tokens.push(Token::Many);
+                tokens.push(Token::Many(Span::All));
             }
             for _ in run.chars().filter(|c| *c == '?') {
-                tokens.push(Token::One);
+                tokens.push(Token::One(Span::All));
                 if elastic {
-                    tokens.push(Token::Many);
+                    tokens.push(Token::Many(Span::All));
                 }
             }
             rest = after;

@@ -11,9 +11,12 @@ use super::{
     checks::{self, Eyes},
     words::Asked,
 };
-use crate::policy::{
-    evaluate::{Answer, Permissions, Question, Resource},
-    session_manager::INLINE_POLICY_QUOTA,
+use crate::{
+    manifest::Platform,
+    policy::{
+        evaluate::{Answer, Permissions, Question, Resource},
+        session_manager::{INLINE_POLICY_QUOTA, NodeRegistration},
+    },
 };
 
 /// What could be taken away, or is about to be used up, each as a sentence.
@@ -26,8 +29,13 @@ pub fn advise(subject: Subject<'_>) -> Vec<String> {
         advice.extend(granted_twice(subject, &eyes));
         advice.extend(eyes.permissions.policies.iter().filter_map(|policy| {
             let moment = policy.document.revokes_sessions_before()?;
+            let instead = if checks::is_past(moment, subject.now) {
+                "nodes need newer ones, which they fetch within hours, or at once when the agent or the instance is restarted"
+            } else {
+                "as far as is known there are none that are newer, and there will be none until then"
+            };
             Some(format!(
-                "{} denies everything to credentials that were issued before {moment}: nodes need newer ones, which they fetch within hours, or at once when the agent or the instance is restarted",
+                "{} denies everything to credentials that were issued before {moment}: {instead}",
                 policy.name
             ))
         }));
@@ -52,8 +60,13 @@ fn beyond_need(subject: Subject<'_>, eyes: &Eyes<'_>) -> Vec<String> {
     };
     let mut advice = Vec::new();
     if let Some(by) = granted("ssm:GetParameter", Resource::Within(&parameters)) {
+        let manifest = &subject.wanted.manifest;
+        // Tasks do not register, and of the rest only these have another way.
+        let has_another_way =
+            manifest.platform != Platform::Ecs && manifest.settings.node_registration == NodeRegistration::Assumed;
+        let instead = if has_another_way { "grant registration by nodeRegistration: granted, or " } else { "" };
         advice.push(format!(
-            "{by} lets the node read every SSM parameter of the account: grant registration by nodeRegistration: granted, or bound ssm:GetParameter, where secrets are kept there"
+            "{by} lets the node read every SSM parameter of the account: {instead}bound ssm:GetParameter, where secrets are kept there"
         ));
     }
     // No action is called so: only a wildcard grants it.
@@ -71,7 +84,7 @@ fn granted_twice(subject: Subject<'_>, eyes: &Eyes<'_>) -> Vec<String> {
     let mut found: Vec<(Vec<String>, Vec<&'static str>)> = Vec::new();
     for check in checks::all(subject).into_iter().filter(|check| check.standing == Standing::Met) {
         let Asked::Permission(need) = &check.asked else { continue };
-        let question = checks::question(need);
+        let question = need.question();
         let grants = |policy: &&crate::policy::evaluate::Policy| {
             let alone = Permissions { policies: vec![(*policy).clone()], boundary: None };
             matches!(alone.answer(&question, &eyes.context), Answer::Allowed { .. })

@@ -4,8 +4,13 @@
 //! key of the same account is `Unknown`, since their own policies may grant it (IAM User Guide, "Cross-account policy
 //! evaluation logic").
 
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Cause, Standing, Subject,
+    remedy::{self, Remedy},
     words::{self, Asked},
 };
 use crate::{
@@ -13,7 +18,9 @@ use crate::{
     manifest::Platform,
     names::Partition,
     policy::{
-        evaluate::{Answer, Context, Denial, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource},
+        evaluate::{
+            Answer, Context, Denial, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource, instant,
+        },
         session_manager::{Need, NodeKind, NodeRegistration, Purpose},
     },
 };
@@ -30,7 +37,10 @@ pub struct Check {
     /// What says so: which policy, which statement, which missing piece.
     pub evidence: String,
     /// The one change that would mend it, where it is not met and a change can.
-    pub remedy: Option<String>,
+    pub remedy: Option<Remedy>,
+    /// Whether the role's policies surely allow the action, or surely do not; none where neither is sure, or where it is
+    /// not up to them.
+    pub allows: Option<bool>,
 }
 
 /// Every check of the role, in the order in which a session would meet them.
@@ -67,7 +77,8 @@ fn not_read() -> Check {
         cause: Cause::NotRead,
         evidence: "its other policies, trust policy and instance profiles were not read, since the bulk read is denied"
             .to_owned(),
-        remedy: Some("allow the controller iam:GetAccountAuthorizationDetails on *".to_owned()),
+        remedy: Some(Remedy::Change("allow the controller iam:GetAccountAuthorizationDetails on *".to_owned())),
+        allows: None,
     }
 }
 
@@ -85,23 +96,24 @@ impl<'a> Eyes<'a> {
         let partition = around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default();
         let permissions = permissions(subject.role, around);
         let context = Context::of_role_session(&around.arn, subject.account.as_str());
-        // Nodes fetch new credentials within hours: the question is about those.
+        // Nodes fetch new credentials within hours: the question is about those. Of what lies ahead there are none yet.
         let revocations = permissions.policies.iter().filter_map(|policy| policy.document.revokes_sessions_before());
-        let context = revocations.fold(context, |context, moment| context.since("aws:TokenIssueTime", moment));
+        let past = revocations.filter(|moment| is_past(moment, subject.now));
+        let context = past.fold(context, |context, moment| context.since("aws:TokenIssueTime", moment));
         Self { subject, around, partition, permissions, context }
     }
 
     fn trust(&self) -> Check {
         let platform = self.subject.wanted.manifest.platform;
-        let services = self.services(platform);
+        let asked = Asked::Trust(service(platform));
+        let Some(services) = self.services(platform) else { return self.of_another_partition(asked) };
         let prepared = match self.around.trust.parsed() {
             Ok(document) => Prepared::of_trust(document, services),
             Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
         };
-        let mut contexts = vec![self.assumed_in("*")];
+        let mut contexts = vec![self.assumed_in(ANY_REGION)];
         // A trust policy may name the Region of its nodes: then those nodes are asked about.
-        let regions = prepared.compared_with("aws:sourcearn").filter_map(|arn| arn.split(':').nth(3));
-        contexts.extend(regions.map(|region| self.assumed_in(region)));
+        contexts.extend(regions(&prepared).into_iter().map(|region| self.assumed_in(region)));
         let name = PolicyName { kind: Kind::Trust, name: "trust policy".into() };
         let trust = Permissions { policies: vec![Policy { name, document: prepared.into() }], boundary: None };
         let question = Question::new("sts:AssumeRole", Resource::Unnamed);
@@ -109,7 +121,6 @@ impl<'a> Eyes<'a> {
         let first = answers.next();
         let sure = answers.find(|answer| matches!(answer, Answer::Allowed { .. }));
         let answer = sure.or(first).unwrap_or(Answer::Denied(Denial::NotGranted));
-        let asked = Asked::Trust(services[0]);
         let nearest = trust.nearest(&question);
         let evidence = match (&answer, &nearest) {
             (Answer::Denied(Denial::NotGranted), Some(nearest)) => {
@@ -118,33 +129,53 @@ impl<'a> Eyes<'a> {
             (Answer::Denied(Denial::NotGranted), None) => "no statement of the trust policy admits it".to_owned(),
             (answer, _) => words::evidence(answer),
         };
-        let remedy = words::trust_remedy(&answer, nearest.as_ref(), services[0], self.subject.account);
+        let remedy = remedy::of_trust(&answer, nearest.as_ref(), services[0], self.subject.account);
         Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
     }
 
-    /// The names under which a platform's service assumes roles.
-    fn services(&self, platform: Platform) -> &'static [&'static str] {
-        match platform {
-            Platform::Ec2 if self.partition.as_str() == "aws-cn" => &["ec2.amazonaws.com", "ec2.amazonaws.com.cn"],
-            Platform::Ec2 => &["ec2.amazonaws.com"],
-            Platform::Hybrid => &["ssm.amazonaws.com"],
-            Platform::Ecs => &["ecs-tasks.amazonaws.com"],
+    /// The names under which a platform's service assumes roles; none where they are not known.
+    fn services(&self, platform: Platform) -> Option<&'static [&'static str]> {
+        match (self.partition.as_str(), platform) {
+            ("aws-cn", Platform::Ec2) => Some(&["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]),
+            ("aws" | "aws-us-gov", Platform::Ec2) => Some(&["ec2.amazonaws.com"]),
+            ("aws" | "aws-cn" | "aws-us-gov", Platform::Hybrid) => Some(&["ssm.amazonaws.com"]),
+            ("aws" | "aws-cn" | "aws-us-gov", Platform::Ecs) => Some(&["ecs-tasks.amazonaws.com"]),
+            _ => None,
+        }
+    }
+
+    /// Partitions that are apart from the others may have names of their own for services.
+    fn of_another_partition(&self, asked: Asked) -> Check {
+        let partition = &self.partition;
+        Check {
+            asked,
+            standing: Standing::Unknown,
+            cause: Cause::PolicyNotReadable,
+            evidence: format!(
+                "under which name the service assumes roles in the partition {partition} is not known here"
+            ),
+            remedy: Some(Remedy::Change(format!(
+                "see whether the trust policy allows sts:AssumeRole to the service by the name that it has in {partition}"
+            ))),
+            allows: None,
         }
     }
 
     /// What is known of the service's request for the role, made for nodes of a Region.
     ///
     /// Sources: Systems Manager User Guide, "Create the IAM service role required for Systems Manager in hybrid and
-    /// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role".
+    /// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role"; IAM User Guide, "AWS global
+    /// condition context keys" (`aws:PrincipalIsAWSService`).
     fn assumed_in(&self, region: &str) -> Context {
         let account = self.subject.account.as_str();
+        let by_service = Context::new().with("aws:PrincipalIsAWSService", ["true"]);
         let service = match self.subject.wanted.manifest.platform {
             Platform::Hybrid => "ssm",
             Platform::Ecs => "ecs",
             // No page says whether EC2 tells a source.
-            Platform::Ec2 => return Context::new(),
+            Platform::Ec2 => return by_service,
         };
-        Context::new()
+        by_service
             .with("aws:SourceAccount", [account])
             .within("aws:SourceArn", &format!("arn:{}:{service}:{region}:{account}:*", self.partition))
     }
@@ -156,12 +187,12 @@ impl<'a> Eyes<'a> {
             let remedy = format!(
                 "aws iam create-instance-profile --instance-profile-name {role} && aws iam add-role-to-instance-profile --instance-profile-name {role} --role-name {role}, and give it to the instances"
             );
-            (Standing::Missing, "no instance profile holds the role".to_owned(), Some(remedy))
+            (Standing::Missing, "no instance profile holds the role".to_owned(), Some(Remedy::Change(remedy)))
         } else {
             (Standing::Met, format!("held by {}", profiles.join(", ")), None)
         };
         let cause = if standing == Standing::Met { Cause::Ready } else { Cause::NoInstanceProfile };
-        Check { asked: Asked::InstanceProfile, standing, cause, evidence, remedy }
+        Check { asked: Asked::InstanceProfile, standing, cause, evidence, remedy, allows: None }
     }
 
     /// Tasks of ECS do not register.
@@ -180,13 +211,14 @@ impl<'a> Eyes<'a> {
         let need = Need::registration(NodeKind::Instance, self.subject.account, &self.partition);
         let answer = self.ask(&need);
         let evidence = words::evidence(&answer);
-        let asked = Asked::NoRegistration;
+        let asked = Asked::NoRegistration(need.clone());
         let elsewhere = |evidence: String| Check {
             asked: asked.clone(),
             standing: Standing::Met,
             cause: Cause::NotApplicable,
             evidence: format!("{evidence}: the node works with the credentials of Default Host Management"),
             remedy: None,
+            allows: allows(&answer),
         };
         match &answer {
             Answer::Denied(_) => elsewhere(evidence),
@@ -197,18 +229,22 @@ impl<'a> Eyes<'a> {
                 standing: Standing::Missing,
                 cause: Cause::RegistersItself,
                 evidence,
-                remedy: Some(format!(
+                remedy: Some(Remedy::Change(format!(
                     "{}, or say nodeRegistration: assumed in manifest {}",
-                    words::ungrant(need.action, by),
+                    remedy::ungrant(need.action, by),
                     self.subject.wanted.manifest.name
-                )),
+                ))),
+                allows: Some(true),
             },
             Answer::Conditional { .. } => Check {
-                remedy: Some(format!("have no policy of the role allow {}, not even on a condition", need.action)),
+                remedy: Some(Remedy::Change(format!(
+                    "have no policy of the role allow {}, not even on a condition",
+                    need.action
+                ))),
                 ..check(asked, &answer, Cause::RegistersItself, evidence)
             },
             Answer::Unknown { .. } => Check {
-                remedy: words::remedy(&answer, &need, self.subject.wanted),
+                remedy: remedy::of_permission(&answer, &need, self.subject.wanted),
                 ..check(asked, &answer, Cause::RegistersItself, evidence)
             },
         }
@@ -224,34 +260,58 @@ impl<'a> Eyes<'a> {
             Purpose::LogsToS3 | Purpose::LogsToCloudWatch => Cause::LogDeliveryDenied,
         };
         let nearest = match &answer {
-            Answer::Denied(Denial::NotGranted) => self.permissions.nearest(&question(&need)),
+            Answer::Denied(Denial::NotGranted) => self.permissions.nearest(&need.question()),
             _ => None,
         };
         let evidence = nearest.map_or_else(|| words::evidence(&answer), |nearest| words::near_miss(&nearest));
-        let remedy = words::remedy(&answer, &need, self.subject.wanted);
+        let remedy = remedy::of_permission(&answer, &need, self.subject.wanted);
         // What a boundary does not allow it still stops where a resource's policy names the role, but not where that
         // names the role's session.
         let is_silent = matches!(answer, Answer::Denied(Denial::NotGranted | Denial::NotByBoundary { .. }));
         if is_silent && need.resource_policy_may_grant {
             let evidence = format!("{evidence}, but {} may", words::resource_policy(&need));
             let (standing, cause) = (Standing::Unknown, Cause::ResourcePolicyMayGrant);
-            return Check { asked: Asked::Permission(need), standing, cause, evidence, remedy };
+            return Check { asked: Asked::Permission(need), standing, cause, evidence, remedy, allows: None };
         }
         Check { remedy, ..check(Asked::Permission(need), &answer, cause, evidence) }
     }
 
     pub(super) fn ask(&self, need: &Need) -> Answer {
-        self.permissions.answer(&question(need), &self.context)
+        self.permissions.answer(&need.question(), &self.context)
     }
 }
 
-pub(super) fn question(need: &Need) -> Question {
-    let resource = match &need.resource {
-        None => Resource::Unnamed,
-        Some(arn) if arn.contains('*') => Resource::Within(arn),
-        Some(arn) => Resource::Exactly(arn),
+/// Whether credentials that were issued after this moment can be had by now.
+pub(super) fn is_past(moment: &str, now: Timestamp) -> bool {
+    instant(moment).is_some_and(|moment| moment.duration_since(now) <= CLOCKS_DIFFER)
+}
+
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+
+/// The name of a platform's service, where nothing else is known.
+fn service(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Ec2 => "ec2.amazonaws.com",
+        Platform::Hybrid => "ssm.amazonaws.com",
+        Platform::Ecs => "ecs-tasks.amazonaws.com",
+    }
+}
+
+/// No request comes from a Region without a name.
+const ANY_REGION: &str = "?*";
+
+/// More than AWS has; and a trust policy of AWS's own making names one.
+const MOST_REGIONS: usize = 64;
+
+/// The Regions, or patterns of them, that a trust policy names as those of its requests' sources.
+pub(super) fn regions(trust: &Prepared) -> BTreeSet<&str> {
+    let is_region = |text: &&str| {
+        let may_stand = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"*?-".contains(&byte);
+        !text.is_empty() && text.bytes().all(may_stand)
     };
-    Question::new(need.action, resource)
+    let named: BTreeSet<&str> =
+        trust.compared_with("aws:sourcearn").filter_map(|arn| arn.split(':').nth(3)).filter(is_region).collect();
+    named.into_iter().take(MOST_REGIONS).collect()
 }
 
 /// A check that an answer decides; `denied` is the cause where the answer is no.
@@ -266,7 +326,15 @@ fn check(asked: Asked, answer: &Answer, denied: Cause, evidence: String) -> Chec
         }
         Answer::Unknown { .. } => (Standing::Unknown, Cause::PolicyNotReadable),
     };
-    Check { asked, standing, cause, evidence, remedy: None }
+    Check { asked, standing, cause, evidence, remedy: None, allows: allows(answer) }
+}
+
+fn allows(answer: &Answer) -> Option<bool> {
+    match answer {
+        Answer::Allowed { .. } => Some(true),
+        Answer::Denied(_) => Some(false),
+        Answer::Conditional { .. } | Answer::Unknown { .. } => None,
+    }
 }
 
 /// Everything that IAM weighs for the role's sessions.

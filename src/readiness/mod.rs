@@ -15,16 +15,19 @@
 //! "Troubleshooting Session Manager", "Default Host Management Configuration"; IAM User Guide, "Using instance profiles".
 
 mod advice;
+mod cause;
 mod checks;
+mod remedy;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use std::fmt;
+use jiff::Timestamp;
+use serde::Serialize;
 
-use serde::{Serialize, Serializer};
-
-pub use self::{advice::advise, checks::Check, words::Asked};
+#[cfg(test)]
+pub(crate) use self::cause::tests::table;
+pub use self::{advice::advise, cause::Cause, checks::Check, remedy::Remedy, words::Asked};
 use crate::{inventory::Role, manifest::DesiredPolicy, names::AccountId};
 
 /// What may stand in the way of a session and cannot be seen in IAM.
@@ -45,6 +48,8 @@ pub struct Subject<'a> {
     pub role: &'a Role,
     /// What is wanted of it.
     pub wanted: &'a DesiredPolicy,
+    /// When it is asked: some statements are about moments.
+    pub now: Timestamp,
 }
 
 /// What came of all checks.
@@ -82,41 +87,6 @@ pub enum Standing {
     Conditional,
     /// Nobody can say.
     Unknown,
-}
-
-/// Why a condition has the status that it has: a stable word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// Nothing that IAM tells stands in the way.
-    Ready,
-    /// The trust policy does not admit the platform's service.
-    TrustPolicyRefuses,
-    /// No instance profile holds the role.
-    NoInstanceProfile,
-    /// The node cannot make itself known to Systems Manager.
-    CannotRegister,
-    /// The node registers with the role though Default Host Management is meant to.
-    RegistersItself,
-    /// A channel action is not allowed.
-    ChannelsDenied,
-    /// The key of session data cannot be used.
-    SessionKeyDenied,
-    /// The agent cannot look whether the bucket is encrypted.
-    EncryptionCheckDenied,
-    /// Session logs cannot be delivered.
-    LogDeliveryDenied,
-    /// A condition in some policy decides, and is not known to hold.
-    DependsOnConditions,
-    /// The role's policies are silent, and a bucket's or key's own policy may grant it.
-    ResourcePolicyMayGrant,
-    /// A policy that could decide cannot be read or understood.
-    PolicyNotReadable,
-    /// The role was not read in full.
-    NotRead,
-    /// A policy of the role is being fetched.
-    NotYetRead,
-    /// The node works with the credentials of Default Host Management.
-    NotApplicable,
 }
 
 /// The status of a [`Condition`], as in Kubernetes.
@@ -222,42 +192,6 @@ impl Readiness {
             .map(|(then, _)| then.subject_in_words())
             .collect();
         lost.join(", ")
-    }
-}
-
-impl Cause {
-    /// The stable word, in Kubernetes' CamelCase.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "Ready",
-            Self::TrustPolicyRefuses => "TrustPolicyRefuses",
-            Self::NoInstanceProfile => "NoInstanceProfile",
-            Self::CannotRegister => "CannotRegister",
-            Self::RegistersItself => "RegistersItself",
-            Self::ChannelsDenied => "ChannelsDenied",
-            Self::SessionKeyDenied => "SessionKeyDenied",
-            Self::EncryptionCheckDenied => "EncryptionCheckDenied",
-            Self::LogDeliveryDenied => "LogDeliveryDenied",
-            Self::DependsOnConditions => "DependsOnConditions",
-            Self::ResourcePolicyMayGrant => "ResourcePolicyMayGrant",
-            Self::PolicyNotReadable => "PolicyNotReadable",
-            Self::NotRead => "NotRead",
-            Self::NotYetRead => "NotYetRead",
-            Self::NotApplicable => "NotApplicable",
-        }
-    }
-}
-
-impl Serialize for Cause {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
     }
 }
 

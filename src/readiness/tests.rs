@@ -1,7 +1,12 @@
 //! Roles as manifests mean them to be used, each with one thing about it changed.
 
+mod remedies;
+mod resources;
+mod trust;
+
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -9,7 +14,10 @@ use super::*;
 use crate::{
     inventory::{LiveDocument, ManagedPolicy, Surroundings},
     manifest::{ManifestSet, Whose, parse},
-    policy::session_manager::{NodeRegistration, tests::any_settings},
+    policy::{
+        evaluate::Kind,
+        session_manager::{NodeRegistration, tests::any_settings},
+    },
 };
 
 const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -26,6 +34,10 @@ fn everything() -> DesiredPolicy {
 
 fn account() -> AccountId {
     "111122223333".parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    "2026-06-02T00:00:00Z".parse().unwrap()
 }
 
 /// What a manifest with this `spec` wants of the role `web`.
@@ -105,7 +117,7 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
 }
 
 fn readiness(wanted: &DesiredPolicy, role: &Role) -> Readiness {
-    assess(Subject { account: &account(), role, wanted })
+    assess(Subject { account: &account(), role, wanted, now: now() })
 }
 
 /// The condition of a role of [`everything`] that was changed in one thing.
@@ -199,7 +211,8 @@ fn a_deny_has_the_cause_and_the_symptom_of_what_it_takes_and_is_named_with_its_s
         assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
         let guard = "statement 2 (Shut) of managed policy arn:aws:iam::111122223333:policy/guard";
         assert_eq!(check.evidence, format!("denied by {guard}"));
-        assert_eq!(check.remedy, Some(format!("change {guard} so that it does not deny {action} to this role")));
+        let change = format!("change {guard} so that it does not deny {action} to this role");
+        assert_eq!(check.remedy, Some(Remedy::Change(change)));
         assert!(check.asked.symptom().contains(symptom), "{action}: {}", check.asked.symptom());
         let condition = readiness.condition();
         assert_eq!((condition.status, condition.cause), (Status::False, *cause));
@@ -222,13 +235,14 @@ fn silence_is_missing_where_nobody_else_may_grant_it_and_unknown_where_a_bucket_
             assert_eq!((check.standing, check.cause), (Standing::Missing, *cause), "{action}");
             assert_eq!(check.evidence, "no policy of the role grants it");
         }
-        assert!(check.remedy.as_ref().unwrap().contains("SessionManagerPermissions"), "{:?}", check.remedy);
+        let (policy, manifest) = (wanted.policy.clone(), "fleet".to_owned());
+        assert_eq!(check.remedy, Some(Remedy::Write { policy, manifest }));
     }
     let cannot_register = condition(|around| around.attached.clear());
     assert_eq!((cannot_register.status, cannot_register.cause), (Status::False, Cause::CannotRegister));
     assert_eq!(
         cannot_register.message(),
-        "ssm:UpdateInstanceInformation on arn:aws:ec2:*:111122223333:instance/*: no policy of the role grants it"
+        "ssm:UpdateInstanceInformation on arn:aws:ec2:*:111122223333:instance/i-*: no policy of the role grants it"
     );
 }
 
@@ -322,118 +336,6 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
     }
 }
 
-/// What the check of the trust policy makes of these statements.
-fn of_trust(platform: &str, statements: Value) -> (Standing, Cause) {
-    let wanted = wanted(&format!("platform: {platform}"));
-    let readiness = readiness(&wanted, &role(&wanted, |around| around.trust = trust(statements)));
-    let check = &readiness.checks[0];
-    assert_eq!(check.asked.name(), "TrustPolicy");
-    assert_eq!(check.standing != Standing::Met, check.remedy.is_some(), "{check:?}");
-    (check.standing, check.cause)
-}
-
-const MET: (Standing, Cause) = (Standing::Met, Cause::Ready);
-const REFUSED: (Standing, Cause) = (Standing::Missing, Cause::TrustPolicyRefuses);
-const DEPENDS: (Standing, Cause) = (Standing::Conditional, Cause::DependsOnConditions);
-const UNCLEAR: (Standing, Cause) = (Standing::Unknown, Cause::PolicyNotReadable);
-
-#[test]
-fn the_trust_policy_must_admit_the_platform_s_service() {
-    let principal = |principal: Value| json!([{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]);
-    let action =
-        |action: Value| json!([{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": action}]);
-    let and = |other: Value| json!([trusting("ec2.amazonaws.com"), other]);
-    for (statements, expected) in [
-        (principal(json!({"Service": ["ssm.amazonaws.com", "ec2.amazonaws.com"]})), MET),
-        (principal(json!({"Service": "EC2.amazonaws.com"})), MET),
-        (principal(json!({"Service": "ec2.amazonaws.com", "AWS": "arn:aws:iam::444455556666:root"})), MET),
-        (principal(json!({"Service": "ssm.amazonaws.com"})), REFUSED),
-        (principal(json!({"Service": "ec2.amazonaws.com.cn"})), REFUSED),
-        (principal(json!({"AWS": "arn:aws:iam::111122223333:root"})), REFUSED),
-        (principal(json!({"Federated": "cognito-identity.amazonaws.com"})), REFUSED),
-        (principal(json!("*")), UNCLEAR),
-        // "Principal": "*" and this are the same to IAM.
-        (principal(json!({"AWS": "*"})), UNCLEAR),
-        (principal(json!({"AWS": ["arn:aws:iam::111122223333:root", "*"]})), UNCLEAR),
-        (principal(json!({"Service": "*"})), UNCLEAR),
-        (principal(json!({"Service": 7})), UNCLEAR),
-        (
-            json!([{"Effect": "Allow", "NotPrincipal": {"AWS": "arn:aws:iam::1:root"}, "Action": "sts:AssumeRole"}]),
-            UNCLEAR,
-        ),
-        (action(json!(["sts:assumerole", "sts:TagSession"])), MET),
-        (action(json!("sts:*")), MET),
-        (action(json!("sts:AssumeRoleWithWebIdentity")), REFUSED),
-        (json!([]), REFUSED),
-        (and(json!({"Effect": "Deny", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "*"})), REFUSED),
-        (and(json!({"Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::444455556666:root"}, "Action": "*"})), MET),
-        (and(json!({"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"})), UNCLEAR),
-        (and(json!({"Effect": "Deny", "NotPrincipal": {"Service": "ec2.amazonaws.com"}, "Action": "*"})), UNCLEAR),
-        (
-            and(json!({"Effect": "Deny", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "*",
-                "Condition": {"StringNotEquals": {"aws:SourceAccount": "111122223333"}}})),
-            DEPENDS,
-        ),
-    ] {
-        let shown = statements.to_string();
-        assert_eq!(of_trust("ec2", statements), expected, "{shown}");
-    }
-    assert_eq!(of_trust("ecs", json!([trusting("ecs-tasks.amazonaws.com")])), MET);
-    assert_eq!(of_trust("ecs", json!([trusting("ec2.amazonaws.com")])), REFUSED);
-    assert_eq!(of_trust("hybrid", json!([trusting("ec2.amazonaws.com")])), REFUSED);
-
-    let unreadable = condition(|around| around.trust = Arc::new(LiveDocument::of_text("no JSON")));
-    assert_eq!((unreadable.status, unreadable.cause), (Status::Unknown, Cause::PolicyNotReadable));
-}
-
-#[test]
-fn in_china_ec2_has_two_names() {
-    let wanted = wanted("sessionPreferences: {s3EncryptionEnabled: false}");
-    for service in ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"] {
-        let role = role(&wanted, |around| {
-            around.arn = "arn:aws-cn:iam::111122223333:role/web".to_owned();
-            around.trust = trust(json!([trusting(service)]));
-        });
-        assert_eq!(readiness(&wanted, &role).verdict, Verdict::Ready, "{service}");
-    }
-}
-
-#[test]
-fn the_source_conditions_of_a_hybrid_role_are_held_against_its_account() {
-    for (condition, expected) in [
-        (json!({"StringEquals": {"aws:SourceAccount": "111122223333"}}), MET),
-        (json!({"StringEquals": {"AWS:sourceaccount": ["444455556666", "111122223333"]}}), MET),
-        (json!({"StringEquals": {"aws:SourceAccount": "444455556666"}}), REFUSED),
-        (json!({"StringLike": {"aws:SourceAccount": "1111*"}}), MET),
-        (json!({"ArnEquals": {"aws:SourceArn": "arn:aws:ssm:*:111122223333:*"}}), MET),
-        (json!({"ArnEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}), MET),
-        (json!({"StringLike": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}), MET),
-        (json!({"ArnLike": {"aws:SourceArn": "arn:aws:ssm:us-east-2:444455556666:*"}}), REFUSED),
-        (json!({"ArnLike": {"aws:SourceArn": "arn:aws:ec2:us-east-2:111122223333:*"}}), REFUSED),
-        (json!({"ArnLike": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:managed-instance/mi-1"}}), DEPENDS),
-        // A star is a character to this operator.
-        (json!({"StringEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}), DEPENDS),
-        (
-            json!({"StringEquals": {"aws:SourceAccount": "111122223333"}, "ArnEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}),
-            MET,
-        ),
-        (
-            json!({"StringEquals": {"aws:SourceAccount": "444455556666"}, "ArnEquals": {"aws:SourceArn": "arn:aws:ssm:us-east-2:111122223333:*"}}),
-            REFUSED,
-        ),
-        (json!({"StringEquals": {"aws:SourceOrgID": "o-1"}}), DEPENDS),
-        (json!({"StringRhymes": {"aws:SourceAccount": "111122223333"}}), UNCLEAR),
-    ] {
-        let mut statement = trusting("ssm.amazonaws.com");
-        statement["Condition"] = condition.clone();
-        assert_eq!(of_trust("hybrid", json!([statement])), expected, "{condition}");
-    }
-    let documented =
-        include_str!("../../tests/data/policies/trust_hybrid_ssm.json").replace("123456789012", "111122223333");
-    let documented: Value = serde_json::from_str(&documented).unwrap();
-    assert_eq!(of_trust("hybrid", documented["Statement"].clone()), MET);
-}
-
 #[test]
 fn an_instance_without_a_profile_gets_no_credentials_of_the_role() {
     let none = condition(|around| around.instance_profiles.clear());
@@ -472,7 +374,7 @@ fn a_role_of_which_only_the_policy_was_read_is_unknown() {
     let unread = Role { surroundings: None, ..role(&wanted, |_| {}) };
     let condition = readiness(&wanted, &unread).condition();
     assert_eq!((condition.status, condition.cause), (Status::Unknown, Cause::NotRead));
-    assert!(!registers(Subject { account: &account(), role: &unread, wanted: &wanted }));
+    assert!(!registers(Subject { account: &account(), role: &unread, wanted: &wanted, now: now() }));
 }
 
 fn revoked(moments: &[&str]) -> impl FnOnce(&mut Surroundings) {
@@ -496,12 +398,34 @@ fn revoked_sessions_are_those_of_old_credentials_and_no_obstacle_to_new_ones() {
     let moments = ["2026-05-07T23:47:00Z", "2026-05-08T01:00:00+02:00"];
     let role = role(&wanted, revoked(&moments));
     assert_eq!(readiness(&wanted, &role).verdict, Verdict::Ready);
-    let advice = advise(Subject { account: &account, role: &role, wanted: &wanted });
+    let advice = advise(Subject { account: &account, role: &role, wanted: &wanted, now: now() });
     for (number, moment) in moments.iter().enumerate() {
         let told = format!(
             "inline policy AWSRevokeOlderSessions{number} denies everything to credentials that were issued before {moment}: "
         );
         assert!(advice.iter().any(|advice| advice.starts_with(&told)), "{advice:#?}");
+    }
+}
+
+#[test]
+fn a_revocation_that_is_dated_ahead_denies_every_credential_until_then() {
+    for (moment, expected) in [
+        ("2026-06-02T00:00:00Z", Verdict::Ready),
+        // Clocks differ.
+        ("2026-06-02T00:04:00Z", Verdict::Ready),
+        ("2026-06-02T00:06:00Z", Verdict::Conditional),
+        ("2099-01-01T00:00:00Z", Verdict::Conditional),
+        ("4070908800", Verdict::Conditional),
+        ("1778197620", Verdict::Ready),
+        // A year, or the thirty-fifth minute of 1970?
+        ("2099", Verdict::Conditional),
+    ] {
+        let (wanted, account) = (everything(), account());
+        let role = role(&wanted, revoked(&[moment]));
+        assert_eq!(readiness(&wanted, &role).verdict, expected, "{moment}");
+        let advice = advise(Subject { account: &account, role: &role, wanted: &wanted, now: now() }).join(" ");
+        assert_eq!(advice.contains("nodes need newer ones"), expected == Verdict::Ready, "{moment}: {advice}");
+        assert_eq!(advice.contains("there are none that are newer"), expected != Verdict::Ready, "{moment}: {advice}");
     }
 }
 
@@ -528,12 +452,12 @@ fn of_credentials_newer_than_a_revocation_it_is_not_known_how_new_they_are() {
 fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_does_not_work() {
     let (wanted, account) = (everything(), account());
     let working = role(&wanted, |_| {});
-    let subject = Subject { account: &account, role: &working, wanted: &wanted };
+    let subject = Subject { account: &account, role: &working, wanted: &wanted, now: now() };
     let fewer = without(&wanted, &["ssmmessages:OpenDataChannel", "logs:PutLogEvents", "s3:PutObject"]);
     assert_eq!(
         would_lose(subject, &fewer).unwrap(),
         "ssmmessages:OpenDataChannel, s3:PutObject on arn:aws:s3:::logs/web/*, \
-         logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:*"
+         logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:log-stream:*"
     );
     assert_eq!(would_lose(subject, &working), None);
     let broken = role(&wanted, |around| around.instance_profiles.clear());
@@ -560,7 +484,7 @@ fn what_is_granted_beyond_need_or_twice_is_told_and_how_much_room_is_left() {
     let (wanted, account) = (everything(), account());
     let advice = |change: &dyn Fn(&mut Surroundings)| {
         let role = role(&wanted, change);
-        advise(Subject { account: &account, role: &role, wanted: &wanted })
+        advise(Subject { account: &account, role: &role, wanted: &wanted, now: now() })
     };
     let size = LiveDocument::of_text(wanted.document.as_str()).size();
     let room = format!("room: {} of the 10240 characters for inline policies are left", 10_240 - size);

@@ -1,15 +1,11 @@
-//! Readiness in words: what was asked, what says so, what a person would see where it fails, and what would mend it.
+//! Readiness in words: what was asked, what says so, and what a person would see where it fails.
 //!
 //! What must stay true: every check that is not met names the symptom that people see, and the policy and statement that
 //! decide.
 
-use crate::{
-    manifest::DesiredPolicy,
-    names::AccountId,
-    policy::{
-        evaluate::{Answer, Denial, Doubt, Kind, Place, PolicyName},
-        session_manager::{Need, NodeRegistration, Purpose},
-    },
+use crate::policy::{
+    evaluate::{Answer, Denial, Place},
+    session_manager::{Need, Purpose},
 };
 
 use super::Check;
@@ -23,8 +19,8 @@ pub enum Asked {
     Trust(&'static str),
     /// Whether an instance profile holds the role.
     InstanceProfile,
-    /// Whether the node cannot register with the role.
-    NoRegistration,
+    /// Whether the node cannot register with the role, which would take this permission.
+    NoRegistration(Need),
     /// Whether the role has this permission.
     Permission(Need),
 }
@@ -37,7 +33,7 @@ impl Asked {
             Self::Role => "Role",
             Self::Trust(_) => "TrustPolicy",
             Self::InstanceProfile => "InstanceProfile",
-            Self::NoRegistration => "NoRegistration",
+            Self::NoRegistration(_) => "NoRegistration",
             Self::Permission(need) => match need.purpose {
                 Purpose::Registration => "Registration",
                 Purpose::Channels => "Channels",
@@ -53,9 +49,8 @@ impl Asked {
     #[must_use]
     pub fn action(&self) -> Option<&'static str> {
         match self {
-            Self::Permission(need) => Some(need.action),
+            Self::Permission(need) | Self::NoRegistration(need) => Some(need.action),
             Self::Trust(_) => Some("sts:AssumeRole"),
-            Self::NoRegistration => Some(crate::policy::session_manager::REGISTER),
             Self::Role | Self::InstanceProfile => None,
         }
     }
@@ -64,7 +59,7 @@ impl Asked {
     #[must_use]
     pub fn resource(&self) -> Option<&str> {
         match self {
-            Self::Permission(need) => Some(need.resource.as_deref().unwrap_or("*")),
+            Self::Permission(need) | Self::NoRegistration(need) => Some(need.resource.as_deref().unwrap_or("*")),
             _ => None,
         }
     }
@@ -84,7 +79,7 @@ impl Asked {
             Self::Trust(_) | Self::InstanceProfile => {
                 "the node is not listed: the instance gets no credentials of the role"
             }
-            Self::NoRegistration => "the node works with the role in place of Default Host Management",
+            Self::NoRegistration(_) => "the node works with the role in place of Default Host Management",
             Self::Permission(need) => match (need.purpose, need.action) {
                 (Purpose::Registration, _) => {
                     "the node is not listed; the agent logs \"Health ping failed\" with AccessDenied on ssm:UpdateInstanceInformation"
@@ -116,7 +111,7 @@ impl Asked {
             Self::Role => "the role".to_owned(),
             Self::Trust(service) => format!("{service} may assume the role"),
             Self::InstanceProfile => "instance profile".to_owned(),
-            Self::NoRegistration => "registration is left to Default Host Management".to_owned(),
+            Self::NoRegistration(_) => "registration is left to Default Host Management".to_owned(),
             Self::Permission(need) => match &need.resource {
                 None => need.action.to_owned(),
                 Some(resource) => format!("{} on {resource}", need.action),
@@ -172,82 +167,6 @@ pub(super) fn evidence(answer: &Answer) -> String {
 /// That a policy comes near to granting it.
 pub(super) fn near_miss(nearest: &Place) -> String {
     format!("no policy of the role grants it: {nearest} does for other resources, or under a condition that is not met")
-}
-
-/// The one change that would mend a permission.
-pub(super) fn remedy(answer: &Answer, need: &Need, wanted: &DesiredPolicy) -> Option<String> {
-    let (action, manifest) = (need.action, &wanted.manifest.name);
-    let is_granted_elsewhere = need.purpose == Purpose::Registration
-        && wanted.manifest.settings.node_registration != NodeRegistration::Granted;
-    Some(match answer {
-        Answer::Allowed { .. } => return None,
-        Answer::Denied(Denial::Explicitly { by }) => {
-            mend(&by.policy, format!("change {by} so that it does not deny {action} to this role"))
-        }
-        Answer::Denied(Denial::NotByBoundary { boundary }) => {
-            mend(boundary, format!("have the {boundary} allow {action}"))
-        }
-        Answer::Denied(Denial::NotGranted) if is_granted_elsewhere => {
-            format!(
-                "attach AmazonSSMManagedInstanceCore to the role, or say nodeRegistration: granted in manifest {manifest}"
-            )
-        }
-        Answer::Denied(Denial::NotGranted) => {
-            format!("have the policy {} written as manifest {manifest} asks (`apply`): it grants this", wanted.policy)
-        }
-        Answer::Conditional { .. } => {
-            "see whether the node's requests meet it, or grant it by a statement without a condition".to_owned()
-        }
-        Answer::Unknown { why } => why.first().map_or_else(String::new, clear_up),
-    })
-}
-
-/// The one change that would have a service admitted.
-pub(super) fn trust_remedy(
-    answer: &Answer,
-    nearest: Option<&Place>,
-    service: &str,
-    account: &AccountId,
-) -> Option<String> {
-    Some(match (answer, nearest) {
-        (Answer::Allowed { .. }, _) => return None,
-        (Answer::Denied(Denial::Explicitly { by }), _) => format!("change {by} so that it does not deny {service}"),
-        (Answer::Conditional { .. }, _) => {
-            format!("see whether the requests of {service} meet it, or admit it by a statement without a condition")
-        }
-        (Answer::Denied(_), Some(nearest)) => {
-            format!("have the conditions of {nearest} admit the requests of {service} for account {account}")
-        }
-        (Answer::Denied(_) | Answer::Unknown { .. }, _) => {
-            format!("have the trust policy allow sts:AssumeRole to the service {service}")
-        }
-    })
-}
-
-/// The one change that takes a permission away.
-pub(super) fn ungrant(action: &str, by: &Place) -> String {
-    mend(&by.policy, format!("change {by} so that it does not allow {action}"))
-}
-
-/// This change of a policy; or where that is one of AWS's own, which nobody else can change, to do without it.
-fn mend(policy: &PolicyName, change: String) -> String {
-    let is_of_aws = policy.name.split(':').nth(4) == Some("aws");
-    match policy.kind {
-        Kind::Boundary if is_of_aws => format!("give the role another permissions boundary than {}", policy.name),
-        Kind::Managed if is_of_aws => format!("detach {policy} from the role"),
-        _ => change,
-    }
-}
-
-fn clear_up(doubt: &Doubt) -> String {
-    let policy = &doubt.policy;
-    match (doubt.statement, policy.kind) {
-        (Some(statement), _) => format!("write statement {} of {policy} without that", statement + 1),
-        (None, Kind::Managed | Kind::Boundary) => format!(
-            "see that {policy} exists and is well-formed, and that the controller may read it (iam:GetPolicy, iam:GetPolicyVersion)"
-        ),
-        (None, Kind::Inline | Kind::Trust) => format!("replace {policy} by one that can be read, or remove it"),
-    }
 }
 
 /// Whose own policy may grant it.

@@ -229,7 +229,7 @@ const ASSETS: &str = r#"{"Version":"2012-10-17","Statement":[{"Sid":"ReadAssets"
 const PUSH_IMAGES: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:GetAuthorizationToken","ecr:BatchCheckLayerAvailability","ecr:PutImage"],"Resource":"*"}]}"#;
 
 /// What the console's "Revoke sessions" writes.
-const REVOKED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["*"],"Resource":["*"],"Condition":{"DateLessThan":{"aws:TokenIssueTime":"2026-10-30T16:20:00.000Z"}}}]}"#;
+const REVOKED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["*"],"Resource":["*"],"Condition":{"DateLessThan":{"aws:TokenIssueTime":"2024-10-30T16:20:00.000Z"}}}]}"#;
 
 const TRUST_LAMBDA: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 

@@ -62,6 +62,8 @@ catalogue! {
     PolicySettled, "policy.settled", Info, "A contended policy has stayed in sync for half an hour.";
     GuardHeld, "guard.held", Warn, "A whole plan is beyond what may change in the account within an hour: nothing of it is written. `digest` is what `apply --approve` asks for.";
     GuardReleased, "guard.released", Info, "No plan is held any more.";
+    LedgerFailed, "ledger.failed", Warn, "The file in the state directory that counts an account's writes cannot be read or written: nothing is written to IAM meanwhile.";
+    LedgerRecovered, "ledger.recovered", Info, "That file can be read and written again.";
     CanaryFailed, "canary.failed", Warn, "The first of several writes was not found right when it was read back: the rest wait.";
     CanaryProven, "canary.proven", Info, "After a first write that was not found right: one was, and the rest go ahead, or nothing is left to be written.";
     ManifestRejected, "manifest.rejected", Warn, "A file has a fault and is not in force; its last good version, where there is one, stays so. One event for each fault.";

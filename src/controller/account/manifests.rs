@@ -92,7 +92,13 @@ impl<I: Iam> Account<I> {
             .collect();
         let former = departed.into_iter().filter_map(|former| {
             let next = successors.get(&named(former))?;
-            let successor = Successor { policy: next.policy.clone(), document: Arc::clone(&next.document) };
+            if next.policy.as_str().eq_ignore_ascii_case(former.policy.as_str()) {
+                // Nobody says that IAM keeps such names apart: to remove the one may be to remove the other.
+                return None;
+            }
+            let keeps_registration = plan::keeps_registration(next);
+            let successor =
+                Successor { policy: next.policy.clone(), document: Arc::clone(&next.document), keeps_registration };
             let (mode, suspended) = (next.mode, next.suspended);
             let wanted = DesiredPolicy {
                 state: State::Absent,

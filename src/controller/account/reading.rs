@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
 use super::{Account, Held};
@@ -23,6 +24,9 @@ use crate::{
     telemetry::{Event, EventName, emit},
 };
 
+/// How long a plan waits for what managed policies say: then what is not known of them is taken as unknown.
+const POLICIES_KNOWN_WITHIN: Duration = Duration::from_secs(15);
+
 /// A reading: what it asked for, and what came of it.
 pub(super) type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError>);
 
@@ -39,8 +43,12 @@ impl<I: Iam> Account<I> {
         }
         let reader = Arc::clone(&self.tools.reader);
         let needs_all_roles = !self.slots.values().all(Slot::is_at_rest);
-        self.spoiled.clear();
+        self.spoiled_meanwhile.clear();
+        let ledger_file = self.ledger_file.clone();
         self.reading = Some(tokio::spawn(async move {
+            if let Some(file) = ledger_file {
+                file.refresh().await;
+            }
             let read = reader.read_roles(&asked, needs_all_roles).await;
             (asked, read)
         }));
@@ -70,10 +78,11 @@ impl<I: Iam> Account<I> {
                     self.reading_backoff.reset();
                 }
                 self.inventory = inventory;
+                self.read_at = now;
                 self.looked_for = asked;
+                self.spoiled = std::mem::take(&mut self.spoiled_meanwhile);
                 self.tell_settled(now);
-                self.take_inventory(now);
-                self.is_planned = is_of_newest;
+                self.plan_once_policies_are_known(now);
                 self.tell_mismatched();
                 self.look_after_policies();
             }
@@ -96,6 +105,23 @@ impl<I: Iam> Account<I> {
         }
     }
 
+    /// Plans the newest reading. Where roles carry managed policies of which nothing is known so far, not before that is
+    /// found out or has taken too long: what a repair takes away from a role is not known, nor is the plan whole, without
+    /// them.
+    fn plan_once_policies_are_known(&mut self, now: Instant) {
+        if self.tools.reader.knows_all_policies() {
+            self.awaits_policies = None;
+        } else {
+            let since = *self.awaits_policies.get_or_insert(now);
+            if now.duration_since(since) < POLICIES_KNOWN_WITHIN {
+                self.is_planned = false;
+                return;
+            }
+        }
+        self.take_inventory(now);
+        self.is_planned = self.looked_for == self.asked;
+    }
+
     /// Has the managed policies looked after, where nobody is at it.
     fn look_after_policies(&mut self) {
         if self.looking_after.is_none() {
@@ -111,6 +137,14 @@ impl<I: Iam> Account<I> {
             self.inventory = completed;
             self.is_plan_outdated = true;
         }
+        if self.awaits_policies.is_some() && self.reading_failed.is_none() {
+            let now = Instant::now();
+            self.plan_once_policies_are_known(now);
+            if self.awaits_policies.is_some() && !self.is_planned {
+                // Those that came with a reading meanwhile.
+                self.look_after_policies();
+            }
+        }
     }
 
     /// Judges every managed policy by the newest reading, has the guards look at what is to be written, tells what is
@@ -124,7 +158,7 @@ impl<I: Iam> Account<I> {
             self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
             let observed = self.inventory.get(&key.0)?;
             let is_new = !slot.is_known_in_sync(observed, now);
-            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances)))
+            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances, Timestamp::now())))
         };
         let mut verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
         verdicts.retain(|(key, _)| !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0));
@@ -187,6 +221,12 @@ impl<I: Iam> Account<I> {
         let waits = |key: &PolicyKey, step: &Step| self.slots.get(key).is_some_and(|slot| slot.waits(step, now));
         let mut steps: Vec<&mut Step> =
             verdicts.iter_mut().filter(|(key, step)| !waits(key, step)).map(|(_, step)| step).collect();
+        // What somebody undoes again and again is not to keep the repairs of all others waiting: it is held alone.
+        let is_fought_over = |step: &Step| {
+            let key = (step.target.role.clone(), step.target.policy.clone());
+            self.slots.get(&key).is_some_and(|slot| slot.contention.is_a_fight())
+        };
+        plan::hold_alone(&mut steps, is_fought_over, &mut self.ledger, &self.guards, role_count, elapsed);
         match plan::guard(&mut steps, &mut self.ledger, &self.guards, role_count, elapsed) {
             Guarded::Within => self.tell_held(None),
             Guarded::WithoutFormer(_) => {

@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     task::{self, JoinError},
     time::Instant,
@@ -13,12 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Account, Busy, ReadBack};
 use crate::{
-    controller::repair::{Leave, Repaired},
+    controller::{
+        repair::{Leave, Repaired},
+        slot::Slot,
+    },
     iam::{ErrorClass, Iam, IamError},
     inventory::{LiveDocument, Observed},
     manifest::{PolicyKey, State},
     names::RoleName,
     plan::{self, Reason, Step},
+    policy::compare::Drift,
     telemetry::{Event, EventName, emit},
 };
 
@@ -59,9 +64,22 @@ impl<I: Iam> Account<I> {
             // It is the one that goes first; while it is not right nobody else is on the way.
             return under_way == 0;
         }
-        let others_wait =
-            self.queue.iter().any(|other| other != key && self.slots.get(other).is_some_and(|slot| slot.is_planned));
-        under_way < self.canary.at_once(REPAIRS_AT_ONCE, now) && !(self.canary.is_not_to_be(key) && others_wait)
+        under_way < self.canary.at_once(REPAIRS_AT_ONCE, now) && !(self.canary.is_due() && self.another_goes_first(key))
+    }
+
+    /// Whether another policy that waits for its write is a better one to go first of several: one that was not tried in
+    /// vain before, and of these one that grants too much.
+    fn another_goes_first(&self, key: &PolicyKey) -> bool {
+        let rank = |key: &PolicyKey, slot: &Slot| {
+            let drift = slot.step.as_ref().and_then(|step| step.drift);
+            (self.canary.has_failed(key), !matches!(drift, Some(Drift::Widened | Drift::Altered)))
+        };
+        let Some(slot) = self.slots.get(key) else { return false };
+        let mine = rank(key, slot);
+        let waiting = self.queue.iter().filter_map(|other| Some((other, self.slots.get(other)?)));
+        // Those whose role is busy cannot go at once.
+        let mut waiting = waiting.filter(|(other, slot)| slot.is_planned && !self.busy.contains_key(&other.0));
+        waiting.any(|(other, slot)| rank(other, slot) < mine)
     }
 
     fn begin_repair(&mut self, key: PolicyKey) {
@@ -73,9 +91,9 @@ impl<I: Iam> Account<I> {
             slot.retry = None;
             return;
         };
-        let (tools, wanted, role) = (self.tools.clone(), slot.wanted.clone(), Arc::clone(role));
+        let (wanted, role) = (slot.wanted.clone(), Arc::clone(role));
         let (contention, is_planned) = (slot.contention.clone(), slot.is_planned);
-        let circumstances = self.circumstances.clone();
+        let (circumstances, read_at) = (self.circumstances.clone(), self.read_at);
         let is_delete = wanted.state == State::Absent;
         let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
         let may_write = matches!(leave, Leave::Write | Leave::WriteInPlaceOf(_));
@@ -83,11 +101,12 @@ impl<I: Iam> Account<I> {
             self.ledger.begins(&key.0, is_delete);
             self.canary.begins(&key);
         }
+        let tools = self.tools_for(&leave);
         let overtaken = CancellationToken::new();
         let token = overtaken.clone();
-        let task = self
-            .repairs
-            .spawn(async move { tools.repair(&wanted, &role, &circumstances, leave, &contention, &token).await });
+        let task = self.repairs.spawn(async move {
+            tools.repair(&wanted, (&role, read_at), &circumstances, leave, &contention, &token).await
+        });
         self.busy.insert(key.0.clone(), Busy { task: task.id(), key, may_write, overtaken });
     }
 
@@ -129,7 +148,8 @@ impl<I: Iam> Account<I> {
         };
         self.ledger.ended(&role, may_have_written, self.started.elapsed());
         if may_have_written {
-            self.spoiled.insert(role);
+            self.spoiled.insert(role.clone());
+            self.spoiled_meanwhile.insert(role);
             self.begin_read_back(&key, &overtaken);
         } else if may_write {
             self.canary.wrote_nothing(&key);
@@ -199,6 +219,9 @@ impl<I: Iam> Account<I> {
     }
 
     fn not_needed(&mut self, key: &PolicyKey, step: Step, now: Instant) {
+        if step.reason == Some(Reason::RoleNotFound) {
+            return self.role_is_gone(key, now);
+        }
         self.conclude_lost_answer(key, &step, now);
         if step.is_in_sync() {
             self.canary.proven(key);
@@ -254,7 +277,7 @@ impl<I: Iam> Account<I> {
     fn role_is_gone(&mut self, key: &PolicyKey, now: Instant) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.gone(now);
-        let step = plan::judge(&slot.wanted, &Observed::NotFound, &self.circumstances);
+        let step = plan::judge(&slot.wanted, &Observed::NotFound, &self.circumstances, Timestamp::now());
         self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
         slot.retry = None;
         slot.judged(step, now);

@@ -5,15 +5,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{
-    judge::{Asked, KEEPS_REGISTERED, wanted, why_not},
+    judge::{Asked, KEEPS_REGISTERED, another_may_rely, wanted, why_not},
     plain::{Plain, asks_to_be_left_alone},
     scene::{Fresh, Scene},
 };
 use crate::{
     iam::InlinePolicy,
     inventory::{LiveDocument, ManagedPolicy, Observed, Role, Surroundings},
-    manifest::{Desired, DesiredPolicy, Whose},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Whose},
     names::{PolicyName, RoleName},
     plan::{Circumstances, judge},
 };
@@ -39,7 +41,7 @@ impl Scene {
         for ((role, policy), wanted_of_it) in &desired.policies {
             let Some(found) = self.role(role, &desired) else { continue };
             let asked = wanted(&self.state(), &set, &self.own, role, policy);
-            let step = judge(wanted_of_it, &Observed::Found(Arc::new(found)), &circumstances);
+            let step = judge(wanted_of_it, &Observed::Found(Arc::new(found)), &circumstances, Timestamp::now());
             if step.is_a_write() && self.hinges_on_others(role, policy, asked.as_ref().ok()) {
                 pending.push(format!("{role}/{policy}"));
             } else if step.is_a_write() {
@@ -47,6 +49,7 @@ impl Scene {
             }
             if let Ok(asked) = asked
                 && self.is_plainly_wrong(role, policy, wanted_of_it, &asked)
+                && !self.another_may_rely(&set, role, policy, &asked)
             {
                 unsettled.push(format!("{role}/{policy} by a plain judgement"));
             }
@@ -59,6 +62,11 @@ impl Scene {
         let shown = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
         let fresh = Fresh { tick: 0, asked: self.now(), answered: self.now(), shown, is_stale: false };
         why_not(&fresh, asked).is_some_and(|(rule, _)| rule == KEEPS_REGISTERED)
+    }
+
+    fn another_may_rely(&self, set: &ManifestSet, role: &RoleName, policy: &PolicyName, asked: &Asked) -> bool {
+        let shown = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
+        another_may_rely(&self.state(), set, &self.own, &(role.clone(), policy.clone()), shown.as_deref(), asked)
     }
 
     /// The role as a reading that looks for everything desired would tell it.

@@ -385,6 +385,35 @@ pub(super) fn meant_for(
     asked.ok_or_else(|| "no manifest in force names it".to_owned())
 }
 
+/// Whether the write takes something away that another policy of the role may rely upon, one that manifests want to be there:
+/// then its own settings ask for it, or it is the registration. Whether sessions hang on it nobody here looks into.
+pub(super) fn another_may_rely(
+    state: &State,
+    set: &ManifestSet,
+    account: &AccountId,
+    (role, policy): &Key,
+    shown: Option<&str>,
+    asked: &Asked,
+) -> bool {
+    let Some(Plain::Grants(before)) = shown.map(Plain::of) else { return false };
+    let is_lost = |grant: &&(String, String)| asked.absent || !asked.grants.contains(grant);
+    let lost: Vec<&str> = before.iter().filter(is_lost).map(|(action, _)| action.as_str()).collect();
+    let is_among_them = |action: &str| {
+        lost.iter().any(|lost| match lost.strip_suffix('*') {
+            Some(beginning) => action.starts_with(beginning),
+            None => action == *lost,
+        })
+    };
+    let others = set.permissions().iter().filter_map(|permissions| state.authors.meant_by(permissions));
+    let mut others = others
+        .filter(|meant| !meant.absent && meant.is_in(account) && meant.names(role.as_str()))
+        .filter(|meant| meant.policy() != policy.as_str());
+    others.any(|meant| {
+        is_among_them("ssm:updateinstanceinformation")
+            || meant.grants(account).iter().any(|(action, _)| is_among_them(action))
+    })
+}
+
 /// Why nothing may be written after this read; the rule, and what breaks it.
 pub(super) fn why_not(fresh: &Fresh, wanted: Option<&Asked>) -> Option<(&'static str, String)> {
     let Some(shown) = fresh.shown.as_deref() else {

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     doubt::{Past, Worth, live},
-    judge::{wanted, why_not},
+    judge::{another_may_rely, wanted, why_not},
     operator::Bounds,
     plain::{Grants, Plain, asks_to_be_left_alone},
     scene::{Fresh, Key, Leave, State},
@@ -189,9 +189,16 @@ impl State {
                 continue;
             }
             let Some(since) = first.of_several.filter(|since| self.process.proven < *since) else { continue };
+            // One that is written again and again does not have the others wait anew.
+            let of_series = self.process.attempts.iter().filter(|other| other.key == first.key);
+            let unproven = of_series.filter(|other| other.of_several.is_some_and(|since| self.process.proven < since));
+            let first_done = unproven.filter_map(|other| match other.answer {
+                Some(Answer::Done(at)) => Some(at),
+                _ => None,
+            });
             let is_waited_for = match first.answer {
                 None => self.process.flying.contains_key(&first.key.0),
-                Some(Answer::Done(at)) => now < at + ANOTHER_AFTER,
+                Some(Answer::Done(at)) => now < first_done.min().unwrap_or(at) + ANOTHER_AFTER,
                 Some(Answer::Failed) => false,
             };
             let role_is_there = self.process.shown.get(&first.key.0).is_some_and(|shown| shown.until.is_none());
@@ -377,7 +384,8 @@ impl State {
         shows
     }
 
-    /// Whether something is to be written in place of what was shown, and whether it is a removal.
+    /// Whether something is certainly to be written in place of what was shown, and whether it is a removal. It is not certain
+    /// where the write takes something away that another policy of the role may rely upon.
     fn is_due(
         &self,
         reading: &Reading,
@@ -404,6 +412,7 @@ impl State {
         let is_due = is_clear
             && !asked.is_as_it_is(fresh.shown.as_deref())
             && why_not(&fresh, Some(&asked)).is_none()
+            && !another_may_rely(self, set, account, key, fresh.shown.as_deref(), &asked)
             && (asked.absent || others + room <= QUOTA);
         is_due.then_some(asked.absent)
     }

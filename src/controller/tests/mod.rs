@@ -1,6 +1,7 @@
 //! The loop in a world of its own, under a paused clock: whole days pass in no time, and no test hopes.
 
 mod alerts;
+mod cautions;
 mod fleet;
 mod pacing;
 mod readings;

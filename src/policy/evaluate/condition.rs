@@ -13,7 +13,7 @@ use super::{
     context::{Context, Known, Variable},
 };
 use crate::policy::{
-    document::{Constraint, Effect, Texts},
+    document::{Constraint, Effect},
     pattern::Pattern,
 };
 
@@ -23,10 +23,28 @@ pub(super) struct Condition {
     operator: Operator,
     /// In lower case.
     key: Box<str>,
-    values: Texts,
+    values: Box<[Wanted]>,
     /// Whether `${…}` is a variable.
     variables: bool,
     written: Written,
+}
+
+/// A value of the policy, taken apart once: it may be held against many requests.
+#[derive(Debug)]
+struct Wanted {
+    text: Box<str>,
+    read: Read,
+}
+
+/// A value as its operator reads it.
+#[derive(Debug)]
+enum Read {
+    Pattern(Pattern),
+    /// The six parts of an ARN, or what there is of them.
+    Parts(Box<[Pattern]>),
+    /// None where it is no moment.
+    Moment(Option<Timestamp>),
+    AsWritten,
 }
 
 /// For messages.
@@ -75,10 +93,12 @@ enum Relation {
 
 impl Condition {
     pub(super) fn of(constraint: &Constraint, variables: bool) -> Self {
+        let operator = Operator::of(&constraint.operator);
+        let wanted = |text: &str| Wanted { text: text.into(), read: operator.read(text, variables) };
         Self {
-            operator: Operator::of(&constraint.operator),
+            operator,
             key: constraint.key.to_ascii_lowercase().into(),
-            values: constraint.values.clone(),
+            values: constraint.values.iter().map(|text| wanted(text)).collect(),
             variables,
             written: Written { operator: constraint.operator.clone(), key: constraint.key.clone() },
         }
@@ -87,6 +107,8 @@ impl Condition {
     /// Whether it holds, in a statement of this effect.
     pub(super) fn holds(&self, context: &Context, effect: Effect) -> Truth {
         match (self.operator, context.get(&self.key)) {
+            // The grammar asks for one value at least, and what IAM makes of none is not said.
+            _ if self.values.is_empty() => Truth::Unclear,
             (Operator::NotUnderstood, _) => Truth::Unclear,
             (_, None) => Truth::Depends,
             (Operator::Null, Some(known)) => self.null(*known == Known::Absent, effect),
@@ -115,9 +137,9 @@ impl Condition {
                 self.admits(test, negated, value, context, effect)
             }
             (Operator::Test { test: Test::Date(relation), negated, .. }, Some(Known::Since(earliest))) => {
-                let each = self.values.iter().map(|wanted| match instant(wanted) {
-                    Some(wanted) => relation.since(*earliest, wanted),
-                    None => Truth::Unclear,
+                let each = self.values.iter().map(|wanted| match wanted.read {
+                    Read::Moment(Some(wanted)) => relation.since(*earliest, wanted),
+                    _ => Truth::Unclear,
                 });
                 if negated { Truth::all(each.map(|matches| !matches), effect) } else { Truth::any(each, effect) }
             }
@@ -131,7 +153,7 @@ impl Condition {
 
     /// What it compares with, as written.
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
-        self.values.iter().map(AsRef::as_ref)
+        self.values.iter().map(|wanted| &*wanted.text)
     }
 
     /// The key and the variables on whose values it depends.
@@ -140,9 +162,9 @@ impl Condition {
             Some(Known::Values(_)) if !matches!(self.operator, Operator::Test { test: Test::Other, .. }) => None,
             _ => Some(&*self.written.key),
         };
-        let variables = self.values.iter().flat_map(move |value| {
-            value.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
-        });
+        let variables = self
+            .values()
+            .flat_map(|value| value.split("${").skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name));
         let variables = variables.filter(|name| {
             self.variables && !matches!(*name, "*" | "?" | "$") && matches!(context.variable(name), Variable::NotKnown)
         });
@@ -153,6 +175,7 @@ impl Condition {
     pub(super) fn doubt(&self) -> String {
         let Written { operator, key } = &self.written;
         match self.operator {
+            _ if self.values.is_empty() => format!("the condition {operator} on {key} names no value"),
             Operator::NotUnderstood => format!("the condition operator {operator} is not known"),
             Operator::Null | Operator::Test { .. } => {
                 format!("what the condition {operator} on {key} compares is not understood")
@@ -162,7 +185,7 @@ impl Condition {
 
     /// `"true"` asks that the key be absent, `"false"` that it be there.
     fn null(&self, absent: bool, effect: Effect) -> Truth {
-        let each = self.values.iter().map(|value| match boolean(value) {
+        let each = self.values().map(|value| match boolean(value) {
             Some(wanted) => Truth::of(wanted == absent),
             None => Truth::Unclear,
         });
@@ -171,38 +194,34 @@ impl Condition {
 
     /// Whether one value of the request is among those of the policy, or, negated, among none of them.
     fn admits(&self, test: Test, negated: bool, value: &Pattern, context: &Context, effect: Effect) -> Truth {
-        let mut each = self.values.iter().map(|wanted| self.matches(test, wanted, value, context, effect));
+        let parts: Vec<Pattern> = if test == Test::Arn { value.parts(6).collect() } else { Vec::new() };
+        let matches = |wanted: &Wanted| match &wanted.read {
+            Read::Parts(wanted) if wanted.len() < 6 || parts.len() < 6 => Truth::Unclear,
+            Read::Parts(wanted) => {
+                Truth::all(wanted.iter().zip(&parts).map(|(part, value)| fits(part, value, false, context)), effect)
+            }
+            Read::Pattern(pattern) => {
+                let ignore_case = matches!(test, Test::Text { ignore_case: true, .. });
+                fits(pattern, value, ignore_case, context)
+            }
+            Read::Moment(_) | Read::AsWritten => wanted.matches(test, value),
+        };
+        let mut each = self.values.iter().map(matches);
         if negated { Truth::all(each.map(|matches| !matches), effect) } else { Truth::any(&mut each, effect) }
     }
+}
 
-    fn matches(&self, test: Test, wanted: &str, value: &Pattern, context: &Context, effect: Effect) -> Truth {
-        // Of a value that is known in part only, nothing but its text can be compared.
-        let read = |compare: &dyn Fn(&str) -> Option<bool>| match value.plain_text() {
-            Some(value) => compare(&value).map_or(Truth::Unclear, Truth::of),
-            None => Truth::Depends,
+impl Wanted {
+    /// Whether a value of the request is this one. Of one that is known in part only, nothing but its text can be compared.
+    fn matches(&self, test: Test, value: &Pattern) -> Truth {
+        let Some(value) = value.plain_text() else { return Truth::Depends };
+        let outcome = match (test, &self.read) {
+            (Test::Date(relation), Read::Moment(wanted)) => relation.between(instant(&value), *wanted),
+            (Test::Number(relation), _) => relation.between(value.parse::<f64>().ok(), self.text.parse().ok()),
+            (Test::Bool, _) => boolean(&self.text).zip(boolean(&value)).map(|(wanted, value)| wanted == value),
+            _ => return Truth::Depends,
         };
-        match test {
-            Test::Text { like, ignore_case } => {
-                let pattern = if like {
-                    Pattern::resource(wanted, self.variables)
-                } else {
-                    Pattern::text(wanted, self.variables)
-                };
-                fits(&pattern, value, ignore_case, context)
-            }
-            Test::Arn => {
-                let wanted: Vec<Pattern> = Pattern::resource(wanted, self.variables).parts(6).collect();
-                let value: Vec<Pattern> = value.parts(6).collect();
-                if wanted.len() < 6 || value.len() < 6 {
-                    return Truth::Unclear;
-                }
-                Truth::all(wanted.iter().zip(&value).map(|(part, value)| fits(part, value, false, context)), effect)
-            }
-            Test::Number(relation) => read(&|value| relation.between(value.parse::<f64>().ok(), wanted.parse().ok())),
-            Test::Date(relation) => read(&|value| relation.between(instant(value), instant(wanted))),
-            Test::Bool => read(&|value| boolean(wanted).zip(boolean(value)).map(|(wanted, value)| wanted == value)),
-            Test::Other => Truth::Depends,
-        }
+        outcome.map_or(Truth::Unclear, Truth::of)
     }
 }
 
@@ -228,10 +247,13 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A full ISO 8601 instant, or seconds since 1970.
-pub(super) fn instant(text: &str) -> Option<Timestamp> {
+/// A full ISO 8601 instant, or seconds since 1970. Four digits might be a year of ISO 8601 as well as seconds, and which
+/// of them IAM takes them for is not said.
+#[must_use]
+pub fn instant(text: &str) -> Option<Timestamp> {
     match text.parse() {
-        Ok(seconds) => Timestamp::from_second(seconds).ok(),
+        Ok(seconds) if text.len() != 4 => Timestamp::from_second(seconds).ok(),
+        Ok(_) => None,
         Err(_) => text.parse().ok(),
     }
 }
@@ -261,6 +283,18 @@ impl Relation {
 }
 
 impl Operator {
+    fn read(self, value: &str, variables: bool) -> Read {
+        match self {
+            Self::Test { test: Test::Text { like: true, .. }, .. } => {
+                Read::Pattern(Pattern::resource(value, variables))
+            }
+            Self::Test { test: Test::Text { like: false, .. }, .. } => Read::Pattern(Pattern::text(value, variables)),
+            Self::Test { test: Test::Arn, .. } => Read::Parts(Pattern::resource(value, variables).parts(6).collect()),
+            Self::Test { test: Test::Date(_), .. } => Read::Moment(instant(value)),
+            Self::Test { .. } | Self::Null | Self::NotUnderstood => Read::AsWritten,
+        }
+    }
+
     /// IAM reads operators ignoring case.
     fn of(written: &str) -> Self {
         let name = written.to_ascii_lowercase();
@@ -311,7 +345,7 @@ pub(super) fn issued_before(conditions: &[Condition]) -> Option<&str> {
     let [condition] = conditions else { return None };
     let older = Operator::Test { set: None, test: Test::Date(Relation::Less), negated: false, if_exists: false };
     match &*condition.values {
-        [moment] if condition.operator == older && &*condition.key == "aws:tokenissuetime" => Some(moment),
+        [moment] if condition.operator == older && &*condition.key == "aws:tokenissuetime" => Some(&moment.text),
         _ => None,
     }
 }

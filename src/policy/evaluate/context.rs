@@ -64,10 +64,13 @@ impl Context {
         self.saying(key, Known::Values(values.into_iter().map(Into::into).collect()))
     }
 
-    /// The same with one value of the key, of which it is known that this pattern admits it (`*` and `?` are wildcards).
+    /// The same with one value of the key, an ARN of which it is known that this pattern admits it, as
+    /// [`Resource::Below`] does.
+    ///
+    /// [`Resource::Below`]: super::Resource::Below
     #[must_use]
-    pub fn within(self, key: &str, pattern: &str) -> Self {
-        self.saying(key, Known::Within(Pattern::resource(pattern, false)))
+    pub fn within(self, key: &str, arn: &str) -> Self {
+        self.saying(key, Known::Within(Pattern::below(arn)))
     }
 
     /// The same with one value of the key, a moment that is not before this one; of several that are said, not before the

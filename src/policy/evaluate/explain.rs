@@ -26,19 +26,21 @@ impl Uncertain<'_> {
     pub(super) fn dependences(&self) -> Vec<Dependence> {
         let dependence = |(policy, index, statement): (&Policy, usize, &Statement)| {
             let resource = !self.question.exact && statement.resource(self.question, self.context) == Truth::Depends;
-            Dependence { at: policy.place(index), keys: self.keys(statement), resource }
+            Dependence { at: policy.place(index), keys: self.keys(statement), resource, effect: statement.effect }
         };
         self.statements().map(dependence).collect()
     }
 
     /// What could not be read or understood.
     pub(super) fn doubts(&self) -> Vec<Doubt> {
-        let doubt = |policy: &Policy, statement, what| Doubt { policy: policy.name.clone(), statement, what };
-        let unreadable = self
-            .policies()
-            .filter_map(|(policy, _)| policy.document.unreadable.as_ref().map(|why| doubt(policy, None, why.clone())));
+        let unreadable = self.policies().filter_map(|(policy, _)| {
+            let what = policy.document.unreadable.clone()?;
+            Some(Doubt { policy: policy.name.clone(), statement: None, what, effect: None })
+        });
         let unclear = self.statements().flat_map(|(policy, index, statement)| {
-            self.unclear(statement).into_iter().map(move |what| doubt(policy, Some(index), what))
+            let (statement_number, effect) = (Some(index), Some(statement.effect));
+            let doubts = self.unclear(statement).into_iter();
+            doubts.map(move |what| Doubt { policy: policy.name.clone(), statement: statement_number, what, effect })
         });
         unreadable.chain(unclear).collect()
     }
@@ -79,6 +81,9 @@ impl Uncertain<'_> {
             return BTreeSet::from([unknown.clone()]);
         }
         let mut doubts = BTreeSet::new();
+        if statement.principal == Truth::Unclear {
+            doubts.insert("whether its Principal is the service is not clear".to_owned());
+        }
         for condition in &statement.conditions {
             if condition.holds(self.context, statement.effect) == Truth::Unclear {
                 doubts.insert(condition.doubt());
@@ -86,8 +91,11 @@ impl Uncertain<'_> {
         }
         for target in statement.resource.iter() {
             if statement.entry(target, self.question, self.context) == Truth::Unclear {
-                let valueless = "a variable in its NotResource has no value in such a request";
-                doubts.insert(target.doubt.as_ref().map_or(valueless, |doubtful| doubtful.why).to_owned());
+                let mut of_target = target.doubts(self.question, self.context).map(str::to_owned).peekable();
+                if of_target.peek().is_none() {
+                    doubts.insert("a variable in its NotResource has no value in such a request".to_owned());
+                }
+                doubts.extend(of_target);
             }
         }
         doubts

@@ -29,6 +29,8 @@ pub struct Prepared {
 pub(super) struct Statement {
     sid: Option<Arc<str>>,
     pub(super) effect: Effect,
+    /// Whether it is about whom is asked about: always, in the policies of the role itself.
+    pub(super) principal: Truth,
     action: Clauses<Pattern>,
     pub(super) resource: Clauses<Target>,
     pub(super) conditions: Box<[Condition]>,
@@ -45,18 +47,19 @@ pub(super) enum Clauses<T> {
 /// A resource pattern.
 #[derive(Debug)]
 pub(super) struct Target {
+    /// What it surely admits.
     pattern: Pattern,
     /// Whether it has policy variables.
     variables: bool,
-    pub(super) doubt: Option<Doubtful>,
+    doubts: Box<[Doubtful]>,
 }
 
 /// Why it is not certain what a resource pattern admits beyond what it surely does.
 #[derive(Debug)]
-pub(super) struct Doubtful {
+struct Doubtful {
     /// What it may admit.
     reach: Pattern,
-    pub(super) why: &'static str,
+    why: &'static str,
 }
 
 /// What one document makes of a question.
@@ -86,7 +89,7 @@ impl Prepared {
     /// principal). A statement whose principals are others does not apply.
     ///
     /// Source: IAM User Guide, "AWS JSON policy elements: Principal", "… NotPrincipal". Whether `*` stands for services
-    /// too is not said there.
+    /// too is not said there: such a statement is unclear where its action and its conditions are met.
     #[must_use]
     pub fn of_trust(document: &Document, services: &[&str]) -> Self {
         let variables = document.has_variables();
@@ -129,7 +132,10 @@ impl Prepared {
 
     /// The first statement that allows the action, on whatever resource.
     pub(super) fn allowing(&self, question: &Question) -> Option<usize> {
-        let allows = |statement: &Statement| statement.effect == Effect::Allow && statement.names_action(question);
+        let allows = |statement: &Statement| {
+            let is_about_it = statement.principal != Truth::No && statement.names_action(question);
+            statement.effect == Effect::Allow && is_about_it
+        };
         self.statements().find(|(_, statement)| allows(statement)).map(|(index, _)| index)
     }
 
@@ -159,14 +165,15 @@ impl Prepared {
 
 impl Statement {
     fn of(statement: &document::Statement, variables: bool) -> Self {
-        let unknown = match &statement.resource {
-            Some(_) => names(&statement.unknown),
+        let unknown = names(&statement.unknown).or_else(|| match &statement.resource {
             None => Some("it has no Resource".to_owned()),
-        };
+            Some(resource) => empty("Action", &statement.action).or_else(|| empty("Resource", resource)),
+        });
         let conditions = statement.conditions.iter().map(|constraint| Condition::of(constraint, variables));
         Self {
             sid: statement.sid.as_deref().map(Arc::from),
             effect: statement.effect,
+            principal: Truth::Yes,
             action: Clauses::of(&statement.action, Pattern::action),
             resource: statement.resource.as_ref().map_or(Clauses::Only(Box::default()), |clause| {
                 Clauses::of(clause, |text| Target::of(text, variables))
@@ -177,27 +184,24 @@ impl Statement {
     }
 
     fn of_trust(statement: &document::Statement, services: &[&str], variables: bool) -> Self {
-        let (principal, others): (Vec<_>, Vec<_>) =
-            statement.unknown.iter().partition(|(name, _)| name.as_str() == "Principal");
-        let is_for = match principal.first() {
-            Some((_, principal)) => admits_service(principal, services),
-            None => Truth::Unclear,
+        let (principals, others): (Vec<_>, Vec<_>) =
+            statement.unknown.iter().partition(|(name, _)| matches!(name.as_str(), "Principal" | "NotPrincipal"));
+        let principal = match &*principals {
+            [(name, principal)] if *name == "Principal" => admits_service(principal, services),
+            _ => Truth::Unclear,
         };
-        let read = Self::of(statement, variables);
-        let unknown = match (is_for, others.first()) {
-            (Truth::No, _) => None,
-            (_, Some((name, _))) => Some(format!("elements that are not understood: {name}")),
-            (Truth::Yes, None) => None,
-            _ => Some("whether its Principal is the service is not clear".to_owned()),
-        };
-        let action = if is_for == Truth::No { Clauses::Only(Box::default()) } else { read.action };
+        let strange = others.first().map(|(name, _)| format!("elements that are not understood: {name}"));
+        let unknown = strange.or_else(|| empty("Action", &statement.action));
         // No resource is named in a trust policy: it is the role's own.
         let resource = Clauses::Only(Box::new([Target::of("*", false)]));
-        Self { action, resource, unknown, ..read }
+        Self { principal, resource, unknown, ..Self::of(statement, variables) }
     }
 
     /// Whether it applies to what is asked. An element that is not understood might widen it as well as narrow it.
     pub(super) fn applies(&self, question: &Question, context: &Context) -> Truth {
+        if self.principal == Truth::No {
+            return Truth::No;
+        }
         if self.unknown.is_some() {
             return Truth::Unclear;
         }
@@ -205,7 +209,8 @@ impl Statement {
             return Truth::No;
         }
         let conditions = self.conditions.iter().map(|condition| condition.holds(context, self.effect));
-        Truth::all(std::iter::once(self.resource(question, context)).chain(conditions), self.effect)
+        let clauses = [self.principal, self.resource(question, context)].into_iter();
+        Truth::all(clauses.chain(conditions), self.effect)
     }
 
     fn names_action(&self, question: &Question) -> bool {
@@ -220,6 +225,10 @@ impl Statement {
     pub(super) fn resource(&self, question: &Question, context: &Context) -> Truth {
         let each = self.resource.iter().map(|target| self.entry(target, question, context));
         match &self.resource {
+            // To see that one surely does costs less than to see how far another may.
+            Clauses::Only(targets) if targets.iter().any(|target| target.pattern.covers(&question.resource)) => {
+                Truth::Yes
+            }
             Clauses::Only(_) => Truth::any(each, self.effect),
             Clauses::Except(_) => Truth::all(each, self.effect),
         }
@@ -264,27 +273,45 @@ impl<T> Clauses<T> {
 
 impl Target {
     fn of(text: &str, variables: bool) -> Self {
-        let pattern = Pattern::resource(text, variables);
-        let head: Vec<Pattern> = pattern.parts(6).collect();
-        let shouted = |part: &Pattern| part.lowercased() != *part;
-        let doubt = if !text.starts_with("arn:") {
-            None
-        } else if head.iter().take(5).any(|part| part.variables().next().is_some()) {
+        let written = Pattern::resource(text, variables);
+        let kept = written.kept_in_parts();
+        let parts: Vec<Pattern> = written.parts(6).collect();
+        let is_arn = text.starts_with("arn:");
+        let head = || parts.iter().take(5).filter(|_| is_arn);
+        if head().any(|part| part.variables().next().is_some()) {
             let why = "a variable before the fifth colon of an ARN is not one that IAM replaces";
-            Some(Doubtful { reach: pattern.clone(), why })
-        } else if head.iter().take(5).any(shouted) {
+            let doubts = Box::new([Doubtful { reach: written, why }]);
+            return Self { pattern: Pattern::text(text, false), variables: false, doubts };
+        }
+        let mut doubts = Vec::new();
+        if head().any(|part| part.lowercased() != *part) {
             // Services and Regions are written in lower case; whether IAM would compare them ignoring case is not said.
             let reach = Pattern::resource(&lower_head(text), variables);
-            Some(Doubtful { reach, why: "upper case before the fifth colon of an ARN" })
-        } else if head.len() < 6 && !text.ends_with('*') {
+            doubts.push(Doubtful { reach, why: "upper case before the fifth colon of an ARN" });
+        }
+        if is_arn && parts.len() < 6 && !text.ends_with('*') {
             // The grammar asks for six parts; what IAM makes of an older document with fewer is not documented.
             let reach = Pattern::resource(&format!("{text}:*"), variables);
-            Some(Doubtful { reach, why: "an ARN of fewer than six parts" })
-        } else {
-            None
+            doubts.push(Doubtful { reach, why: "an ARN of fewer than six parts" });
+        }
+        let pattern = match kept {
+            None => written,
+            Some(kept) => {
+                let why = "a wildcard inside a part of an ARN that would have to run across a colon";
+                doubts.push(Doubtful { reach: written, why });
+                kept
+            }
         };
         let variables = pattern.variables().next().is_some();
-        Self { pattern, variables, doubt }
+        Self { pattern, variables, doubts: doubts.into() }
+    }
+
+    /// What makes it unclear whether it admits what is asked for.
+    pub(super) fn doubts(&self, question: &Question, context: &Context) -> impl Iterator<Item = &'static str> {
+        let may_admit = |doubtful: &&Doubtful| {
+            context.resolved(&doubtful.reach).is_some_and(|reach| reach.intersects(&question.resource))
+        };
+        self.doubts.iter().filter(may_admit).map(|doubtful| doubtful.why)
     }
 
     /// Its variables that are not known.
@@ -296,41 +323,50 @@ impl Target {
     /// Whether it admits what is asked for; none where a variable in it stands for nothing.
     fn admits(&self, question: &Question, context: &Context) -> Option<Truth> {
         let asked = &question.resource;
-        let truth = if self.pattern.covers(asked) {
+        if self.pattern.covers(asked) {
+            return Some(Truth::Yes);
+        }
+        if question.exact && !self.variables && self.doubts.is_empty() {
+            return Some(Truth::No);
+        }
+        let pattern = context.resolved(&self.pattern)?;
+        let truth = if pattern.covers(asked) {
             Truth::Yes
-        } else if let Some(doubtful) = &self.doubt {
-            if doubtful.reach.intersects(asked) { Truth::Unclear } else { Truth::No }
-        } else if question.exact && !self.variables {
-            Truth::No
+        } else if pattern.intersects(asked) {
+            // Of one text, a pattern without variables admits all or nothing.
+            if question.exact && pattern.variables().next().is_none() { Truth::Yes } else { Truth::Depends }
+        } else if self.doubts(question, context).next().is_some() {
+            Truth::Unclear
         } else {
-            let pattern = context.resolved(&self.pattern)?;
-            if pattern.covers(asked) {
-                Truth::Yes
-            } else if pattern.intersects(asked) {
-                Truth::Depends
-            } else {
-                Truth::No
-            }
+            Truth::No
         };
         Some(truth)
     }
 }
 
-/// Whether a `Principal` element is one of these services.
+/// That an element lists nothing, in words: the grammar asks for one entry at least, and what IAM makes of none is not
+/// said ("Grammar of the IAM JSON policy language").
+fn empty(name: &str, clause: &Clause) -> Option<String> {
+    let not = if matches!(clause, Clause::Except(_)) { "Not" } else { "" };
+    clause.texts().is_empty().then(|| format!("its {not}{name} is empty"))
+}
+
+/// Whether a `Principal` element is one of these services. Kinds beyond the documented four might be anybody.
 fn admits_service(principal: &Value, services: &[&str]) -> Truth {
     let Some(kinds) = principal.as_object() else { return Truth::Unclear };
-    let named = |kind: &str| {
-        let named = kinds.get(kind).into_iter();
-        named.flat_map(|named| named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice))
-    };
-    let each = named("Service").map(|named| match named.as_str() {
-        Some(name) if services.iter().any(|service| name.eq_ignore_ascii_case(service)) => Truth::Yes,
-        Some(name) if !name.contains('*') => Truth::No,
-        _ => Truth::Unclear,
+    let each = kinds.iter().map(|(kind, named)| {
+        let is_service = |named: &Value| match (kind.as_str(), named.as_str()) {
+            ("Service", Some(name)) if services.iter().any(|service| name.eq_ignore_ascii_case(service)) => Truth::Yes,
+            ("Service", Some(name)) if !name.contains(['*', '?']) => Truth::No,
+            // IAM takes this for the same as a Principal of `*`.
+            ("AWS", Some("*")) => Truth::Unclear,
+            ("AWS" | "Federated" | "CanonicalUser", Some(_)) => Truth::No,
+            _ => Truth::Unclear,
+        };
+        let named = named.as_array().map_or(std::slice::from_ref(named), Vec::as_slice);
+        named.iter().map(is_service).max().unwrap_or(Truth::Unclear)
     });
-    // IAM takes this for the same as a Principal of `*`.
-    let everybody = named("AWS").filter(|named| *named == "*").map(|_| Truth::Unclear);
-    each.chain(everybody).max().unwrap_or(Truth::No)
+    each.max().unwrap_or(Truth::Unclear)
 }
 
 /// The ARN with its first five parts in lower case.

@@ -1,3 +1,4 @@
+mod arns;
 mod conditions;
 mod properties;
 
@@ -189,7 +190,7 @@ fn what_is_not_named_is_what_not_action_and_not_resource_mean() {
 
 #[test]
 fn of_a_resource_that_is_not_known_the_answer_is_sure_where_it_is_the_same_for_all() {
-    let within = Resource::Within("arn:aws:s3:::logs/x/*");
+    let within = Resource::Below("arn:aws:s3:::logs/x/*");
     for (resource, expected) in [
         ("arn:aws:s3:::logs/*", "allowed"),
         ("arn:aws:s3:::logs/x/*", "allowed"),
@@ -288,6 +289,40 @@ fn what_is_not_understood_is_unknown_and_named() {
 }
 
 #[test]
+fn a_list_of_nothing_is_not_understood() {
+    let asked = Resource::Exactly("arn:aws:kms:us-east-1:111122223333:key/1234abcd");
+    for (statement, what) in [
+        (json!({"Effect": "Deny", "NotAction": [], "Resource": "*"}), "its NotAction is empty"),
+        (json!({"Effect": "Deny", "Action": "*", "NotResource": []}), "its NotResource is empty"),
+        (json!({"Effect": "Deny", "Action": [], "Resource": "*"}), "its Action is empty"),
+        (json!({"Effect": "Allow", "Action": "*", "Resource": []}), "its Resource is empty"),
+        (
+            when(deny(json!("*"), json!("*")), json!({"StringNotEquals": {"aws:PrincipalArn": []}})),
+            "the condition StringNotEquals on aws:PrincipalArn names no value",
+        ),
+        (
+            when(allow(json!("*"), json!("*")), json!({"StringEquals": {"aws:username": []}})),
+            "the condition StringEquals on aws:username names no value",
+        ),
+        (
+            when(deny(json!("*"), json!("*")), json!({"Null": {"aws:username": []}})),
+            "the condition Null on aws:username names no value",
+        ),
+        (
+            when(deny(json!("*"), json!("*")), json!({"ForAllValues:StringEquals": {"aws:x": []}})),
+            "the condition ForAllValues:StringEquals on aws:x names no value",
+        ),
+    ] {
+        // An Allow of it all makes the Denys count.
+        let grants = statement["Effect"] == "Deny";
+        let policies = grants.then(|| inline("g", allow(json!("*"), json!("*")))).into_iter();
+        let policies = policies.chain([inline("p", statement)]).collect();
+        let Answer::Unknown { why } = ask(&role(policies, None), "kms:Decrypt", asked) else { panic!("{what}") };
+        assert_eq!(why.iter().map(|doubt| doubt.what.as_str()).collect::<Vec<_>>(), [what]);
+    }
+}
+
+#[test]
 fn revoked_sessions_are_told_from_other_denials() {
     let revoking = |moment: &str| {
         let condition = json!({"DateLessThan": {"aws:TokenIssueTime": moment}});
@@ -317,9 +352,9 @@ fn the_documented_policies_allow_what_they_are_for() {
     let role = role(vec![policy(Kind::Inline, "SessionManagerPermissions", logs)], None);
     for (action, resource, expected) in [
         (OPEN, Resource::Unnamed, "allowed"),
-        ("ssm:UpdateInstanceInformation", Resource::Within("arn:aws:ec2:*:111122223333:instance/*"), "allowed"),
-        ("s3:PutObject", Resource::Within("arn:aws:s3:::DOC-EXAMPLE-BUCKET/s3-bucket-prefix/*"), "allowed"),
-        ("s3:PutObject", Resource::Within("arn:aws:s3:::DOC-EXAMPLE-BUCKET/*"), "conditional"),
+        ("ssm:UpdateInstanceInformation", Resource::Within("arn:aws:ec2:*:111122223333:instance/i-*"), "allowed"),
+        ("s3:PutObject", Resource::Below("arn:aws:s3:::DOC-EXAMPLE-BUCKET/s3-bucket-prefix/*"), "allowed"),
+        ("s3:PutObject", Resource::Below("arn:aws:s3:::DOC-EXAMPLE-BUCKET/*"), "conditional"),
         ("kms:Decrypt", Resource::Exactly("arn:aws:kms:us-east-1:111122223333:key/1234abcd"), "not granted"),
     ] {
         assert_eq!(word(&ask(&role, action, resource)), expected, "{action}");

@@ -103,6 +103,25 @@ fn the_search_in_hostile_patterns_comes_to_an_end() {
 }
 
 #[test]
+fn a_wildcard_inside_a_part_is_kept_in_it_and_a_star_that_ends_one_is_not() {
+    for (pattern, arn, admits) in [
+        ("arn:aws:kms:us-*1:1:key/1", "arn:aws:kms:us-east-1:1:key/1", true),
+        ("arn:aws:kms:us-*1:key/1", "arn:aws:kms:us-east-1:1:key/1", false),
+        ("arn:aws:kms:us-*:*:key/?*1", "arn:aws:kms:us-east-1:1:key/a:1", true),
+        ("arn:aws:kms:a?1:key/1", "arn:aws:kms:a:1:key/1", false),
+        ("a*c", "a:c", false),
+    ] {
+        let kept = Pattern::resource(pattern, false).kept_in_parts();
+        let kept = kept.unwrap_or_else(|| Pattern::resource(pattern, false));
+        assert_eq!(kept.covers(&Pattern::text(arn, false)), admits, "{pattern}");
+        assert_eq!(kept.intersects(&Pattern::text(arn, false)), admits, "{pattern}");
+    }
+    for pattern in ["*", "arn:aws:s3:::a*b", "arn:aws:ec2:*:*:instance/*", "arn:aws:ec2:us-*"] {
+        assert_eq!(Pattern::resource(pattern, false).kept_in_parts(), None, "{pattern}");
+    }
+}
+
+#[test]
 fn tidying_gives_runs_of_wildcards_one_order() {
     for (text, tidied) in [
         ("a", "a"),
@@ -117,28 +136,57 @@ fn tidying_gives_runs_of_wildcards_one_order() {
     }
 }
 
-/// All words of up to five of these letters; `z` stands in no pattern.
+/// All words of up to five letters; `z` stands in no pattern.
 fn words() -> Vec<String> {
+    words_of(['a', 'b', 'z'])
+}
+
+fn words_of(letters: [char; 3]) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut longest = words.clone();
     for _ in 0..5 {
-        longest = longest.iter().flat_map(|word| ['a', 'b', 'z'].map(|letter| format!("{word}{letter}"))).collect();
+        longest = longest.iter().flat_map(|word| letters.map(|letter| format!("{word}{letter}"))).collect();
         words.extend(longest.iter().cloned());
     }
     words
+}
+
+#[test]
+fn what_is_asked_about_holds_no_colon_in_place_of_a_wildcard() {
+    let within = |arn| Pattern::within(arn);
+    let instance = within("arn:aws:ec2:*:1:instance/i-*");
+    for (pattern, covers, intersects) in [
+        ("arn:aws:ec2:*:*:instance/*", true, true),
+        ("arn:aws:ec2:*", true, true),
+        ("arn:aws:ec2:us-*:1:instance/*", false, true),
+        ("arn:aws:ec2:*:*:volume/*", false, false),
+        ("arn:aws:ec2:*:1:instance/i-0:1", false, false),
+        ("arn:aws:ec2:?:1:instance/i-?", false, true),
+        ("arn:aws:ec2:${aws:x}:1:instance/*", false, true),
+    ] {
+        let pattern = Pattern::resource(pattern, true);
+        assert_eq!((pattern.covers(&instance), pattern.intersects(&instance)), (covers, intersects), "{pattern:?}");
+        assert_eq!(instance.intersects(&pattern), intersects, "{pattern:?}");
+    }
+    let object = Pattern::below("arn:aws:s3:*:*:a/*");
+    assert!(Pattern::resource("arn:aws:s3:::a/b:c", true).intersects(&object));
+    assert!(!Pattern::resource("arn:aws:s3:x:::a/b", true).intersects(&object));
 }
 
 fn admits(pattern: &str, word: &str) -> bool {
     covers(pattern, word)
 }
 
-/// Reading a pattern straight from its meaning, slowly.
-fn admits_plainly(pattern: &[char], word: &[char]) -> bool {
+/// Reading a pattern straight from its meaning, slowly; `none` is what no wildcard stands for.
+fn admits_plainly(pattern: &[char], word: &[char], none: Option<char>) -> bool {
+    let keeps_from = |letters: &[char]| none.is_none_or(|none| !letters.contains(&none));
     match (pattern, word) {
         ([], word) => word.is_empty(),
-        (['*', rest @ ..], word) => (0..=word.len()).any(|taken| admits_plainly(rest, &word[taken..])),
-        (['?', rest @ ..], [_, word @ ..]) => admits_plainly(rest, word),
-        ([wanted, rest @ ..], [letter, word @ ..]) => wanted == letter && admits_plainly(rest, word),
+        (['*', rest @ ..], word) => {
+            (0..=word.len()).any(|taken| keeps_from(&word[..taken]) && admits_plainly(rest, &word[taken..], none))
+        }
+        (['?', rest @ ..], [letter, word @ ..]) => keeps_from(&[*letter]) && admits_plainly(rest, word, none),
+        ([wanted, rest @ ..], [letter, word @ ..]) => wanted == letter && admits_plainly(rest, word, none),
         (_, []) => false,
     }
 }
@@ -151,7 +199,7 @@ proptest! {
         let plain: Vec<char> = pattern.chars().collect();
         for word in words() {
             let letters: Vec<char> = word.chars().collect();
-            prop_assert_eq!(admits(&pattern, &word), admits_plainly(&plain, &letters), "{} {}", pattern, word);
+            prop_assert_eq!(admits(&pattern, &word), admits_plainly(&plain, &letters, None), "{} {}", pattern, word);
         }
     }
 
@@ -163,6 +211,18 @@ proptest! {
         let any = words.iter().any(|word| admits(&one, word) && admits(&other, word));
         prop_assert_eq!(covers(&one, &other), all);
         prop_assert_eq!(intersects(&one, &other), any);
+    }
+
+    #[test]
+    fn of_what_is_asked_about_the_words_say_the_same(one in "[a:?*]{0,3}", asked in "[a:?*]{0,3}") {
+        let (pattern, question) = (Pattern::resource(&one, false), Pattern::within(&asked));
+        let letters = |text: &str| text.chars().collect::<Vec<char>>();
+        let words: Vec<Vec<char>> = words_of(['a', ':', 'z']).iter().map(|word| letters(word)).collect();
+        let asked_about = || words.iter().filter(|word| admits_plainly(&letters(&asked), word, Some(':')));
+        let admitted = |word: &&Vec<char>| admits_plainly(&letters(&one), word, None);
+        prop_assert_eq!(pattern.covers(&question), asked_about().all(|word| admitted(&word)));
+        prop_assert_eq!(pattern.intersects(&question), asked_about().any(|word| admitted(&word)));
+        prop_assert_eq!(question.intersects(&pattern), pattern.intersects(&question));
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! settings.
 //!
 //! Sources: Systems Manager User Guide, "Creating an IAM role with permissions for Session Manager and Amazon S3 and
-//! CloudWatch Logs"; Service Authorization Reference (for the resource types); CloudWatch Logs User Guide, "Overview of
-//! managing access permissions to your CloudWatch Logs resources" (a log group's ARN ends with `:*` in a policy).
+//! CloudWatch Logs", "Step 3: Create a hybrid activation" (`mi-`); Service Authorization Reference (for the resource
+//! types); CloudWatch Logs User Guide, "Overview of managing access permissions to your CloudWatch Logs resources" (a log
+//! group's ARN ends with `:*` in a policy). IAM's refusals of what is asked of a group name
+//! `log-group:NAME:log-stream:`, and of what is asked of all groups `log-group::log-stream:`.
 
 use super::{
+    super::evaluate::{Question, Resource},
     CHANNELS, DECRYPT, GENERATE_DATA_KEY, LIST_LOG_GROUPS, PUT_OBJECT, PUT_OBJECT_ACL, READ_BUCKET_ENCRYPTION,
     REGISTER, Settings, WRITE_LOGS,
 };
@@ -23,6 +26,8 @@ pub struct Need {
     /// The ARN of the resource, or a pattern of ARNs where it is not known which; none for actions without resource
     /// types.
     pub resource: Option<String>,
+    /// Whether what stands for a wildcard at the resource's end may hold colons, as an object's key may.
+    pub holds_colons: bool,
     /// Whether a policy of the resource's own may grant it where the role's policies are silent: within one account a
     /// bucket's or key's policy is enough.
     pub resource_policy_may_grant: bool,
@@ -59,11 +64,24 @@ impl Need {
     #[must_use]
     pub fn registration(kind: NodeKind, account: &AccountId, partition: &Partition) -> Self {
         let resource = match kind {
-            NodeKind::Instance => format!("arn:{partition}:ec2:*:{account}:instance/*"),
-            NodeKind::Managed => format!("arn:{partition}:ssm:*:{account}:managed-instance/*"),
+            NodeKind::Instance => format!("arn:{partition}:ec2:*:{account}:instance/i-*"),
+            NodeKind::Managed => format!("arn:{partition}:ssm:*:{account}:managed-instance/mi-*"),
         };
         let (purpose, action) = (Purpose::Registration, REGISTER);
-        Self { purpose, action, resource: Some(resource), resource_policy_may_grant: false }
+        let resource = Some(resource);
+        Self { purpose, action, resource, holds_colons: false, resource_policy_may_grant: false }
+    }
+
+    /// The same as a question.
+    #[must_use]
+    pub fn question(&self) -> Question {
+        let resource = match &self.resource {
+            None => Resource::Unnamed,
+            Some(arn) if self.holds_colons => Resource::Below(arn),
+            Some(arn) if arn.contains('*') => Resource::Within(arn),
+            Some(arn) => Resource::Exactly(arn),
+        };
+        Question::new(self.action, resource)
     }
 }
 
@@ -75,6 +93,7 @@ impl Settings {
             purpose,
             action,
             resource,
+            holds_colons: false,
             resource_policy_may_grant,
         };
         let on_key = |purpose, action, key: &KeyArn| {
@@ -87,10 +106,14 @@ impl Settings {
             Some(bucket) => {
                 let is_foreign = bucket.owner.as_ref().is_some_and(|owner| owner != account);
                 let on = |purpose, action, resource| need(purpose, action, Some(resource), !is_foreign);
+                let on_objects = |action| Need {
+                    holds_colons: true,
+                    ..on(Purpose::LogsToS3, action, bucket.objects_arn(partition))
+                };
                 needs.push(on(Purpose::EncryptionCheck, READ_BUCKET_ENCRYPTION, bucket.arn(partition)));
-                needs.push(on(Purpose::LogsToS3, PUT_OBJECT, bucket.objects_arn(partition)));
+                needs.push(on_objects(PUT_OBJECT));
                 if is_foreign {
-                    needs.push(on(Purpose::LogsToS3, PUT_OBJECT_ACL, bucket.objects_arn(partition)));
+                    needs.push(on_objects(PUT_OBJECT_ACL));
                 }
             }
             None if self.s3_encryption_enabled => {
@@ -103,11 +126,12 @@ impl Settings {
             needs.extend([GENERATE_DATA_KEY, DECRYPT].map(|action| on_key(Purpose::LogsToS3, action, key)));
         }
         if let Some(group) = &self.log_group {
-            let groups = format!("arn:{partition}:logs:*:{account}:log-group:*");
-            needs.push(need(Purpose::LogsToCloudWatch, LIST_LOG_GROUPS, Some(groups), false));
-            let group = format!("arn:{partition}:logs:*:{account}:log-group:{group}:*");
-            let on_group = |action| need(Purpose::LogsToCloudWatch, action, Some(group.clone()), false);
-            needs.extend(WRITE_LOGS.map(on_group));
+            let on = |action, group: &str| {
+                let streams = format!("arn:{partition}:logs:*:{account}:log-group:{group}:log-stream:*");
+                need(Purpose::LogsToCloudWatch, action, Some(streams), false)
+            };
+            needs.push(on(LIST_LOG_GROUPS, "*"));
+            needs.extend(WRITE_LOGS.map(|action| on(action, group)));
         }
         needs
     }

@@ -72,7 +72,7 @@ async fn a_hybrid_nodes_role_is_trusted_to_systems_manager_for_this_very_account
     scene.role(seed("of-ec2", &document(&[trust("ec2.amazonaws.com")])), "platform: hybrid");
     let right = scene.explain("right").await;
     assert_eq!(right["verdict"], "Ready", "{right}");
-    assert_eq!(check(&right, "Registration")["resource"], format!("arn:aws:ssm:*:{ACCOUNT}:managed-instance/*"));
+    assert_eq!(check(&right, "Registration")["resource"], format!("arn:aws:ssm:*:{ACCOUNT}:managed-instance/mi-*"));
     assert!(right["checks"].as_array().unwrap().iter().all(|check| check["check"] != "InstanceProfile"));
     for (role, evidence, remedy) in [
         (

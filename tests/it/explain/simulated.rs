@@ -1,9 +1,10 @@
 //! `explain --simulate`: what IAM's policy simulator says, beside what was found here.
 
 use serde_json::{Value, json};
+use ssm_role_controller::sandbox::RoleSeed;
 
-use super::{ACCOUNT, CHANNELS, CORE, REGISTER, Scene, allow, node, right};
-use crate::sandbox_control::ask;
+use super::{ACCOUNT, CHANNELS, CORE, REGISTER, Scene, allow, document, node, right};
+use crate::{sandbox_control::ask, support::world::POLICY};
 
 /// What is said on both sides of an action: ours, the simulator's, what the organization allows, whether they disagree.
 #[track_caller]
@@ -32,7 +33,7 @@ async fn the_simulator_is_shown_side_by_side_and_agrees() {
     }
     let text = scene.run(&["explain", "web", "--simulate"]).await.out;
     assert!(text.contains("ssmmessages:OpenDataChannel on *: here allowed, the simulator allowed\n"), "{text}");
-    assert!(text.contains(&format!("on arn:aws:ec2:*:{ACCOUNT}:instance/*: here allowed, the simulator allowed")));
+    assert!(text.contains(&format!("on arn:aws:ec2:*:{ACCOUNT}:instance/i-*: here allowed, the simulator allowed")));
     assert!(!text.contains("DISAGREE"), "{text}");
     // Without being told to, nobody asks it.
     assert_eq!(scene.explain("web").await["simulated"], Value::Null);
@@ -64,6 +65,21 @@ async fn a_service_control_policy_that_iam_does_not_show_is_told_as_a_disagreeme
     assert_eq!(sides(&explained, "s3:GetEncryptionConfiguration"), json!(["Unknown", "allowed", null, false]));
     let text = scene.run(&["explain", "web", "--simulate"]).await.out;
     assert!(text.contains("here unknown, the simulator allowed, not knowing aws:SourceVpc\n"), "{text}");
+    scene.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_default_host_management_must_not_be_granted_is_asked_of_the_simulator_too() {
+    let scene = Scene::new().await;
+    let spec = "nodeRegistration: defaultHostManagement";
+    scene.role(RoleSeed::new("web").policy(POLICY, &document(&right()[..2])).instance_profile("web"), spec);
+    for (allowed, decision) in [(false, "implicitDeny"), (true, "allowed")] {
+        let said = json!({"action": REGISTER, "decision": decision});
+        ask(scene.serving.port, "POST", "/_sandbox/simulations", table(&[said])).await;
+        let (_, explained) = scene.explain_with("web", &["--simulate"]).await;
+        assert_eq!(sides(&explained, REGISTER), json!(["Met", decision, null, allowed]), "ours is that it is denied");
+        assert_eq!(explained["simulated"][0]["resource"], format!("arn:aws:ec2:*:{ACCOUNT}:instance/i-*"));
+    }
     scene.end();
 }
 

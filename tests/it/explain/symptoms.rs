@@ -32,7 +32,7 @@ async fn a_node_that_is_not_listed_lacks_its_registration_or_its_instance_profil
     };
     let explained = scene.shows("unregistered", unregistered).await;
     assert_eq!(reasons(&explained), ["CannotRegister"], "nothing else stands in the way");
-    assert_eq!(check(&explained, "Registration")["resource"], format!("arn:aws:ec2:*:{ACCOUNT}:instance/*"));
+    assert_eq!(check(&explained, "Registration")["resource"], format!("arn:aws:ec2:*:{ACCOUNT}:instance/i-*"));
     let granted = Seen {
         verdict: "NotReady",
         check: "Registration",
@@ -288,25 +288,43 @@ async fn a_condition_leaves_it_open_and_says_on_what_it_depends() {
     let mut outside = deny("Outside", &["ssmmessages:*"], "*");
     outside["Condition"] = json!({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}});
     scene.role(node("outside", &right()[..2]).policy("Guard", &document(&[outside])), "");
+    let mut edge = allow(&["ssmmessages:*"], "*");
+    edge["Condition"] = json!({"StringEquals": {"aws:SourceVpc": "vpc-1"}});
+    let edge = scene.managed("Edge", &[edge, allow(&["ssm:*", "s3:*"], "*")]);
+    scene.role(node("edged", &right()[..2]).boundary(&edge), "");
     let one = allow(&["s3:GetEncryptionConfiguration"], "arn:aws:s3:::logs");
     scene.role(node("one-bucket", &[right()[0].clone(), one]), "");
     let symptom = "start-session ends with TargetNotConnected";
-    for (role, check, evidence, symptom) in [
+    for (role, check, evidence, symptom, remedy) in [
         (
             "inside",
             CHANNELS[0],
             "statement 1 of inline policy SessionManagerPermissions depends on aws:SourceVpc",
             symptom,
+            "see whether the node's requests meet it, or have a policy of the role grant ssmmessages:CreateControlChannel without a condition",
         ),
-        ("outside", CHANNELS[0], "statement 1 (Outside) of inline policy Guard depends on aws:SourceIp", symptom),
+        (
+            "outside",
+            CHANNELS[0],
+            "statement 1 (Outside) of inline policy Guard depends on aws:SourceIp",
+            symptom,
+            "see whether it denies the node's requests, or change statement 1 (Outside) of inline policy Guard so that it does not deny ssmmessages:CreateControlChannel to this role",
+        ),
+        (
+            "edged",
+            CHANNELS[0],
+            "statement 1 of permissions boundary arn:aws:iam::111122223333:policy/Edge depends on aws:SourceVpc",
+            symptom,
+            "see whether the node's requests meet it, or have the permissions boundary arn:aws:iam::111122223333:policy/Edge allow ssmmessages:CreateControlChannel without a condition",
+        ),
         (
             "one-bucket",
             "s3:GetEncryptionConfiguration",
             "statement 2 of inline policy SessionManagerPermissions applies to some of these resources only",
             "encryption is not set up",
+            "have a policy of the role grant s3:GetEncryptionConfiguration on arn:aws:s3:::*",
         ),
     ] {
-        let remedy = "see whether the node's requests meet it";
         let seen = Seen { verdict: "Conditional", check, reason: "DependsOnConditions", evidence, symptom, remedy };
         assert_eq!(reasons(&scene.shows(role, seen).await), ["DependsOnConditions"], "{role}");
     }

@@ -40,8 +40,11 @@ async fn what_is_granted_beyond_need_or_twice_is_advice_and_no_verdict() {
     let wide = [allow(&["ssmmessages:*", "s3:*"], "*"), allow(&["kms:Decrypt"], "*")];
     scene.role(node("wide", &wide), &with_key("").replace(", session", "session"));
     let revoked = json!({"Effect": "Deny", "Action": ["*"], "Resource": ["*"],
-        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2026-01-02T03:04:05.678Z"}}});
+        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2024-01-02T03:04:05.678Z"}}});
     scene.role(node("revoked", &right()[..2]).policy("AWSRevokeOlderSessions", &document(&[revoked])), "");
+    let ahead = json!({"Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"DateLessThan": {"aws:TokenIssueTime": "2999-01-01T00:00:00Z"}}});
+    scene.role(node("ahead", &right()[..2]).policy("Embargo", &document(&[ahead])), "");
     scene.role(node("tight", &right()[..2]), "");
 
     let core = scene.explain("core").await;
@@ -65,8 +68,12 @@ async fn what_is_granted_beyond_need_or_twice_is_advice_and_no_verdict() {
     assert_eq!(revoked["verdict"], "Ready", "nodes fetch new credentials: {revoked}");
     assert_advised(
         &revoked,
-        "inline policy AWSRevokeOlderSessions denies everything to credentials that were issued before 2026-01-02T03:04:05.678Z",
+        "inline policy AWSRevokeOlderSessions denies everything to credentials that were issued before 2024-01-02T03:04:05.678Z",
     );
+
+    let ahead = scene.explain("ahead").await;
+    assert_eq!(ahead["verdict"], "Conditional", "no credentials are newer: {ahead}");
+    assert_advised(&ahead, "issued before 2999-01-01T00:00:00Z: as far as is known there are none that are newer");
 
     let size: usize =
         [document(&right()[..2]), document(&[allow(&[super::REGISTER], "*")])].iter().map(String::len).sum();
@@ -151,4 +158,41 @@ async fn each_manifest_that_names_the_role_is_explained_and_any_case_of_its_name
     let seen = |explained: &Value| json!([explained["role"], explained["policy"], explained["verdict"]]);
     let seen: Vec<Value> = explained.as_array().unwrap().iter().map(seen).collect();
     assert_eq!(seen, [json!(["Web", "Keys", "NotReady"]), json!(["Web", POLICY, "Ready"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_to_an_apply_that_writes_nothing() {
+    let scene = Scene::new().await;
+    let short = [right()[1].clone()];
+    scene.role(node("enforced", &short), "");
+    scene.role(node("observed", &short), "mode: observe");
+    let shut = super::deny("Shut", &["iam:*"], "*");
+    scene.role(node("blocked", &[short[0].clone(), shut]), "");
+    let write = |role: &str| {
+        format!("have the policy SessionManagerPermissions written as manifest {role} asks: it grants this")
+    };
+    for (role, arguments, and) in [
+        ("enforced", &[][..], " (`apply` writes it)"),
+        (
+            "enforced",
+            &["--observe"],
+            "; `apply` does not write it as things are (ObserveMode): leave --observe out to have it repaired",
+        ),
+        (
+            "observed",
+            &[],
+            "; `apply` does not write it as things are (ObserveMode): set mode: enforce in the manifest to have it repaired",
+        ),
+        (
+            "blocked",
+            &[],
+            "; `apply` does not write it as things are (DeniesPresent): if the Deny is no longer wanted, ",
+        ),
+    ] {
+        let (ended, explained) = scene.explain_with(role, arguments).await;
+        assert_eq!((ended.code(), ended.err.as_str()), (0, ""));
+        let remedy = super::check(&explained, CHANNELS[0])["remedy"].as_str().unwrap();
+        assert!(remedy.starts_with(&format!("{}{and}", write(role))), "{role} {arguments:?}: {remedy}");
+    }
+    scene.end();
 }

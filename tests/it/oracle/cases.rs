@@ -49,6 +49,19 @@ const QUESTIONS: &[(&str, &[&str])] = &[
     ("sqs:SendMessage", &["arn:aws:sqs:us-east-1:111122223333:jobs"]),
 ];
 
+/// What a session asks without knowing which resource it is: some that the pattern admits. The last says whether a `*`
+/// of the sixth part may hold colons.
+const PATTERNS: &[(&str, &str, bool)] = &[
+    ("ssm:UpdateInstanceInformation", "arn:aws:ec2:*:111122223333:instance/i-*", false),
+    ("ssm:UpdateInstanceInformation", "arn:aws:ssm:*:111122223333:managed-instance/mi-*", false),
+    ("s3:GetEncryptionConfiguration", "arn:aws:s3:::*", false),
+    ("s3:PutObject", "arn:aws:s3:::session-logs/prefix/*", true),
+    ("s3:PutObject", "arn:aws:s3:::session-logs/*", true),
+    ("s3:PutObjectAcl", "arn:aws:s3:::session-logs/*", true),
+    ("logs:CreateLogStream", "arn:aws:logs:*:111122223333:log-group:/ssm/sessions:log-stream:*", false),
+    ("logs:PutLogEvents", "arn:aws:logs:*:111122223333:log-group:/ssm/sessions:log-stream:*", false),
+];
+
 /// Policies as AWS publishes them.
 static PUBLISHED: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
@@ -75,34 +88,43 @@ const UNKNOWN_KEYS: &[(&str, &[&str])] =
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) action: String,
+    /// The resource, or one of those that are asked about.
     pub(crate) resource: String,
+    /// What ours is asked about, where it is not that one resource; and whether its last `*` may hold colons.
+    pub(crate) within: Option<(&'static str, bool)>,
     pub(crate) policies: Vec<Value>,
     pub(crate) boundary: Option<Value>,
     pub(crate) context: Map<String, Value>,
     /// The policy that ours cannot read.
     pub(crate) unreadable: Option<usize>,
-    /// Whether something in it may leave ours unsure: a condition, a variable, an unreadable or a doubtful text.
-    pub(crate) uncertain: bool,
 }
 
 impl Case {
     pub(crate) fn made(random: &mut Rng) -> Self {
         let (action, resources) = pick(random, QUESTIONS);
-        let mut maker = Maker { random, action, resource: "", uncertain: false };
-        maker.resource = pick(maker.random, resources);
+        let resource = pick(random, resources);
+        Self::about(random, action, resource)
+    }
+
+    /// One about some resource of which it is not known which it is.
+    pub(crate) fn made_within(random: &mut Rng) -> Self {
+        let (action, pattern, holds_colons) = pick(random, PATTERNS);
+        let resource = pattern.replacen("*", "us-east-1", pattern.matches('*').count() - 1).replace('*', "0a1b2c3d");
+        Self { within: Some((pattern, holds_colons)), ..Self::about(random, action, &resource) }
+    }
+
+    fn about(random: &mut Rng, action: &str, resource: &str) -> Self {
+        let mut maker = Maker { random, action, resource };
         let policies: Vec<Value> = (0..maker.random.usize(1..=4)).map(|_| maker.document()).collect();
         let boundary = maker.chance(25).then(|| maker.document());
         let unreadable = maker.chance(3).then(|| maker.random.usize(..policies.len()));
-        let (resource, uncertain) = (maker.resource.to_owned(), maker.uncertain || unreadable.is_some());
-        Self {
-            action: action.to_owned(),
-            resource,
-            policies,
-            boundary,
-            context: context(random),
-            unreadable,
-            uncertain,
-        }
+        let (action, resource) = (action.to_owned(), resource.to_owned());
+        Self { action, resource, within: None, policies, boundary, context: context(random), unreadable }
+    }
+
+    /// Its policies and its boundary.
+    pub(crate) fn documents_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.policies.iter_mut().chain(&mut self.boundary)
     }
 
     /// The case as the other judge is asked it.
@@ -137,7 +159,6 @@ struct Maker<'a> {
     random: &'a mut Rng,
     action: &'a str,
     resource: &'a str,
-    uncertain: bool,
 }
 
 impl Maker<'_> {
@@ -169,7 +190,6 @@ impl Maker<'_> {
         let resources = many(self, Self::resource);
         statement[if self.chance(15) { "NotResource" } else { "Resource" }] = json!(resources);
         if self.chance(4) {
-            self.uncertain = true;
             statement["Condition"] = self.condition();
         }
         statement
@@ -213,7 +233,7 @@ impl Maker<'_> {
                 *part = self.with_wildcard(part);
             }
         }
-        match self.random.u32(..12) {
+        match self.random.u32(..13) {
             0..4 => parts[5] = self.with_wildcard(&parts[5]),
             4 => {
                 let once = self.with_wildcard(&parts[5]);
@@ -226,12 +246,10 @@ impl Maker<'_> {
                     pick(self.random, &["aws:PrincipalAccount", "aws:username", "aws:PrincipalTag/team", "*", "$"]);
                 let at = self.random.usize(..=parts[5].len());
                 parts[5].insert_str(at, &format!("${{{variable}}}"));
-                self.uncertain = true;
             }
             8 if self.chance(20) => {
                 let at = self.random.usize(1..5);
                 parts[at] = parts[at].to_uppercase();
-                self.uncertain = true;
             }
             9 if self.chance(20) => {
                 // Fewer parts than an ARN has: sure where a `*` ends it.
@@ -240,12 +258,16 @@ impl Maker<'_> {
             }
             10 if self.chance(10) => {
                 parts.truncate(self.random.usize(3..6));
-                self.uncertain = true;
             }
             11 if self.chance(20) => {
                 // A `*` that ends a part, for several of them.
                 parts[3] = "*".to_owned();
                 parts.remove(4);
+            }
+            12 if self.chance(40) => {
+                // A wildcard anywhere behind the service, so that it may have to run across a colon from inside a part.
+                let behind = self.with_wildcard(&parts[3..].join(":"));
+                return format!("{}:{behind}", parts[..3].join(":"));
             }
             _ => {}
         }

@@ -36,6 +36,8 @@ fn each_operator_compares_in_its_own_way() {
         ("DateGreaterThan", "aws:CurrentTime", json!("2026-01-02T03:04:04Z"), "allowed"),
         ("DateLessThan", "aws:CurrentTime", json!("0"), "not granted"),
         ("DateEquals", "aws:CurrentTime", json!("yesterday"), "unknown"),
+        ("DateLessThan", "aws:CurrentTime", json!("2099"), "unknown"),
+        ("DateLessThan", "aws:CurrentTime", json!("20990"), "not granted"),
         ("Bool", "aws:SecureTransport", json!(true), "allowed"),
         ("Bool", "aws:SecureTransport", json!("false"), "not granted"),
         ("ArnLike", "aws:PrincipalArn", json!("arn:aws:iam::111122223333:role/fleet/*"), "allowed"),

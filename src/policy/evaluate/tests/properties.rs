@@ -77,9 +77,9 @@ fn answers(role: &Permissions) -> Vec<Answer> {
             Resource::Exactly("arn:aws:s3:::a/b"),
             Resource::Exactly("arn:aws:s3:::b/b"),
             Resource::Exactly("arn:aws:s3:::a/*"),
-            Resource::Within("arn:aws:s3:::a/*"),
+            Resource::Below("arn:aws:s3:::a/*"),
             Resource::Within("arn:aws:s3:::?/b"),
-            Resource::Within("*"),
+            Resource::Within("arn:aws:*:*:*:*"),
         ] {
             answers.push(role.answer(&Question::new(action, resource), &context));
         }
@@ -178,7 +178,7 @@ proptest! {
     }
 
     /// What the comparison calls the same gives the same answers, and what it calls wider or narrower gives no other.
-    /// It takes it that a variable has a value; so no NotResource has one here.
+    /// It takes it that a variable has a value, and that a list of nothing is one; so no NotResource has these here.
     #[test]
     fn the_comparison_of_documents_is_not_contradicted(
         mut one in statements(), mut other in statements(), changed in any::<sample::Index>(), related: bool,
@@ -186,6 +186,9 @@ proptest! {
         for statement in one.iter_mut().chain(&mut other) {
             if let Some(excluded) = statement.get_mut("NotResource").and_then(Value::as_array_mut) {
                 excluded.retain(|text| !text.to_string().contains('$'));
+                if excluded.is_empty() {
+                    excluded.push(json!("arn:aws:s3:::c"));
+                }
             }
         }
         let other = if related && !one.is_empty() {
