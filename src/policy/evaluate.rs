@@ -21,6 +21,11 @@
 //! - Wildcards are compared with an ARN as a whole, and a `*` that ends one of its first five parts runs on across colons
 //!   ("IAM JSON policy elements: Resource", under "Using wildcards in resource ARNs"). That a wildcard inside such a part
 //!   does is said nowhere: where a match hangs on it, the answer is unclear. The sixth part is one, colons and all.
+//! - A list of nothing is unclear: the grammar asks for one entry at least ("Grammar of the IAM JSON policy language").
+//! - In a trust policy the principal is one more clause, weighed with action and conditions; `*`, `NotPrincipal` and kinds
+//!   that are not documented are unclear for a service ("AWS JSON policy elements: Principal", "… NotPrincipal").
+//! - A moment is a full ISO 8601 instant or seconds since 1970 ("… Condition operators", "Date condition operators"); four
+//!   digits might be either.
 //!
 //! Sources: IAM User Guide, "Policy evaluation logic", "Permissions boundaries for IAM entities", "IAM JSON policy
 //! elements: Action", "… NotAction", "… Resource", "… NotResource", "… Version", "… Condition", "… Condition

@@ -6,7 +6,7 @@
 //!  role, its policies ─▶ evaluate ┘              └─▶ advice (what is granted beyond need)
 //! ```
 //!
-//! Pure: knows manifests, the inventory and `policy::evaluate`; no clients, no clock. What must stay true: a verdict is
+//! Pure: knows manifests, the inventory and `policy::evaluate`; no clients, no clock (time is an argument). What must stay true: a verdict is
 //! never a guess. `Ready` says that IAM's own rules allow everything that was asked, `NotReady` names what surely stands
 //! in the way, and everything else is one of the other verdicts. What IAM cannot show ([`NOT_CHECKED`]) may still stand
 //! in the way.
