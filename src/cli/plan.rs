@@ -145,7 +145,7 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
         &mut steps.iter_mut().collect::<Vec<_>>(),
-        &mut ledger(global, caller),
+        &mut ledger(global, &caller),
         &manifests.guards(),
         plan::managed_roles(desired.policies.values(), &inventory),
         Duration::ZERO,
