@@ -4,6 +4,7 @@
 //!  manifests.rs   newer manifests ─▶ slots: what is wanted of each policy
 //!  reading.rs     a reading of IAM ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
 //!  repairing.rs   the queue ─▶ leave, canary ─▶ a fresh look, a write ─▶ what is told
+//!  counting.rs    what other processes have written ─▶ the guards
 //! ```
 //!
 //! One reading at a time, several repairs at a time, never two for one role. What must stay true: everything that

@@ -19,7 +19,7 @@ use tokio::{task, time::timeout};
 use crate::{
     iam::{ErrorClass, IamError},
     names::{AccountId, RoleName},
-    plan::{Counted, Digest, Ledger, Past, Record, Refusal, Terms},
+    plan::{COUNTS_FOR, Counted, Digest, Ledger, Past, Record, Refusal, Terms},
     text::printable,
 };
 
@@ -29,9 +29,6 @@ const LOCKED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Far more than an hour's writes, and a day's approved ones, come to.
 const LARGEST: u64 = 64 * 1024 * 1024;
-
-/// After this time a file that nobody can read holds nothing that still counts.
-const SPENT_FOR: Duration = Duration::from_secs(61 * 60);
 
 /// One account's file, and what was read of it last.
 #[derive(Debug)]
@@ -220,7 +217,8 @@ fn read(path: &Path) -> Result<Record, String> {
         std::str::from_utf8(&bytes).map_err(|error| error.to_string()).and_then(Record::parse)
     };
     parsed.or_else(|broken| {
-        let is_over = is.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= SPENT_FOR);
+        // Whatever it held, nothing of it counts any more.
+        let is_over = is.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= COUNTS_FOR);
         if is_over { Ok(Record::default()) } else { Err(format!("{} is broken ({broken})", shown(path))) }
     })
 }
@@ -322,9 +320,9 @@ mod tests {
             let file = File::options().write(true).open(&counting.file.path).unwrap();
             file.set_modified(SystemTime::now() - age).unwrap();
         };
-        aged(SPENT_FOR - Duration::from_secs(60));
+        aged(COUNTS_FOR - Duration::from_secs(60));
         assert!(counting.count(&role(1), false).await.is_err());
-        aged(SPENT_FOR);
+        aged(COUNTS_FOR);
         counting.count(&role(1), false).await.unwrap().unwrap();
         assert_eq!(counting.file.trouble(), None);
     }

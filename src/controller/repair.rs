@@ -1,7 +1,8 @@
-//! One repair: read the one policy afresh, judge again, write.
+//! One repair: read the one policy afresh (and the role, where limits hang on it or the last reading is old), judge again,
+//! count the write where that outlives the process, write.
 //!
-//! What must stay true: the write follows from the fresh read alone, by the same verdict as in the plan, none begins
-//! without leave, and none once newer manifests or a stop have overtaken it.
+//! What must stay true: the write follows from the fresh read, by the same verdict as in the plan, none begins without
+//! leave, none goes uncounted, and none is made once newer manifests or a stop have overtaken it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a write counts. A minute more than the hour: a call may take effect after it was given up.
-pub(super) const COUNTS_FOR: Duration = Duration::from_secs(61 * 60);
+pub(crate) const COUNTS_FOR: Duration = Duration::from_secs(61 * 60);
 
 /// What binds an approval to one plan: the account, and for each write its role, the document before and the one after.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use std::{
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(crate) use self::guard::COUNTS_FOR;
 pub use self::{
     condition::RoleCondition,
     guard::{Digest, Excess, Guarded, Ledger, Past, guard, hold_alone},

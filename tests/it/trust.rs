@@ -71,6 +71,36 @@ fn a_plan_beyond_the_guards_is_held_and_carried_out_by_its_digest_alone() {
 }
 
 #[test]
+fn removals_and_the_share_of_roles_have_bounds_of_their_own() {
+    let world = fleet(&FOUR, "guards: {maxDeletesPerHour: 3}");
+    for role in FOUR {
+        world.put(role, &documented());
+    }
+    world.manifest("fleet", &with_key("roles: [a, b, c, d], state: absent"));
+    let (planned, plan) = world.plan(&[]);
+    planned.exits(2);
+    assert!(plan["held"].as_str().unwrap().contains("maxDeletesPerHour"), "{plan}");
+    world.run(&["apply"]).exits(1);
+    assert_eq!(names(&world, "a"), json!([POLICY]));
+    world.settings("guards: {maxDeletesPerHour: 4}");
+    world.run(&["apply"]).exits(0);
+    assert!(FOUR.iter().all(|role| world.document(role).is_none()));
+
+    // Names to which there is no role add nothing to those that a share is a share of.
+    world.manifest("fleet", &with_key("roles: [a, b, c, d]"));
+    let ghosts: Vec<String> = (0..8).map(|number| format!("ghost-{number}")).collect();
+    world.manifest("ghosts", &format!("roles: [{}], mode: observe", ghosts.join(", ")));
+    world.settings("guards: {maxChangePercent: 50}");
+    let (_, plan) = world.plan(&[]);
+    assert!(plan["held"].as_str().unwrap().contains("maxChangePercent"), "{plan}");
+    world.run(&["apply"]).exits(1);
+    assert_eq!(world.document("a"), None);
+    world.settings("guards: {maxChangePercent: 100}");
+    world.run(&["apply"]);
+    assert!(FOUR.iter().all(|role| world.document(role) == Some(documented())));
+}
+
+#[test]
 fn an_approval_takes_no_filter_and_no_nonsense() {
     let world = fleet(&["a"], "");
     world.run(&["apply", "--approve", "abc"]).exits(1);

@@ -53,6 +53,8 @@ impl<I: Iam> Account<I> {
         }
         self.canary.plan_anew();
         self.is_planned = false;
+        // A reading of their own is planned by them.
+        self.awaits_policies = None;
         let mut before = std::mem::take(&mut self.slots);
         let renewed = desired.policies.into_iter().map(|(key, wanted)| {
             let slot = match before.remove(&key) {

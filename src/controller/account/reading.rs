@@ -153,12 +153,13 @@ impl<I: Iam> Account<I> {
         self.is_plan_outdated = false;
         // Almost all roles are as they were, almost always: a document that the same manifests found in sync before
         // needs no new verdict, so that a pass costs little more than its reading.
+        let moment = Timestamp::now();
         let verdict = |(key, slot): (&PolicyKey, &Slot)| {
             // What was not looked for is not known to be missing.
             self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
             let observed = self.inventory.get(&key.0)?;
             let is_new = !slot.is_known_in_sync(observed, now);
-            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances, Timestamp::now())))
+            is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances, moment)))
         };
         let mut verdicts: Vec<(PolicyKey, Step)> = self.slots.iter().filter_map(verdict).collect();
         verdicts.retain(|(key, _)| !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0));

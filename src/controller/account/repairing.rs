@@ -40,14 +40,14 @@ impl<I: Iam> Account<I> {
             return;
         }
         let now = Instant::now();
-        let mut held_back = VecDeque::new();
+        let (mut held_back, first) = (VecDeque::new(), self.first_of_several());
         while let Some(key) = self.queue.pop_front() {
             if self.repairs.len() >= REPAIRS_AT_ONCE {
                 self.queue.push_front(key);
                 break;
             }
             let may_write = self.slots.get(&key).is_some_and(|slot| slot.is_planned);
-            if self.busy.contains_key(&key.0) || may_write && !self.may_go(&key, now) {
+            if self.busy.contains_key(&key.0) || may_write && !self.may_go(&key, first.as_ref(), now) {
                 held_back.push_back(key);
                 continue;
             }
@@ -58,28 +58,29 @@ impl<I: Iam> Account<I> {
     }
 
     /// Whether a write of this policy may begin, as far as the first of several writes is concerned. Looks always may.
-    fn may_go(&mut self, key: &PolicyKey, now: Instant) -> bool {
+    fn may_go(&mut self, key: &PolicyKey, first: Option<&PolicyKey>, now: Instant) -> bool {
         let under_way = self.busy.values().filter(|busy| busy.may_write).count();
         if self.canary.unproven_key() == Some(key) {
             // It is the one that goes first; while it is not right nobody else is on the way.
             return under_way == 0;
         }
-        under_way < self.canary.at_once(REPAIRS_AT_ONCE, now) && !(self.canary.is_due() && self.another_goes_first(key))
+        under_way < self.canary.at_once(REPAIRS_AT_ONCE, now) && (!self.canary.is_due() || first == Some(key))
     }
 
-    /// Whether another policy that waits for its write is a better one to go first of several: one that was not tried in
-    /// vain before, and of these one that grants too much.
-    fn another_goes_first(&self, key: &PolicyKey) -> bool {
+    /// Which of the writes that wait is to go first, should one have to go alone: one that was not tried in vain before, and
+    /// of these one that grants too much.
+    fn first_of_several(&self) -> Option<PolicyKey> {
+        if self.canary.is_done() {
+            return None;
+        }
         let rank = |key: &PolicyKey, slot: &Slot| {
             let drift = slot.step.as_ref().and_then(|step| step.drift);
             (self.canary.has_failed(key), !matches!(drift, Some(Drift::Widened | Drift::Altered)))
         };
-        let Some(slot) = self.slots.get(key) else { return false };
-        let mine = rank(key, slot);
-        let waiting = self.queue.iter().filter_map(|other| Some((other, self.slots.get(other)?)));
+        let waiting = self.queue.iter().filter_map(|key| Some((key, self.slots.get(key)?)));
         // Those whose role is busy cannot go at once.
-        let mut waiting = waiting.filter(|(other, slot)| slot.is_planned && !self.busy.contains_key(&other.0));
-        waiting.any(|(other, slot)| rank(other, slot) < mine)
+        let waiting = waiting.filter(|(key, slot)| slot.is_planned && !self.busy.contains_key(&key.0));
+        waiting.min_by_key(|(key, slot)| rank(key, slot)).map(|(key, _)| key.clone())
     }
 
     fn begin_repair(&mut self, key: PolicyKey) {

@@ -40,6 +40,22 @@ async fn the_first_plan_waits_for_what_managed_policies_say_so_that_it_is_held_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn manifests_that_come_while_a_plan_waits_for_policies_are_planned_by_a_reading_of_their_own() {
+    let life = Life::with(&[("b", None)]);
+    life.sandbox.plant(&life.account, beside_core("a"));
+    life.sandbox.change_role(&life.account, "a", &RoleChange::default().attach(CORE));
+    life.sandbox.fault(Fault::new(Effect::DelayMs(1_000)).on("GetPolicy"));
+    let life = life.start(&guarded(&["a", "b"], "maxChangesPerHour: 0"));
+    sleep(Duration::from_millis(500)).await;
+    life.sandbox.fault(Fault::new(Effect::DelayMs(5_000)).on("GetAccountAuthorizationDetails"));
+    life.save(&guarded(&["a", "b"], "maxChangesPerHour: 9"));
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!((life.calls("GetPolicyVersion"), life.writes()), (1, 0), "{:#?}", life.told());
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(life.writes(), 2, "{:#?}", life.told());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_rests_on_managed_policies_can_be_approved() {
     let life = Life::with(&[("b", None)]);
     life.sandbox.plant(&life.account, beside_core("a"));
