@@ -34,7 +34,10 @@ use self::{
     account::{Account, Seat},
     fleet::{Fleet, identify, tell_kill_switch},
 };
-pub(crate) use self::{fleet::entrance, ledger_file::spent};
+pub(crate) use self::{
+    fleet::{entrance, hint_to_enter},
+    ledger_file::spent,
+};
 use crate::{
     iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
