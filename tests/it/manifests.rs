@@ -64,16 +64,18 @@ fn the_settings_that_the_examples_show_can_be_used_as_they_stand() {
     let shown = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let shown = shown.filter(|text| text.contains("kind: ControllerConfiguration")).map(str::to_owned);
     let commented = std::fs::read_to_string(root.join("config/controller.yaml")).unwrap();
-    let uncommented =
-        commented.replace("  # limits:", "  limits:").replace("  # guards:", "  guards:").replace("  #  ", "   ");
+    let uncommented = ["limits:", "guards:", "accounts:", " "]
+        .iter()
+        .fold(commented, |text, key| text.replace(&format!("  # {key}"), &format!("  {key}")));
     let mut count = 0;
     for text in shown.chain([uncommented]) {
         let parsed = parse("example.yaml", text.as_bytes());
         assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
-        assert!(parsed.configurations[0].limits.kms_key_arns.is_some(), "{text}");
+        let settings = &parsed.configurations[0];
+        assert!(settings.limits.kms_key_arns.is_some() || !settings.accounts.is_empty(), "{text}");
         count += 1;
     }
-    assert_eq!(count, 2);
+    assert_eq!(count, 3);
 }
 
 #[test]

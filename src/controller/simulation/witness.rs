@@ -270,7 +270,7 @@ impl Iam for Witness {
         if is_first || answer.is_err() {
             self.told(|| "page".to_owned(), &answer);
         }
-        self.scene.page_answered(is_first, answer.as_ref().ok());
+        self.scene.page_answered(is_first, answer.as_ref());
         answer
     }
 
