@@ -30,6 +30,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    controller::Shard,
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
     plan::Digest,
@@ -117,7 +118,11 @@ pub enum Command {
         filter: Filter,
     },
     /// The daemon: watch the manifests and IAM, tell drift and repair it, until SIGTERM or SIGINT
-    Run,
+    Run {
+        /// Keep only the I-th of N equal shares of the accounts, from 0 on; I may be a pod's name that ends with its ordinal
+        #[arg(long, value_name = "I/N")]
+        shard: Option<Shard>,
+    },
     /// Print the least IAM policy that the controller itself needs for the manifests, offline
     ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Global, OK, until_signal};
 use crate::{
-    controller::{Controller, Options},
+    controller::{Controller, Options, Shard},
     iam::{Iam, SdkIam},
     manifest::ManifestSet,
     telemetry::{Event, EventName, emit},
@@ -25,12 +25,13 @@ const TICK: Duration = Duration::from_secs(10);
 ///
 /// Where the manifests cannot be read at the start, where the ControllerConfiguration has a fault, or where nothing
 /// is good.
-pub async fn run(global: &Global) -> Ended {
+pub async fn run(global: &Global, shard: Option<Shard>) -> Ended {
     let shutdown = until_signal()?;
     let options = Options {
         observe_only: global.observe,
         state_dir: global.state_dir(),
         seed: fastrand::u64(..),
+        shard,
         ..Options::default()
     };
     // A stop is heard also while the environment, or a dead mount, is slow to answer.

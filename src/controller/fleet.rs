@@ -111,7 +111,7 @@ impl<I: Iam> Fleet<I> {
         if is_suspended != self.is_suspended {
             self.tell_suspended(is_suspended);
         }
-        let wanted = entrances(&newest, &self.own);
+        let wanted = self.entrances(&newest);
         for (account, member) in &self.members {
             if wanted.get(account) != Some(&member.entrance) {
                 member.stop.cancel();
@@ -145,7 +145,7 @@ impl<I: Iam> Fleet<I> {
     /// An account's loop has ended: it is no longer looked after, or is to be entered in another way.
     fn conclude(&mut self, account: &AccountId) {
         self.members.remove(account);
-        let wanted = entrances(&self.newest.borrow(), &self.own);
+        let wanted = self.entrances(&self.newest.borrow());
         match wanted.into_iter().find(|(id, _)| id == account) {
             Some((account, entrance)) => self.begin(account, entrance),
             None => {
@@ -153,6 +153,19 @@ impl<I: Iam> Fleet<I> {
                 emit(&Event { account: Some(account.to_string()), ..Event::new(EventName::AccountLeft, said) });
             }
         }
+    }
+
+    /// The accounts that are looked after, and how each is entered: the controller's own needs no entrance.
+    fn entrances(&self, manifests: &ManifestSet) -> BTreeMap<AccountId, Option<Entrance>> {
+        let own = &self.own.account;
+        let configured = manifests.accounts().iter().map(|(account, configured)| {
+            let needs_none = account == own && configured.assume_role.is_none() && configured.region.is_none();
+            (account.clone(), (!needs_none).then(|| entrance(account, configured)))
+        });
+        let mut entrances: BTreeMap<AccountId, Option<Entrance>> = configured.collect();
+        entrances.entry(own.clone()).or_default();
+        entrances.retain(|account, _| self.options.shard.is_none_or(|shard| shard.holds(account)));
+        entrances
     }
 
     fn tell_suspended(&mut self, is_suspended: bool) {
@@ -171,17 +184,6 @@ pub(super) fn tell_kill_switch(is_on: bool) {
     } else {
         Event::new(EventName::ControllerResumed, "the kill switch is off: drift is repaired again")
     });
-}
-
-/// The accounts that are looked after, and how each is entered: the controller's own needs no entrance.
-fn entrances(manifests: &ManifestSet, own: &Caller) -> BTreeMap<AccountId, Option<Entrance>> {
-    let configured = manifests.accounts().iter().map(|(account, configured)| {
-        let needs_none = *account == own.account && configured.assume_role.is_none() && configured.region.is_none();
-        (account.clone(), (!needs_none).then(|| entrance(account, configured)))
-    });
-    let mut entrances: BTreeMap<AccountId, Option<Entrance>> = configured.collect();
-    entrances.entry(own.account.clone()).or_default();
-    entrances
 }
 
 /// How a configured account is entered.

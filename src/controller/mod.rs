@@ -16,6 +16,7 @@ mod fleet;
 mod ledger_file;
 mod repair;
 mod report;
+mod shard;
 #[cfg(test)]
 mod simulation;
 mod slot;
@@ -30,6 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::shard::Shard;
 use self::{
     account::{Account, Seat},
     fleet::{Fleet, identify, tell_kill_switch},
@@ -65,6 +67,8 @@ pub struct Options {
     pub seed: u64,
     /// How many requests a second an account is asked.
     pub budgets: Budgets,
+    /// The share of the accounts that this process keeps; all of them where nobody says. For [`Controller::run`].
+    pub shard: Option<Shard>,
 }
 
 /// Keeps the roles of all accounts that the newest manifests name as they want them.
@@ -102,7 +106,16 @@ impl<I: Iam> Controller<I> {
     pub async fn run(self, shutdown: CancellationToken) {
         let Some(own) = identify(self.iam.as_ref(), None, self.options.seed, &shutdown).await else { return };
         let account = own.account.clone();
-        let mut started = Event::new(EventName::ControllerStarted, format!("keeping the roles of account {account}"));
+        let keeping = match self.options.shard {
+            None => format!("keeping the roles of account {account}"),
+            Some(shard) => {
+                let is_ours = if shard.holds(&account) { "is" } else { "is not" };
+                format!(
+                    "keeping shard {shard} of the accounts; {account}, that of the credentials, {is_ours} among them"
+                )
+            }
+        };
+        let mut started = Event::new(EventName::ControllerStarted, keeping);
         started.account = Some(account.to_string());
         emit(&started);
         Fleet::new(self.iam, own, self.manifests, self.options).run(shutdown).await;

@@ -113,6 +113,29 @@ fn an_approval_is_of_the_account_whose_plan_it_was() {
     assert_eq!((one.document("web"), two.document("web")), (Some(documented()), Some(without_key())));
 }
 
+#[test]
+fn two_processes_with_a_shard_each_keep_all_accounts_between_them() {
+    let organization = Organization::new("");
+    let own = &organization.own;
+    let wrong = own.run(&["run", "--shard", "2/2"]);
+    assert!(wrong.stderr.contains("there is no shard 2 of 2"), "{}", wrong.stderr);
+    let daemons = ["keeper-0/2", "1/2"].map(|shard| own.daemon(&["--shard", shard]));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while organization.others.iter().any(|world| world.document("web") != Some(documented())) {
+        assert!(std::time::Instant::now() < deadline, "not all were repaired");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let told = daemons.map(|daemon| daemon.stop("TERM"));
+    for world in &organization.others {
+        let entered = told.each_ref().map(|events| {
+            let is_it =
+                |event: &&serde_json::Value| event["event"] == "account.entered" && event["account"] == *world.account;
+            events.iter().filter(is_it).count()
+        });
+        assert_eq!(entered.iter().sum::<usize>(), 1, "{entered:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_cannot_be_entered_fails_alone_and_is_told_with_what_to_do() {
     const THERE: &str = "222222222222";

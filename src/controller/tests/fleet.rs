@@ -1,7 +1,7 @@
 //! Several accounts in one process: each is entered, kept and left by itself.
 
 use super::*;
-use crate::manifest::Standing;
+use crate::{manifest::Standing, sandbox::Call};
 
 const ONE: &str = "222222222222";
 const TWO: &str = "333333333333";
@@ -166,9 +166,7 @@ async fn an_account_is_checked_as_often_as_its_own_settings_say() {
     let life = world().start(&all(", resyncInterval: 1h"));
     minutes(2).await;
     let pages = |account: &str| {
-        let of = |call: &crate::sandbox::Call| {
-            call.operation == "GetAccountAuthorizationDetails" && call.account.as_str() == account
-        };
+        let of = |call: &Call| call.operation == "GetAccountAuthorizationDetails" && call.account.as_str() == account;
         life.sandbox.calls().iter().filter(|call| of(call)).count()
     };
     let before = (pages(ONE), pages(TWO));
@@ -187,4 +185,45 @@ fn a_manifest_that_names_an_account_which_nobody_configured_is_held_by_the_files
     let text = format!("{}{}", everywhere(), accounts(&entry(ONE, "")));
     let verdict = standing.take(files(&text));
     assert!(verdict.faults.iter().any(|fault| fault.message.contains("is not configured")), "{:?}", verdict.faults);
+}
+
+/// Twelve accounts besides the own one.
+fn many() -> Vec<String> {
+    (0..12_u64).map(|number| format!("{}", 200_000_000_000 + number * 1_234_567)).collect()
+}
+
+/// A process of its own that keeps one share of the accounts, and ends with the handle.
+fn shard(life: &Life, shard: &str, text: &str) -> CancellationToken {
+    let (_, newest) = watch::channel(set(text));
+    let options = Options { shard: Some(shard.parse().unwrap()), ..Options::default() };
+    let shutdown = CancellationToken::new();
+    let controller = Controller::new(life.sandbox.iam(&life.account).patience(PATIENCE), newest, options);
+    tokio::spawn(controller.run(shutdown.clone()));
+    shutdown
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_keep_every_account_between_them_and_each_account_is_kept_by_one() {
+    let life = Life::with(&[("web", None)]);
+    for account in many() {
+        life.sandbox.plant(&id(&account), RoleSeed::new("web"));
+        life.sandbox.plant(&id(&account), RoleSeed::new("keeper").trust(TRUST));
+    }
+    let all: String = many().iter().map(|account| entry(account, "")).collect();
+    let text = format!(
+        "{}{}",
+        manifest(&["web"], "  accountIds: \"*\"\n"),
+        accounts(&format!("  - {{id: \"111122223333\"}}\n{all}"))
+    );
+    let shards: Vec<_> = ["0/3", "1/3", "keeper-2/3"].map(|name| shard(&life, name, &text)).into();
+    minutes(3).await;
+    for account in many().iter().map(String::as_str).chain(["111122223333"]) {
+        assert!(life.is_right_in(account), "{account}");
+        let of = |call: &&Call| call.account.as_str() == account && call.operation == "GetAccountAuthorizationDetails";
+        let readings = life.sandbox.calls().iter().filter(of).count();
+        assert!((2..=5).contains(&readings), "{account} is read by one process: {readings}");
+    }
+    for shutdown in shards {
+        shutdown.cancel();
+    }
 }
