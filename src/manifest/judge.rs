@@ -51,24 +51,31 @@ impl<'a> Judge<'a> {
     pub(super) fn configuration(&mut self, manifest: &ConfigurationManifest) -> Option<ControllerConfiguration> {
         let place = self.name(&manifest.metadata);
         let path = KeyPath::default().key("spec").key("resyncInterval");
-        let resync_interval = manifest.spec.resync_interval.as_deref().and_then(|text| {
-            let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));
-            if read.is_none() {
-                let message = format!("`{}` is not a time from 1s to 24h", shown(text));
-                self.tell(&path, message, "write hours, minutes and seconds: `90s`, `5m`, `1h30m`");
-            }
-            read
-        });
+        let resync_interval = self.interval(manifest.spec.resync_interval.as_deref(), &path);
+        let (queue_url, resync_interval_with_events) = self.change_events(&manifest.spec, resync_interval);
         let guards = self.guards(&manifest.spec.guards);
         let limits = Arc::new(self.limits(&manifest.spec.limits));
         self.good.then_some(ControllerConfiguration {
             place,
             suspend: manifest.spec.suspend,
             resync_interval,
+            resync_interval_with_events,
+            queue_url,
             default_mode: manifest.spec.default_mode,
             guards,
             limits,
         })
+    }
+
+    /// A time from 1s to 24h, if one is given.
+    fn interval(&mut self, written: Option<&str>, path: &KeyPath) -> Option<Duration> {
+        let text = written?;
+        let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));
+        if read.is_none() {
+            let message = format!("`{}` is not a time from 1s to 24h", shown(text));
+            self.tell(path, message, "write hours, minutes and seconds: `90s`, `5m`, `1h30m`");
+        }
+        read
     }
 
     pub(super) fn permissions(&mut self, manifest: PermissionsManifest) -> Option<Permissions> {
