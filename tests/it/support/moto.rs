@@ -88,7 +88,8 @@ impl Moto {
         assert!(answer.contains(" 200 "), "{answer}");
     }
 
-    fn said(&self) -> String {
+    /// Its log: a line for each call that it has answered.
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 

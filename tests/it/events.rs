@@ -1,0 +1,288 @@
+//! Change events by a real queue: moto's SQS and EventBridge, over HTTP, with the real SDK.
+
+use std::{
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::{Value, json};
+use ssm_role_controller::{
+    events::{Exchange, Heard, Listening, News, Subject, Subscription, What, listen},
+    names::{AccountId, QueueUrl},
+};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::support::{moto::Moto, program::PATIENCE, world::tool};
+
+const SAMPLE: &str = include_str!("../data/events/put_role_policy.json");
+
+/// moto's account, which is the sample's too.
+const ACCOUNT: &str = "123456789012";
+
+/// A listener at work, and the queue's other end.
+struct Ear {
+    moto: Arc<Moto>,
+    config: SdkConfig,
+    sqs: aws_sdk_sqs::Client,
+    urls: watch::Sender<Option<QueueUrl>>,
+    subscription: Subscription,
+    listening: Option<JoinHandle<()>>,
+    _shutdown: DropGuard,
+}
+
+impl Ear {
+    async fn open() -> Self {
+        Self::on(tokio::task::spawn_blocking(Moto::shared).await.unwrap()).await
+    }
+
+    async fn on(moto: Arc<Moto>) -> Self {
+        let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", "secret", None, None, "tests");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        let client = aws_sdk_sqs::config::Builder::from(&config).endpoint_url(moto.endpoint()).build();
+        let (exchange, (urls, receiver), shutdown) =
+            (Exchange::default(), watch::channel(None), CancellationToken::new());
+        let subscription = exchange.subscribe(ACCOUNT.parse::<AccountId>().unwrap());
+        let listening = tokio::spawn(listen(config.clone(), receiver, exchange, 1, shutdown.clone()));
+        let mut ear = Self {
+            moto,
+            config,
+            sqs: aws_sdk_sqs::Client::from_conf(client),
+            urls,
+            subscription,
+            listening: Some(listening),
+            _shutdown: shutdown.drop_guard(),
+        };
+        assert_eq!(ear.next().await, News::Listening(Listening::Off));
+        ear
+    }
+
+    async fn queue(&self, name: &str) -> String {
+        self.sqs.create_queue().queue_name(name).send().await.unwrap().queue_url.unwrap()
+    }
+
+    fn listen_to(&self, url: &str) {
+        self.urls.send_replace(Some(url.parse().unwrap()));
+    }
+
+    async fn send(&self, url: &str, body: &str) {
+        self.sqs.send_message().queue_url(url).message_body(body).send().await.unwrap();
+    }
+
+    async fn next(&mut self) -> News {
+        timeout(PATIENCE, self.subscription.next()).await.expect("nothing was told")
+    }
+
+    /// The next event that is handed on, and its age.
+    async fn event(&mut self) -> (Box<Heard>, Duration) {
+        loop {
+            if let News::Heard(heard, age) = self.next().await {
+                return (heard, age);
+            }
+        }
+    }
+
+    /// Waits until so many messages are in the queue, and so many of them handed out and not deleted.
+    async fn holds(&self, url: &str, messages: &str, in_flight: &str) {
+        let (waiting, taken) = (
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        );
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.sqs.get_queue_attributes().queue_url(url);
+            let asked = asked.attribute_names(waiting.clone()).attribute_names(taken.clone()).send().await;
+            let told = asked.unwrap().attributes.unwrap();
+            if (told[&waiting].as_str(), told[&taken].as_str()) == (messages, in_flight) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the queue holds {told:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The AWS CLI, against moto.
+    async fn aws(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(tool("aws"));
+        command.args(["--endpoint-url", &self.moto.endpoint(), "--region", "us-east-1", "--output", "json"]);
+        command.args(arguments).env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any");
+        let ran = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    }
+}
+
+fn role_of(heard: &Heard) -> &str {
+    match &heard.what {
+        What::Changed(change) => match &change.subject {
+            Subject::Role(role) => role.as_str(),
+            Subject::ManagedPolicy(arn) => arn,
+        },
+        What::Read => "read",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_on_the_queue_is_heard_while_it_is_waited_for_and_is_deleted() {
+    let mut ear = Ear::open().await;
+    let url = ear.queue("heard").await;
+    ear.listen_to(&url);
+    assert_eq!(ear.next().await, News::Listening(Listening::Up));
+    ear.send(&url, SAMPLE).await;
+    let (heard, age) = ear.event().await;
+    assert_eq!((role_of(&heard), heard.account.as_str()), ("MyRole", ACCOUNT));
+    assert!(age > Duration::from_secs(365 * 24 * 3600), "what is claimed makes it older: {age:?}");
+    ear.holds(&url, "0", "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_queue_is_waited_at_and_not_asked_again_and_again() {
+    // A server of its own, whose log tells of no other calls.
+    let mut ear = Ear::on(Arc::new(tokio::task::spawn_blocking(Moto::start).await.unwrap())).await;
+    let url = ear.queue("waited-at").await;
+    ear.listen_to(&url);
+    assert_eq!(ear.next().await, News::Listening(Listening::Up));
+    let answered = |ear: &Ear| ear.moto.said().lines().filter(|line| line.contains("\"POST / ")).count();
+    let before = answered(&ear);
+    assert!(before > 0, "the log does not tell of calls: {}", ear.moto.said());
+    // A short poll would be answered at once; the next one too, however slowly they followed each other.
+    assert!(timeout(Duration::from_millis(2_500), ear.subscription.next()).await.is_err());
+    assert!(answered(&ear) <= before, "{}", ear.moto.said());
+    ear.send(&url, SAMPLE).await;
+    assert_eq!(role_of(&ear.event().await.0), "MyRole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_events_are_all_heard_and_deleted() {
+    let mut ear = Ear::open().await;
+    let url = ear.queue("many").await;
+    for number in 0..25 {
+        ear.send(&url, &SAMPLE.replace("MyRole", &format!("role-{number}"))).await;
+    }
+    ear.listen_to(&url);
+    let mut heard = std::collections::BTreeSet::new();
+    while heard.len() < 25 {
+        heard.insert(role_of(&ear.event().await.0).to_owned());
+    }
+    ear.holds(&url, "0", "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_message_stays_and_holds_up_no_other() {
+    let mut ear = Ear::open().await;
+    let url = ear.queue("poisoned").await;
+    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(200_000));
+    for body in ["not JSON", &large, SAMPLE, &SAMPLE.replace("aws.iam", "aws.s3"), "[[[[[["] {
+        ear.send(&url, body).await;
+    }
+    ear.listen_to(&url);
+    assert_eq!(role_of(&ear.event().await.0), "MyRole");
+    // What is no event is hidden for a while and left, for SQS to move away; the rest is deleted.
+    ear.holds(&url, "0", "3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_not_there_is_heard_as_soon_as_it_is() {
+    let mut ear = Ear::open().await;
+    let url = format!("{}/{ACCOUNT}/not-yet", ear.moto.endpoint());
+    ear.listen_to(&url);
+    assert_eq!(ear.next().await, News::Listening(Listening::Failed));
+    assert_eq!(ear.queue("not-yet").await, url);
+    ear.send(&url, SAMPLE).await;
+    assert_eq!(ear.next().await, News::Listening(Listening::Up));
+    assert_eq!(role_of(&ear.event().await.0), "MyRole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_configured_anew_is_listened_to_in_place_of_the_old_one_and_a_stop_ends_it() {
+    let mut ear = Ear::open().await;
+    let (one, other) = (ear.queue("one").await, ear.queue("other").await);
+    ear.listen_to(&one);
+    ear.send(&one, SAMPLE).await;
+    assert_eq!(role_of(&ear.event().await.0), "MyRole");
+    ear.listen_to(&other);
+    assert_eq!(ear.next().await, News::Listening(Listening::Off));
+    ear.send(&one, SAMPLE).await;
+    ear.send(&other, &SAMPLE.replace("MyRole", "other")).await;
+    assert_eq!(ear.next().await, News::Listening(Listening::Up));
+    assert_eq!(role_of(&ear.event().await.0), "other");
+    // A call that was given up may still take a message, which then is only hidden; nothing of it is heard.
+    ear.urls.send_replace(None);
+    assert_eq!(ear.next().await, News::Listening(Listening::Off));
+    let listening = ear.listening.take().unwrap();
+    drop(ear);
+    // It ends at once, however long the poll would wait.
+    timeout(Duration::from_secs(5), listening).await.expect("the stop is not heard").unwrap();
+}
+
+/// The rule's pattern as CloudFormation would make it with this `ReadingRoleName`.
+fn pattern(reading_role: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/events/change-events.yaml");
+    let template: Value = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut pattern = template["Resources"]["Rule"]["Properties"]["EventPattern"].clone();
+    let name = &mut pattern["detail"]["$or"][1]["userIdentity"]["sessionContext"]["sessionIssuer"]["userName"][0];
+    assert!(name["Fn::If"].is_array(), "{name}");
+    *name = reading_role.into();
+    pattern
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rule_of_the_template_lets_changes_and_our_own_readings_through_and_nothing_else() {
+    let mut ear = Ear::open().await;
+    let url = ear.queue("ruled").await;
+    let arn = format!("arn:aws:sqs:us-east-1:{ACCOUNT}:ruled");
+    let pattern = pattern("Admin").to_string();
+    ear.aws(&["events", "put-rule", "--name", "changes", "--event-pattern", &pattern]).await;
+    ear.aws(&["events", "put-targets", "--rule", "changes", "--targets", &format!("Id=queue,Arn={arn}")]).await;
+    let detail = |edit: &dyn Fn(&mut Value)| {
+        let mut detail = serde_json::from_str::<Value>(SAMPLE).unwrap()["detail"].clone();
+        edit(&mut detail);
+        detail.to_string()
+    };
+    let role = |name: &'static str| move |detail: &mut Value| detail["requestParameters"]["roleName"] = name.into();
+    let read = |by: &'static str| {
+        move |detail: &mut Value| {
+            detail["eventName"] = "GetAccountAuthorizationDetails".into();
+            detail["readOnly"] = true.into();
+            detail["userIdentity"]["sessionContext"]["sessionIssuer"]["userName"] = by.into();
+        }
+    };
+    let failed = |detail: &mut Value| {
+        role("failed")(detail);
+        detail["errorCode"] = "AccessDenied".into();
+    };
+    let of_a_user = |detail: &mut Value| detail["eventName"] = "PutUserPolicy".into();
+    let details = [
+        detail(&failed),
+        detail(&of_a_user),
+        detail(&read("SomebodyElse")),
+        detail(&read("Admin")),
+        detail(&role("web")),
+    ];
+    let entries: Vec<Value> = details
+        .iter()
+        .map(|detail| json!({"Source": "aws.iam", "DetailType": "AWS API Call via CloudTrail", "Detail": detail}))
+        .collect();
+    ear.aws(&["events", "put-events", "--entries", &Value::from(entries).to_string()]).await;
+    ear.listen_to(&url);
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        let (event, _) = ear.event().await;
+        // moto's envelope names an account or not; the record does.
+        assert_eq!(event.account.as_str(), ACCOUNT);
+        heard.push(role_of(&event).to_owned());
+    }
+    heard.sort();
+    assert_eq!(heard, ["read", "web"]);
+    ear.holds(&url, "0", "0").await;
+    assert!(ear.config.endpoint_url().is_none(), "the queue's URL alone said where to ask");
+}
