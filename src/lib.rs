@@ -23,10 +23,12 @@
 //! | [`events`] | change events: what a queue tells of IAM, and when that wakes a role | manifests, IAM's API, what a wake-up leads to |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
+//! | `backoff` | how long to wait after a failure | everything else |
 //! | [`text`] | what a terminal would act upon, made harmless | everything else |
 //! | [`sandbox`] | an IAM endpoint inside the process | the controller |
 //! | [`cli`] | one file a command; the only printing | – |
 
+mod backoff;
 pub mod cli;
 pub mod controller;
 pub mod events;

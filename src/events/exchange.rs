@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{Notify, mpsc, mpsc::error::TrySendError, watch};
 
 use super::heard::{Heard, PassedOver};
-use crate::names::AccountId;
+use crate::names::{AccountId, QueueUrl};
 
 /// So many events may wait for an account's loop: if there are more, it reads everything anyway.
 const MOST_EVENTS: usize = 1024;
@@ -44,6 +44,7 @@ pub enum News {
 #[derive(Debug, Clone, Default)]
 pub struct Exchange {
     lines: Arc<Mutex<BTreeMap<AccountId, Line>>>,
+    queue: watch::Sender<Option<QueueUrl>>,
     listening: watch::Sender<Listening>,
 }
 
@@ -74,6 +75,16 @@ impl Exchange {
         let mut listening = self.listening.subscribe();
         listening.mark_changed();
         Subscription { events, lost, listening }
+    }
+
+    /// Names the queue whose events are handed on from now on; none, and nothing is listened to.
+    pub fn listen_to(&self, queue: Option<QueueUrl>) {
+        self.queue.send_if_modified(|known| *known != queue && { *known = queue; true });
+    }
+
+    /// The queue that is to be listened to, as it changes.
+    pub(super) fn queue(&self) -> watch::Receiver<Option<QueueUrl>> {
+        self.queue.subscribe()
     }
 
     /// Hands on an event that is so old.

@@ -16,6 +16,7 @@ use super::{
     wake_ups::{Due, WakeUp, WakeUps},
 };
 use crate::{
+    iam::RequestId,
     names::{AccountId, PolicyName, RoleName},
     telemetry::{Event, EventName},
     text::span,
@@ -56,15 +57,19 @@ impl Hearing {
         self.flow.configure(interval_with_events);
     }
 
-    /// IAM answered a read of ours with this request id.
-    pub fn read(&mut self, request_id: &str, now: Instant) {
-        self.own_calls.made(request_id, now);
+    /// IAM answered a write of ours with this request id.
+    pub fn wrote(&mut self, (role, policy): (&RoleName, &PolicyName), request_id: &RequestId, now: Instant) {
+        self.own_calls.made(request_id.as_str(), now);
+        self.flow.wrote(now);
+        if let Some((_, changes)) = self.changes.get_mut(role) {
+            // They are undone: a later drift is somebody else's.
+            changes.retain(|change| !change.may_have_made(policy));
+        }
     }
 
-    /// IAM answered a write of ours with this request id.
-    pub fn wrote(&mut self, request_id: &str, now: Instant) {
-        self.own_calls.made(request_id, now);
-        self.flow.wrote(now);
+    /// Everything is to be read: a change was heard of that no look at a single role shows.
+    pub fn ask_for_everything(&mut self) {
+        self.wake_ups.lost_some();
     }
 
     /// Takes in what the exchange tells. `concerned` says which of the account's managed roles a change is about; what is
@@ -126,12 +131,7 @@ impl Hearing {
     pub fn suspected(&self, role: &RoleName, policy: &PolicyName, now: Instant) -> Option<&Change> {
         let (_, changes) =
             self.changes.get(role).filter(|(then, _)| now.saturating_duration_since(*then) < REMEMBERED)?;
-        let may_have = |change: &&Change| match &change.policy {
-            Some(name) => name == policy.as_str(),
-            // Of the calls that name no inline policy only these change one.
-            None => matches!(change.call.as_str(), "CreateRole" | "DeleteRole"),
-        };
-        changes.iter().rfind(may_have)
+        changes.iter().rfind(|change| change.may_have_made(policy))
     }
 
     /// What is to be told of whether events arrive, if that has turned. `usual` is the resync interval without them.
@@ -184,6 +184,15 @@ impl Hearing {
 }
 
 impl Change {
+    /// Whether it may have made a drift of this inline policy.
+    fn may_have_made(&self, policy: &PolicyName) -> bool {
+        match &self.policy {
+            Some(name) => name == policy.as_str(),
+            // Of the calls that name no inline policy only these change one.
+            None => matches!(self.call.as_str(), "CreateRole" | "DeleteRole"),
+        }
+    }
+
     /// Puts into an event what this change's event claims.
     pub fn mark(&self, event: &mut Event) {
         event.claimed_call = Some(self.call.clone());

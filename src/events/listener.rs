@@ -37,15 +37,10 @@ const MOST_RECEIVES: u32 = 6;
 /// An answer without messages that comes sooner than this was not waited for: the next call then waits for it.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Listens to the queue that the channel names, and to the next one when that changes; until `shutdown`. Where it names
-/// none, it waits. `config` holds the credentials; `seed` is that of the waits' jitter.
-pub async fn listen(
-    config: SdkConfig,
-    mut urls: watch::Receiver<Option<QueueUrl>>,
-    exchange: Exchange,
-    seed: u64,
-    shutdown: CancellationToken,
-) {
+/// Listens to the queue that the exchange names ([`Exchange::listen_to`]), and to the next one when that changes; until
+/// `shutdown`. Where it names none, it waits. `config` holds the credentials; `seed` is that of the waits' jitter.
+pub async fn listen(config: SdkConfig, exchange: Exchange, seed: u64, shutdown: CancellationToken) {
+    let mut urls = exchange.queue();
     while !shutdown.is_cancelled() {
         let url = urls.borrow_and_update().clone();
         exchange.is_listening(Listening::Off);

@@ -43,6 +43,5 @@ pub use self::{
     hearing::Hearing,
     listener::listen,
     own_calls::OwnCalls,
-    queue::environment,
     wake_ups::{Due, WakeUp, WakeUps},
 };

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_sqs::{
     Client,
     types::{DeleteMessageBatchRequestEntry, Message as SqsMessage, MessageSystemAttributeName},
@@ -48,11 +48,6 @@ pub(super) struct Message {
     pub(super) sent: Option<Timestamp>,
     /// How often it was handed out, this time included.
     pub(super) receives: u32,
-}
-
-/// The environment's credentials and endpoints. The Region is that of each queue.
-pub async fn environment() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::from_static("us-east-1")).load().await
 }
 
 /// One queue.

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::iam::{ErrorClass, IamError};
+use crate::{
+    backoff::Backoff,
+    iam::{ErrorClass, IamError},
+};
 
 /// The first wait after a failure, and the longest: a queue that works again is noticed within it.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -57,13 +60,13 @@ impl Trouble {
 #[derive(Debug)]
 pub(super) struct Troubles {
     standing: BTreeMap<&'static str, Trouble>,
-    random: fastrand::Rng,
-    failures: u32,
+    backoff: Backoff,
 }
 
 impl Troubles {
     pub(super) fn new(seed: u64) -> Self {
-        Self { standing: BTreeMap::new(), random: fastrand::Rng::with_seed(seed), failures: 0 }
+        let (first, longest) = WAITS;
+        Self { standing: BTreeMap::new(), backoff: Backoff::between(first, longest, seed) }
     }
 
     /// A call failed: the trouble, if it is to be told.
@@ -77,17 +80,14 @@ impl Troubles {
         self.standing.remove(operation).is_some() && self.standing.is_empty()
     }
 
-    /// How long to wait after one more failure in a row: a span that doubles, or half of it, or anything between.
+    /// How long to wait after one more failure in a row.
     pub(super) fn wait(&mut self) -> Duration {
-        let (first, longest) = WAITS;
-        let whole = first.saturating_mul(1 << self.failures.min(16)).min(longest);
-        self.failures = self.failures.saturating_add(1);
-        whole.mul_f64(0.5 + self.random.f64() / 2.0)
+        self.backoff.next()
     }
 
     /// The next failure is the first again.
     pub(super) fn calm(&mut self) {
-        self.failures = 0;
+        self.backoff.reset();
     }
 }
 

@@ -13,9 +13,9 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
 use ssm_role_controller::{
     events::{Exchange, Heard, Listening, News, Subject, Subscription, What, listen},
-    names::{AccountId, QueueUrl},
+    names::AccountId,
 };
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::{moto::Moto, program::PATIENCE, world::tool};
@@ -30,7 +30,7 @@ struct Ear {
     moto: Arc<Moto>,
     config: SdkConfig,
     sqs: aws_sdk_sqs::Client,
-    urls: watch::Sender<Option<QueueUrl>>,
+    exchange: Exchange,
     subscription: Subscription,
     listening: Option<JoinHandle<()>>,
     _shutdown: DropGuard,
@@ -49,15 +49,14 @@ impl Ear {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .build();
         let client = aws_sdk_sqs::config::Builder::from(&config).endpoint_url(moto.endpoint()).build();
-        let (exchange, (urls, receiver), shutdown) =
-            (Exchange::default(), watch::channel(None), CancellationToken::new());
+        let (exchange, shutdown) = (Exchange::default(), CancellationToken::new());
         let subscription = exchange.subscribe(ACCOUNT.parse::<AccountId>().unwrap());
-        let listening = tokio::spawn(listen(config.clone(), receiver, exchange, 1, shutdown.clone()));
+        let listening = tokio::spawn(listen(config.clone(), exchange.clone(), 1, shutdown.clone()));
         let mut ear = Self {
             moto,
             config,
             sqs: aws_sdk_sqs::Client::from_conf(client),
-            urls,
+            exchange,
             subscription,
             listening: Some(listening),
             _shutdown: shutdown.drop_guard(),
@@ -71,7 +70,7 @@ impl Ear {
     }
 
     fn listen_to(&self, url: &str) {
-        self.urls.send_replace(Some(url.parse().unwrap()));
+        self.exchange.listen_to(Some(url.parse().unwrap()));
     }
 
     async fn send(&self, url: &str, body: &str) {
@@ -216,7 +215,7 @@ async fn a_queue_that_is_configured_anew_is_listened_to_in_place_of_the_old_one_
     assert_eq!(ear.next().await, News::Listening(Listening::Up));
     assert_eq!(role_of(&ear.event().await.0), "other");
     // A call that was given up may still take a message, which then is only hidden; nothing of it is heard.
-    ear.urls.send_replace(None);
+    ear.exchange.listen_to(None);
     assert_eq!(ear.next().await, News::Listening(Listening::Off));
     let listening = ear.listening.take().unwrap();
     drop(ear);

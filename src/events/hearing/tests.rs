@@ -71,7 +71,7 @@ fn a_change_wakes_the_managed_role_that_it_is_about_and_no_other() {
 #[test]
 fn our_own_calls_wake_nobody_and_show_that_events_arrive() {
     let (mut hearing, now) = hearing();
-    hearing.wrote("ours", now);
+    hearing.wrote((&name("web"), &PolicyName::customary()), &RequestId::new("ours"), now);
     hearing.take(news(What::Changed(put("web")), "ours"), concerned, now + MINUTE);
     hearing.take(news(What::Changed(put("web")), "ours"), concerned, now + MINUTE);
     assert_eq!(woken(&mut hearing, now + MINUTE), Vec::<String>::new());
@@ -84,7 +84,6 @@ fn our_own_calls_wake_nobody_and_show_that_events_arrive() {
 #[test]
 fn the_event_of_a_reading_of_ours_shows_that_events_arrive() {
     let (mut hearing, now) = hearing();
-    hearing.read("reading", now);
     hearing.take(news(What::Read, "reading"), concerned, now);
     assert_eq!((hearing.interval(MINUTE, now), woken(&mut hearing, now)), (HALF_HOUR, vec![]));
 }
@@ -92,8 +91,7 @@ fn the_event_of_a_reading_of_ours_shows_that_events_arrive() {
 #[test]
 fn a_reading_that_is_heard_of_does_not_stand_for_a_write_that_is_not() {
     let (mut hearing, now) = hearing();
-    hearing.wrote("write", now);
-    hearing.read("reading", now);
+    hearing.wrote((&name("web"), &PolicyName::customary()), &RequestId::new("write"), now);
     hearing.take(news(What::Read, "reading"), concerned, now);
     assert_eq!(hearing.turned(MINUTE, now).unwrap().name, EventName::EventsFlowing);
     let told = hearing.turned(MINUTE, now + 15 * MINUTE).unwrap();
@@ -182,4 +180,17 @@ fn an_alert_names_a_change_that_can_have_made_the_drift_and_only_for_a_while() {
     assert_eq!(hearing.suspected(&name("web"), &"Third".parse().unwrap(), now), None);
     assert_eq!(hearing.suspected(&name("batch"), &customary, now), None);
     assert_eq!(hearing.suspected(&name("web"), &customary, now + REMEMBERED), None);
+}
+
+#[test]
+fn what_a_write_of_ours_has_undone_is_not_named_for_a_later_drift() {
+    let (mut hearing, now) = hearing();
+    let other = change(Subject::Role(name("web")), "PutRolePolicy", Some("Other"));
+    for change in [put("web"), other.clone()] {
+        hearing.take(changed(change), concerned, now);
+    }
+    hearing.due(now);
+    hearing.wrote((&name("web"), &PolicyName::customary()), &RequestId::new("ours"), now);
+    assert_eq!(hearing.suspected(&name("web"), &PolicyName::customary(), now), None);
+    assert_eq!(hearing.suspected(&name("web"), &"Other".parse().unwrap(), now), Some(&other));
 }

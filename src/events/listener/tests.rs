@@ -328,12 +328,10 @@ async fn that_messages_cannot_be_deleted_is_told_and_ends_when_they_can() {
 async fn without_a_queue_nothing_is_asked_and_a_stop_is_heard_at_once() {
     let exchange = Exchange::default();
     let mut subscription = exchange.subscribe("123456789012".parse().unwrap());
-    let (tell, urls) = watch::channel(None);
     let shutdown = CancellationToken::new();
-    let listening = tokio::spawn(listen(SdkConfig::builder().build(), urls, exchange, 1, shutdown.clone()));
+    let listening = tokio::spawn(listen(SdkConfig::builder().build(), exchange.clone(), 1, shutdown.clone()));
     assert_eq!(subscription.next().await, News::Listening(Listening::Off));
     assert!(timeout(Duration::from_secs(60), subscription.next()).await.is_err());
-    drop(tell);
     shutdown.cancel();
     timeout(Duration::from_secs(1), listening).await.unwrap().unwrap();
 }
