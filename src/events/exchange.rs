@@ -83,7 +83,7 @@ impl Exchange {
     }
 
     /// The queue that is to be listened to, as it changes.
-    pub(super) fn queue(&self) -> watch::Receiver<Option<QueueUrl>> {
+    pub(crate) fn queue(&self) -> watch::Receiver<Option<QueueUrl>> {
         self.queue.subscribe()
     }
 

@@ -1,4 +1,4 @@
-//! Change events by a real queue: moto's SQS and EventBridge, over HTTP, with the real SDK.
+//! Change events by a real queue: moto's SQS and EventBridge, over HTTP, with the real SDK; and by the real process.
 
 use std::{
     path::Path,
@@ -18,7 +18,12 @@ use ssm_role_controller::{
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::{moto::Moto, program::PATIENCE, world::tool};
+use crate::support::{
+    moto::Moto,
+    process::Daemon,
+    program::PATIENCE,
+    world::{POLICY, World, and, documented, tool, with_key},
+};
 
 const SAMPLE: &str = include_str!("../data/events/put_role_policy.json");
 
@@ -284,4 +289,139 @@ async fn the_rule_of_the_template_lets_changes_and_our_own_readings_through_and_
     assert_eq!(heard, ["read", "web"]);
     ear.holds(&url, "0", "0").await;
     assert!(ear.config.endpoint_url().is_none(), "the queue's URL alone said where to ask");
+}
+
+/// The controller's own account, in which the queue is, and another one that it enters; both are checked once an hour.
+struct TwoAccounts {
+    home: World,
+    there: World,
+    queue: String,
+}
+
+impl TwoAccounts {
+    fn new(queue: &str) -> Self {
+        let (home, there) = (World::new(), World::new());
+        let made: Value = serde_json::from_str(&home.aws(&["sqs", "create-queue", "--queue-name", queue]).stdout).unwrap();
+        let queue = made["QueueUrl"].as_str().unwrap().to_owned();
+        let worlds = Self { home, there, queue };
+        worlds.settings(&worlds.queue);
+        let roles = format!("roles: [web], accountId: \"{}\"", worlds.there.account);
+        worlds.home.manifest("web", &with_key(&roles));
+        worlds.there.role_with("web", &documented());
+        worlds
+    }
+
+    fn settings(&self, queue: &str) {
+        let (home, there) = (&self.home.account, &self.there.account);
+        self.home.settings(&format!(
+            "resyncInterval: 1h, changeEvents: {{queueUrl: \"{queue}\"}}, accounts: [{{id: \"{home}\"}}, \
+             {{id: \"{there}\", assumeRoleArn: \"arn:aws:iam::{there}:role/keeper\"}}]"
+        ));
+    }
+
+    /// Somebody widens the policy with the AWS CLI.
+    fn tamper(&self) {
+        self.there.write("widened.json", &and(documented(), "Allow", "s3:*").to_string());
+        let file = format!("file://{}", self.there.at("widened.json").display());
+        let put = ["iam", "put-role-policy", "--role-name", "web", "--policy-name", POLICY, "--policy-document", &file];
+        self.there.aws(&put);
+    }
+
+    /// The event of that.
+    fn event(&self) -> Value {
+        let mut event: Value = serde_json::from_str(SAMPLE).unwrap();
+        let now = jiff::Timestamp::now().to_string();
+        event["account"] = self.there.account.as_str().into();
+        event["time"] = now.as_str().into();
+        let detail = &mut event["detail"];
+        detail["eventTime"] = now.into();
+        detail["recipientAccountId"] = self.there.account.as_str().into();
+        detail["userIdentity"]["arn"] = format!("arn:aws:sts::{}:assumed-role/Admin/eve", self.there.account).into();
+        detail["requestParameters"]["roleName"] = "web".into();
+        detail["requestParameters"]["policyName"] = POLICY.into();
+        event
+    }
+
+    fn send(&self, body: &str) {
+        self.home.write("message", body);
+        let file = format!("file://{}", self.home.at("message").display());
+        self.home.aws(&["sqs", "send-message", "--queue-url", &self.queue, "--message-body", &file]);
+    }
+
+    /// The daemon, once it has read both accounts and the queue is known to be read.
+    fn daemon(&self) -> Daemon {
+        let daemon = self.home.daemon(&[]);
+        daemon.take("account.entered", "");
+        // The first thing that is told of a role comes with its first reading.
+        daemon.take("session.not_ready", "web");
+        daemon
+    }
+}
+
+#[test]
+fn a_change_by_the_aws_cli_in_one_account_is_undone_when_its_event_comes_and_the_log_names_who_is_said_to_have_made_it() {
+    let worlds = TwoAccounts::new("end-to-end");
+    let daemon = worlds.daemon();
+    worlds.tamper();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(daemon.count("drift.detected", "web"), 0, "the resync is an hour away");
+    worlds.send(&worlds.event().to_string());
+    let sent = Instant::now();
+    let claimed = daemon.take("change.claimed", "web");
+    let alert = daemon.take("drift.detected", "web");
+    let repaired = daemon.take("drift.repaired", "web");
+    assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
+    assert_eq!(worlds.there.document("web"), Some(documented()));
+    let eve = format!("arn:aws:sts::{}:assumed-role/Admin/eve", worlds.there.account);
+    for told in [&claimed, &alert] {
+        assert_eq!((&told["claimed_by"], &told["claimed_from"]), (&json!(eve), &json!("192.0.2.1")), "{told}");
+        assert_eq!((&told["claimed_call"], &told["account"]), (&json!("PutRolePolicy"), &json!(worlds.there.account)));
+        assert!(told["message"].as_str().unwrap().contains(&format!("{eve} from 192.0.2.1 at ")), "{told}");
+    }
+    assert!(repaired["seen_for_seconds"].as_f64().unwrap() < 2.0, "{repaired}");
+    assert_eq!(daemon.take("events.flowing", "")["account"], worlds.there.account);
+    daemon.stop("TERM");
+}
+
+#[test]
+fn messages_that_are_no_events_are_told_and_hold_up_no_repair() {
+    let worlds = TwoAccounts::new("end-to-end-poisoned");
+    let daemon = worlds.daemon();
+    worlds.tamper();
+    let mut stray = worlds.event();
+    stray["account"] = "999999999999".into();
+    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(250_000));
+    let other_source = worlds.event().to_string().replace("aws.iam", "aws.s3");
+    for body in ["not JSON", &large, &other_source, &stray.to_string(), &worlds.event().to_string()] {
+        worlds.send(body);
+    }
+    daemon.take("drift.repaired", "web");
+    assert_eq!(worlds.there.document("web"), Some(documented()));
+    let mut reasons: Vec<Value> = (0..4).map(|_| daemon.take("events.message_rejected", "")["reason"].take()).collect();
+    reasons.sort_by_key(Value::to_string);
+    assert_eq!(reasons, ["NotAnEvent", "NotJson", "OtherAccount", "OtherSource"]);
+    daemon.stop("TERM");
+}
+
+#[test]
+fn a_queue_that_is_not_there_or_is_another_accounts_is_told_and_the_next_one_is_listened_to_at_once() {
+    let worlds = TwoAccounts::new("end-to-end-found");
+    let (nowhere, of_others) = (
+        format!("{}/{}/nowhere", worlds.home.endpoint(), worlds.home.account),
+        worlds.queue.replace(&worlds.home.account, &worlds.there.account),
+    );
+    worlds.settings(&nowhere);
+    let daemon = worlds.daemon();
+    for queue in [nowhere, of_others] {
+        worlds.settings(&queue);
+        let failed = daemon.take("events.queue_failed", "");
+        assert_eq!(failed["reason"], "QueueNotFound", "{failed}");
+        assert!(failed["message"].as_str().unwrap().contains(&queue), "{failed}");
+        assert!(failed["hint"].as_str().unwrap().contains("spec.changeEvents.queueUrl"), "{failed}");
+    }
+    worlds.settings(&worlds.queue);
+    worlds.tamper();
+    worlds.send(&worlds.event().to_string());
+    daemon.take("drift.repaired", "web");
+    daemon.stop("TERM");
 }
