@@ -291,6 +291,12 @@ async fn the_rule_of_the_template_lets_changes_and_our_own_readings_through_and_
     assert!(ear.config.endpoint_url().is_none(), "the queue's URL alone said where to ask");
 }
 
+/// Makes a queue of this account's: its URL.
+fn queue_of(world: &World, name: &str) -> String {
+    let made = world.aws(&["sqs", "create-queue", "--queue-name", name]).json();
+    made["QueueUrl"].as_str().unwrap().to_owned()
+}
+
 /// The controller's own account, in which the queue is, and another one that it enters; both are checked once an hour.
 struct TwoAccounts {
     home: World,
@@ -301,8 +307,7 @@ struct TwoAccounts {
 impl TwoAccounts {
     fn new(queue: &str) -> Self {
         let (home, there) = (World::new(), World::new());
-        let made: Value = serde_json::from_str(&home.aws(&["sqs", "create-queue", "--queue-name", queue]).stdout).unwrap();
-        let queue = made["QueueUrl"].as_str().unwrap().to_owned();
+        let queue = queue_of(&home, queue);
         let worlds = Self { home, there, queue };
         worlds.settings(&worlds.queue);
         let roles = format!("roles: [web], accountId: \"{}\"", worlds.there.account);
@@ -406,10 +411,9 @@ fn messages_that_are_no_events_are_told_and_hold_up_no_repair() {
 #[test]
 fn a_queue_that_is_not_there_or_is_another_accounts_is_told_and_the_next_one_is_listened_to_at_once() {
     let worlds = TwoAccounts::new("end-to-end-found");
-    let (nowhere, of_others) = (
-        format!("{}/{}/nowhere", worlds.home.endpoint(), worlds.home.account),
-        worlds.queue.replace(&worlds.home.account, &worlds.there.account),
-    );
+    let nowhere = format!("{}/{}/nowhere", worlds.home.endpoint(), worlds.home.account);
+    let of_others = queue_of(&worlds.there, "of-others");
+    assert!(of_others.contains(&worlds.there.account), "{of_others}");
     worlds.settings(&nowhere);
     let daemon = worlds.daemon();
     for queue in [nowhere, of_others] {

@@ -121,7 +121,7 @@ async fn what_is_only_observed_is_told_at_once_too_and_stands_although_no_readin
     assert_eq!(life.told()[3..], ["change.claimed", "drift.detected", "drift.repaired"].map(str::to_owned)[..]);
     life.write("web", &right());
     life.hears(&put("web"));
-    minutes(10).await;
+    minutes(1).await;
     assert_eq!(life.told()[6..], ["change.claimed", "drift.ended"].map(str::to_owned)[..]);
     assert_eq!((life.live("batch"), life.writes()), (Some(right()), 1));
 }
