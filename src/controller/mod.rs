@@ -29,11 +29,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{fleet::entrance, ledger_file::spent};
 use self::{
     account::{Account, Seat},
     fleet::{Fleet, identify, tell_kill_switch},
 };
+pub(crate) use self::{fleet::entrance, ledger_file::spent};
 use crate::{
     events::Exchange,
     iam::{Budgets, Caller, Iam, IamError},

@@ -79,7 +79,12 @@ impl Exchange {
 
     /// Names the queue whose events are handed on from now on; none, and nothing is listened to.
     pub fn listen_to(&self, queue: Option<QueueUrl>) {
-        self.queue.send_if_modified(|known| *known != queue && { *known = queue; true });
+        self.queue.send_if_modified(|known| {
+            *known != queue && {
+                *known = queue;
+                true
+            }
+        });
     }
 
     /// The queue that is to be listened to, as it changes.

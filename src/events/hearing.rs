@@ -4,7 +4,10 @@
 //! Pure: the time is an argument, and the telling is left to the loop. What must stay true: nothing here says what is to be
 //! done to a role, and events of our own calls wake nobody.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -25,7 +28,10 @@ use crate::{
 /// So long a change is remembered, for the alert about what it did.
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 
-/// So many roles' changes are remembered.
+/// So long it is remembered what was told of who made changes.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+
+/// So many roles' changes are remembered, and so many that were told.
 const MOST_REMEMBERED: usize = 2_000;
 
 /// One account's ear.
@@ -37,6 +43,8 @@ pub struct Hearing {
     wake_ups: WakeUps,
     /// What the last wake-up of each role was for.
     changes: BTreeMap<RoleName, (Instant, Vec<Change>)>,
+    /// What was told of whom: the same event may come again.
+    told: VecDeque<(Instant, RoleName, Change)>,
 }
 
 impl Hearing {
@@ -49,6 +57,7 @@ impl Hearing {
             flow: Flow::default(),
             wake_ups: WakeUps::default(),
             changes: BTreeMap::new(),
+            told: VecDeque::new(),
         }
     }
 
@@ -154,10 +163,17 @@ impl Hearing {
         Some(Event { account: Some(account.to_string()), ..event })
     }
 
-    /// What is to be told of who woke a role: each change with what the event claims.
-    #[must_use]
-    pub fn claims(&self, wake_up: &WakeUp) -> Vec<Event> {
+    /// What is to be told of who woke a role: each change with what the event claims, once.
+    pub fn claims(&mut self, wake_up: &WakeUp, now: Instant) -> Vec<Event> {
         let WakeUp { role, changes, further } = wake_up;
+        while self.told.len() > MOST_REMEMBERED
+            || self.told.front().is_some_and(|(then, ..)| now.saturating_duration_since(*then) >= TOLD_AGAIN_AFTER)
+        {
+            self.told.pop_front();
+        }
+        let is_news = |change: &&Change| !self.told.iter().any(|(_, whom, told)| whom == role && told == *change);
+        let changes: Vec<&Change> = changes.iter().filter(is_news).collect();
+        self.told.extend(changes.iter().map(|change| (now, role.clone(), (*change).clone())));
         let last = changes.len().saturating_sub(1);
         let told = changes.iter().enumerate().map(|(index, change)| {
             let of = match (&change.subject, &change.policy) {

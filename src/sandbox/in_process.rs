@@ -74,7 +74,12 @@ impl InProcess {
 
     /// A write that goes on whether or not anybody still waits for it. `None` removes the policy.
     #[cfg(test)]
-    pub(crate) async fn write(&self, role: String, policy: String, document: Option<String>) -> Result<RequestId, IamError> {
+    pub(crate) async fn write(
+        &self,
+        role: String,
+        policy: String,
+        document: Option<String>,
+    ) -> Result<RequestId, IamError> {
         let request = match document {
             Some(document) => Request::PutRolePolicy { role, policy, document },
             None => Request::DeleteRolePolicy { role, policy },

@@ -364,7 +364,8 @@ impl TwoAccounts {
 }
 
 #[test]
-fn a_change_by_the_aws_cli_in_one_account_is_undone_when_its_event_comes_and_the_log_names_who_is_said_to_have_made_it() {
+fn a_change_by_the_aws_cli_in_one_account_is_undone_when_its_event_comes_and_the_log_names_who_is_said_to_have_made_it()
+{
     let worlds = TwoAccounts::new("end-to-end");
     let daemon = worlds.daemon();
     worlds.tamper();

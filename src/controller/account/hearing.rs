@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::Account;
 use crate::{
+    controller::slot::Slot,
     events::{Change, Hearing, News, Subject, WakeUp},
-    iam::Iam,
+    iam::{Iam, IamError},
     inventory::{Asked, Inventory, Observed},
     manifest::{PolicyKey, USUAL_RESYNC_INTERVAL},
     names::RoleName,
@@ -38,7 +39,7 @@ impl<I: Iam> Account<I> {
         self.tell_flow(now);
         let due = self.hearing.due(now);
         for wake_up in &due.roles {
-            self.hearing.claims(wake_up).iter().for_each(emit);
+            self.hearing.claims(wake_up, now).iter().for_each(emit);
             if !due.everything {
                 self.wake_role(wake_up, now);
             }
@@ -79,6 +80,20 @@ impl<I: Iam> Account<I> {
         if let Some(slot) = self.slots.get_mut(&key) {
             slot.look_again = Some(at);
             self.waiting.insert((at, key));
+        }
+    }
+
+    /// Whether a look at the policy is for no repair: by all that is known nothing is to be written.
+    pub(super) fn is_a_glance(&self, key: &PolicyKey) -> bool {
+        let wants_nothing =
+            |slot: &Slot| slot.retry.is_none() && slot.step.as_ref().is_some_and(|step| !step.is_a_write());
+        self.slots.get(key).is_some_and(wants_nothing)
+    }
+
+    /// A look that was for no repair has failed: no repair has. What does not pass by itself the next reading tells.
+    pub(super) fn glance_failed(&mut self, key: PolicyKey, error: &IamError, now: Instant) {
+        if error.class.passes_by_itself() {
+            self.look_again(key, now + SECOND_LOOK);
         }
     }
 

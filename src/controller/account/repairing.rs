@@ -172,6 +172,9 @@ impl<I: Iam> Account<I> {
             Repaired::Proved(step) if !overtaken.is_cancelled() => self.proved(&key, step, now),
             // A verdict by older manifests says nothing: the fresh look below has the last word.
             Repaired::NotNeeded(_) | Repaired::Proved(_) | Repaired::Overtaken => {}
+            Repaired::ReadFailed(error) if !may_write && self.is_a_glance(&key) => {
+                self.glance_failed(key.clone(), &error, now)
+            }
             Repaired::ReadFailed(error) => self.repair_failed(&key, &error, now),
             Repaired::WriteFailed { error, .. } if error.class == ErrorClass::Gone => self.role_is_gone(&key, now),
             Repaired::WriteFailed { step, before, error } => {

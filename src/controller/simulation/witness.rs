@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     iam::{
-        Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RequestId, RoleDetail, RolesPage,
-        SimulatedAction,
+        Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RequestId, RoleDetail,
+        RolesPage, SimulatedAction,
     },
     inventory::LiveDocument,
     names::{PolicyName, RoleName},

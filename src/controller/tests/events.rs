@@ -122,7 +122,7 @@ async fn what_is_only_observed_is_told_at_once_too_and_stands_although_no_readin
     life.write("web", &right());
     life.hears(&put("web"));
     minutes(1).await;
-    assert_eq!(life.told()[6..], ["change.claimed", "drift.ended"].map(str::to_owned)[..]);
+    assert_eq!(life.told()[6..], ["drift.ended".to_owned()], "the same event, which has told its claim before");
     assert_eq!((life.live("batch"), life.writes()), (Some(right()), 1));
 }
 
@@ -232,7 +232,10 @@ async fn our_own_writes_are_known_by_their_request_ids_and_by_nothing_else() {
     seconds(60).await;
     assert_eq!((life.calls("GetRolePolicy"), life.told()), (looks, told), "it wakes nobody");
     // Whoever says that they are the controller, and has not the request's id, is looked into.
-    let claimed = put("web").replace("arn:aws:iam::111122223333:user/eve", "arn:aws:sts::111122223333:assumed-role/ssm-role-controller/sandbox");
+    let claimed = put("web").replace(
+        "arn:aws:iam::111122223333:user/eve",
+        "arn:aws:sts::111122223333:assumed-role/ssm-role-controller/sandbox",
+    );
     life.hears(&claimed);
     seconds(1).await;
     assert_eq!(life.calls("GetRolePolicy"), looks + 1);
@@ -282,7 +285,11 @@ async fn what_no_look_at_a_policy_shows_is_read_with_everything() {
     let change = RoleChange::default().attach("arn:aws:iam::aws:policy/AdministratorAccess");
     assert!(life.sandbox.change_role(&life.account, "web", &change));
     let readings = life.readings();
-    life.hears(&event("AttachRolePolicy", json!({"roleName": "web", "policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}), "y"));
+    life.hears(&event(
+        "AttachRolePolicy",
+        json!({"roleName": "web", "policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}),
+        "y",
+    ));
     seconds(65).await;
     assert!(life.readings() > readings);
 }
@@ -331,4 +338,17 @@ async fn the_queue_that_the_settings_name_is_listened_to_once_every_account_hear
     life.save(&manifest(&["web"], ""));
     seconds(1).await;
     assert_eq!(*queue.borrow(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_fails_where_nothing_was_wrong_is_no_failed_repair_and_is_tried_again() {
+    let life = Life::hearing(&["web"], &hourly(&["web"], "")).await;
+    life.sandbox.fault(Fault::new(Effect::Unavailable).on("GetRolePolicy"));
+    life.write("web", &document(&[CHANNELS, S3, MORE]));
+    life.hears(&put("web"));
+    minutes(5).await;
+    assert_eq!(life.told(), ["events.flowing", "change.claimed"]);
+    life.sandbox.clear_faults();
+    minutes(1).await;
+    assert_eq!(life.told()[2..], ["drift.detected", "drift.repaired"].map(str::to_owned)[..]);
 }

@@ -109,7 +109,16 @@ impl Life {
         let logging = tracing::subscriber::set_default(subscriber(LogFormat::Json, false, move || writer.clone()));
         let (manifests, _) = watch::channel(Arc::default());
         let exchange = Exchange::default();
-        Self { sandbox, account, manifests, exchange, log, shutdown: CancellationToken::new(), running: None, _logging: logging }
+        Self {
+            sandbox,
+            account,
+            manifests,
+            exchange,
+            log,
+            shutdown: CancellationToken::new(),
+            running: None,
+            _logging: logging,
+        }
     }
 
     fn start(mut self, text: &str) -> Self {

@@ -142,7 +142,7 @@ fn who_made_a_change_is_told_as_what_an_event_claims() {
     let shared = change(Subject::ManagedPolicy(SHARED.to_owned()), "CreatePolicyVersion", None);
     hearing.take(changed(shared), |_| vec![name("web")], now);
     let due = hearing.due(now);
-    let told = hearing.claims(&due.roles[0]);
+    let told = hearing.claims(&due.roles[0], now);
     let by = "is said to be made by arn:aws:iam::111122223333:user/eve from 192.0.2.1 at 2026-02-16T01:36:00Z";
     assert_eq!(
         told.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(),
@@ -162,6 +162,10 @@ fn who_made_a_change_is_told_as_what_an_event_claims() {
     assert_eq!(first.claimed_role.as_deref(), Some("arn:aws:iam::111122223333:role/Admin"));
     assert_eq!(first.claimed_from.as_deref(), Some("192.0.2.1"));
     assert_eq!(first.claimed_at.as_deref(), Some("2026-02-16T01:36:00Z"));
+    // The same event comes once more: it wakes the role again, and is not told again.
+    hearing.take(changed(put("web")), concerned, now + MINUTE);
+    let due = hearing.due(now + MINUTE);
+    assert_eq!((due.roles.len(), hearing.claims(&due.roles[0], now + MINUTE)), (1, vec![]));
 }
 
 #[test]
