@@ -5,9 +5,13 @@
 //!
 //! Sources: IAM User Guide, "IAM and AWS STS quotas" (name patterns); AWS KMS Developer Guide, "Key identifiers".
 
+mod queue_url;
+
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::Serialize;
+
+pub use self::queue_url::QueueUrl;
 
 /// Why a name or id was refused, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,7 @@
 //!  manifests.rs   newer manifests ─▶ slots: what is wanted of each policy
 //!  reading.rs     a reading of IAM ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
 //!  repairing.rs   the queue ─▶ leave, canary ─▶ a fresh look, a write ─▶ what is told
+//!  hearing.rs     change events ─▶ fresh looks, readings of everything
 //!  counting.rs    what other processes have written ─▶ the guards
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! the guards have not seen.
 
 mod counting;
+mod hearing;
 mod manifests;
 mod reading;
 mod repairing;
@@ -33,9 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::reading::Reading;
 use super::{
-    Options, Outcome, RESYNC_INTERVAL,
+    Options, Outcome,
     approval::Approval,
-    backoff::Backoff,
     canary::Canary,
     ledger_file::LedgerFile,
     next_manifests,
@@ -44,9 +45,11 @@ use super::{
     slot::Slot,
 };
 use crate::{
+    backoff::Backoff,
+    events::{Hearing, Subscription},
     iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
     inventory::{Asked, Inventory, Observed},
-    manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey},
+    manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey, USUAL_RESYNC_INTERVAL},
     names::RoleName,
     plan::{self, Circumstances, Digest, Excess, Ledger, Reason, Step},
     telemetry::{Event, EventName},
@@ -63,6 +66,8 @@ pub(super) struct Seat {
     pub(super) is_own: bool,
     /// Accounts are read in turns: each holds a page of a thousand roles meanwhile.
     pub(super) turns: Arc<Semaphore>,
+    /// How it hears of changes.
+    pub(super) subscription: Subscription,
 }
 
 /// One account: what is wanted, what was seen, and what is under way.
@@ -107,10 +112,16 @@ pub(super) struct Account<I> {
     /// Since when the plan of the newest reading waits for what its managed policies say.
     awaits_policies: Option<Instant>,
     next_reading: Instant,
+    /// Whether the next reading is to tell all that bears on the roles, and whether the one under way does.
+    is_everything_due: bool,
+    is_reading_everything: bool,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
     /// Whether it was told that roles are read one by one.
     one_by_one_told: bool,
+
+    subscription: Subscription,
+    hearing: Hearing,
 
     guards: Guards,
     ledger: Ledger,
@@ -174,7 +185,7 @@ struct ReadBack {
 impl<I: Iam> Account<I> {
     pub(super) fn new(
         iam: Arc<I>,
-        Seat { caller, is_own, turns }: Seat,
+        Seat { caller, is_own, turns, subscription }: Seat,
         manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
     ) -> Self {
@@ -211,9 +222,13 @@ impl<I: Iam> Account<I> {
             spoiled_meanwhile: BTreeSet::new(),
             awaits_policies: None,
             next_reading: now,
+            is_everything_due: false,
+            is_reading_everything: false,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
             one_by_one_told: false,
+            subscription,
+            hearing: Hearing::new(caller.account.clone()),
             guards: Guards::default(),
             ledger: Ledger::default(),
             ledger_file,
@@ -306,12 +321,16 @@ impl<I: Iam> Account<I> {
                 // A task that ended early proves nothing.
                 self.conclude_read_back(found_right.unwrap_or(false));
             }
+            news = self.subscription.next() => self.take_news(news),
             () = sleep_until(wake_at) => {}
         }
     }
 
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
+        if !self.is_closing {
+            self.wake(now);
+        }
         let is_due = self.next_reading <= now || self.saves_looks_at_roles(now);
         if self.reading.is_none() && is_due && !self.is_closing {
             self.begin_reading();
@@ -323,8 +342,11 @@ impl<I: Iam> Account<I> {
                 self.waiting.insert((due, key));
                 break;
             }
-            if self.slots.get(&key).is_some_and(|slot| slot.is_due(now)) {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if slot.is_due(now) {
                 self.enqueue(&key);
+            } else if slot.is_to_be_looked_at(now) {
+                self.look(&key);
             }
         }
         self.plan_what_was_proved(now);
@@ -338,7 +360,9 @@ impl<I: Iam> Account<I> {
         // Where its time is over and nothing may begin, something under way will say when.
         let now = Instant::now();
         let rest = self.canary.waits_until().filter(|until| *until > now && !self.queue.is_empty());
-        reading.into_iter().chain(retry).chain(rest).min().unwrap_or(now + RESYNC_INTERVAL)
+        let heard = self.hearing.next(now).filter(|_| !self.is_closing);
+        let due = reading.into_iter().chain(retry).chain(rest).chain(heard).min();
+        due.unwrap_or(now + USUAL_RESYNC_INTERVAL)
     }
 
     /// Queues a fresh look at the policy, which ends in a write where one is due.

@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options,
     account::{Account, Seat},
-    backoff::Backoff,
     next_manifests,
     report::REMINDER,
 };
 use crate::{
+    backoff::Backoff,
+    events::{Exchange, Subscription},
     iam::{Caller, Entrance, Iam, IamError},
     manifest::{ConfiguredAccount, ManifestSet},
     names::AccountId,
@@ -46,6 +47,7 @@ pub(super) struct Fleet<I> {
     /// What the accounts' loops go by: they hear of newer manifests once the fleet has.
     newest: watch::Sender<Arc<ManifestSet>>,
     options: Options,
+    exchange: Exchange,
     turns: Arc<Semaphore>,
     members: BTreeMap<AccountId, Member>,
     at_work: FuturesUnordered<Pin<Box<dyn Future<Output = AccountId> + Send>>>,
@@ -65,6 +67,7 @@ impl<I: Iam> Fleet<I> {
         own: Caller,
         mut manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
+        exchange: Exchange,
     ) -> Self {
         let (newest, _) = watch::channel(Arc::clone(&manifests.borrow_and_update()));
         Self {
@@ -73,6 +76,7 @@ impl<I: Iam> Fleet<I> {
             manifests,
             newest,
             options,
+            exchange,
             turns: Arc::new(Semaphore::new(READINGS_AT_ONCE)),
             members: BTreeMap::new(),
             at_work: FuturesUnordered::new(),
@@ -122,6 +126,9 @@ impl<I: Iam> Fleet<I> {
                 self.begin(account, entrance);
             }
         }
+        // Not before somebody hears for each account: what is heard for nobody is lost.
+        let queue = newest.configuration().and_then(|configuration| configuration.queue_url.clone());
+        self.exchange.listen_to(queue);
     }
 
     fn begin(&mut self, account: AccountId, entrance: Option<Entrance>) {
@@ -133,6 +140,7 @@ impl<I: Iam> Fleet<I> {
             manifests: self.newest.subscribe(),
             options: self.options.clone(),
             turns: Arc::clone(&self.turns),
+            subscription: self.exchange.subscribe(account.clone()),
         };
         let (token, id) = (stop.clone(), account.clone());
         self.at_work.push(Box::pin(async move {
@@ -205,6 +213,7 @@ struct Door<I> {
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
     turns: Arc<Semaphore>,
+    subscription: Subscription,
 }
 
 impl<I: Iam> Door<I> {
@@ -224,7 +233,7 @@ impl<I: Iam> Door<I> {
                 (there, caller)
             }
         };
-        let seat = Seat { caller, is_own, turns: self.turns };
+        let seat = Seat { caller, is_own, turns: self.turns, subscription: self.subscription };
         Account::new(iam, seat, self.manifests, self.options).run(stop).await;
     }
 }

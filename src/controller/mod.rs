@@ -1,7 +1,7 @@
 //! The loop: what wakes it, what a pass does, when a failed thing is tried again.
 //!
 //! A pass is observe → plan → guard → apply → report for one account. Whatever wakes the loop (a saved file, the resync
-//! timer, a retry that is due) says only *when*, and for *which* roles, never *what*: every pass takes the newest
+//! timer, a retry that is due, a change event) says only *when*, and for *which* roles, never *what*: every pass takes the newest
 //! manifests and reads IAM. A lost or doubled wake-up costs time, never truth.
 //!
 //! Does not know how YAML or HTTP look. What must stay true: no two writes to one role at once, and none that was
@@ -9,7 +9,6 @@
 
 mod account;
 mod approval;
-mod backoff;
 mod canary;
 mod contention;
 mod fleet;
@@ -41,15 +40,13 @@ pub(crate) use self::{
     ledger_file::spent,
 };
 use crate::{
+    events::Exchange,
     iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
     plan::{Digest, Excess, Step},
     telemetry::{Event, EventName, emit},
 };
-
-/// How often IAM is read where no manifest says otherwise.
-const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the command line says beside the manifests.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +74,7 @@ pub struct Controller<I> {
     iam: Arc<I>,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
+    exchange: Exchange,
 }
 
 /// How one pass over an account ended.
@@ -99,7 +97,13 @@ pub struct Outcome {
 impl<I: Iam> Controller<I> {
     /// A controller that reads and writes through `iam` what the manifests in the channel ask for.
     pub fn new(iam: I, manifests: watch::Receiver<Arc<ManifestSet>>, options: Options) -> Self {
-        Self { iam: Arc::new(iam), manifests, options }
+        Self { iam: Arc::new(iam), manifests, options, exchange: Exchange::default() }
+    }
+
+    /// The same, woken by the change events of this exchange: [`Controller::run`] names the queue to it.
+    #[must_use]
+    pub fn woken_by(self, exchange: Exchange) -> Self {
+        Self { exchange, ..self }
     }
 
     /// The daemon: runs until `shutdown`, then finishes the writes in flight (each call is bounded in time).
@@ -118,7 +122,7 @@ impl<I: Iam> Controller<I> {
         let mut started = Event::new(EventName::ControllerStarted, keeping);
         started.account = Some(account.to_string());
         emit(&started);
-        Fleet::new(self.iam, own, self.manifests, self.options).run(shutdown).await;
+        Fleet::new(self.iam, own, self.manifests, self.options, self.exchange).run(shutdown).await;
         let mut stopped =
             Event::new(EventName::ControllerStopped, format!("stopped; account {account} is left as it is"));
         stopped.account = Some(account.to_string());
@@ -132,7 +136,8 @@ impl<I: Iam> Controller<I> {
         if self.manifests.borrow().configuration().is_some_and(|configuration| configuration.suspend) {
             tell_kill_switch(true);
         }
-        let seat = Seat { caller, is_own, turns: Arc::new(Semaphore::new(1)) };
+        let subscription = self.exchange.subscribe(caller.account.clone());
+        let seat = Seat { caller, is_own, turns: Arc::new(Semaphore::new(1)), subscription };
         Account::new(self.iam, seat, self.manifests, self.options).once(deadline, shutdown).await
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{contention::Contention, ledger_file::Counting};
 use crate::{
-    iam::{ErrorClass, Iam, IamError, Reader, Writer},
+    iam::{ErrorClass, Iam, IamError, Reader, RequestId, Writer},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
     names::RoleName,
@@ -56,6 +56,8 @@ pub(super) enum Repaired {
         step: Step,
         /// What was replaced or removed.
         before: Option<Arc<LiveDocument>>,
+        /// What the write is known by, should it be heard of.
+        request_id: RequestId,
     },
     /// The read before the write failed: nothing was sent.
     ReadFailed(IamError),
@@ -168,7 +170,7 @@ impl<I: Iam> Tools<I> {
             self.give_back(counted).await;
         }
         match written {
-            Ok(()) => Repaired::Written { step, before: live },
+            Ok(request_id) => Repaired::Written { step, before: live, request_id },
             Err(error) if error.class == ErrorClass::Gone && step.action == Action::Delete => {
                 // Somebody else was quicker.
                 let fresh = role.with_fresh(policy, None);

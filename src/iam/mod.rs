@@ -204,6 +204,24 @@ impl SimulatedAction {
     }
 }
 
+/// The id that AWS gave to one call: CloudTrail tells of the call by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// The id, as AWS answered it.
+    #[must_use]
+    pub fn new(answered: impl Into<String>) -> Self {
+        Self(answered.into())
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The calls that the controller makes, for one account. Two sides stand behind it: the AWS SDK, and the
 /// sandbox's world served in process (the loop's tests and the simulation, under a paused clock).
 pub trait Iam: Sized + Send + Sync + 'static {
@@ -258,10 +276,10 @@ pub trait Iam: Sized + Send + Sync + 'static {
         async { Ok(WriteTurn::default()) }
     }
 
-    /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it.
-    fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<(), IamError>> + Send;
+    /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it. Whoever hears of the call later knows it by the answer.
+    fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<RequestId, IamError>> + Send;
 
     /// `iam:DeleteRolePolicy`; only a [`Writer`] can ask for it. [`ErrorClass::Gone`] where there is no such policy or
     /// no such role.
-    fn delete_role_policy(&self, removal: &Removal<'_>) -> impl Future<Output = Result<(), IamError>> + Send;
+    fn delete_role_policy(&self, removal: &Removal<'_>) -> impl Future<Output = Result<RequestId, IamError>> + Send;
 }

@@ -36,8 +36,8 @@ pub use self::{
     gate::Budgets,
 };
 use super::{
-    Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
-    SimulatedAction,
+    Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RequestId, RoleDetail,
+    RolesPage, SimulatedAction,
 };
 use crate::names::{PolicyName, RoleName};
 
@@ -175,7 +175,7 @@ impl<I: Iam> Paced<I> {
     /// Calls through `iam` at the pace that these budgets allow, and its answers.
     pub fn new(iam: Arc<I>, budgets: &Budgets) -> Self {
         let pace = Pace { begun: Instant::now(), gate: Mutex::new(Gate::new(budgets)), changed: Notify::new() };
-        Self { iam, budgets: budgets.clone(), pace: Arc::new(pace), calls: Mutex::default() }
+        Self { iam, budgets: *budgets, pace: Arc::new(pace), calls: Mutex::default() }
     }
 
     /// The calls that were sent so far.
@@ -213,8 +213,8 @@ impl<I: Iam> Paced<I> {
         &self,
         operation: &'static str,
         turn: &WriteTurn,
-        call: impl Future<Output = Result<(), IamError>> + Send,
-    ) -> Result<(), IamError> {
+        call: impl Future<Output = Result<RequestId, IamError>> + Send,
+    ) -> Result<RequestId, IamError> {
         let permit = turn.spend();
         let answer = call.await;
         if let Some(permit) = permit {
@@ -283,11 +283,11 @@ impl<I: Iam> Iam for Paced<I> {
         Ok(WriteTurn { permit: Some((Arc::clone(&self.pace), permit)), is_used: AtomicBool::new(false) })
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         self.write(Put::OPERATION, put.turn(), self.iam.put_role_policy(put)).await
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         self.write(Removal::OPERATION, removal.turn(), self.iam.delete_role_policy(removal)).await
     }
 }

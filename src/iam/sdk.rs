@@ -14,7 +14,7 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_iam::{
     config::{SharedHttpClient, SharedIdentityCache, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
-    operation::RequestId,
+    operation::RequestId as _,
     types::{
         AttachedPermissionsBoundary, EntityType, EvaluationResult, ManagedPolicyDetail, PolicyEvaluationDecisionType,
         Statement, Tag,
@@ -28,7 +28,7 @@ use aws_smithy_http_client::{
 
 use super::{
     Caller, Decision, Entrance, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
-    RoleDetail, RolesPage, SimulatedAction, credentials::OfOneAccount, throttles::NoRetryOfThrottles,
+    RequestId, RoleDetail, RolesPage, SimulatedAction, credentials::OfOneAccount, throttles::NoRetryOfThrottles,
     whole::WholeAnswers,
 };
 use crate::names::{AccountId, PolicyName, RoleName};
@@ -85,6 +85,12 @@ impl SdkIam {
             .endpoint_url(url)
             .build();
         Self::new(&config)
+    }
+
+    /// What the clients are made of: credentials, Region, endpoints, and the HTTP client that all of them share.
+    #[must_use]
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
     }
 
     /// Clients for this configuration: its retries and timeouts are replaced by those that the loop relies upon.
@@ -368,14 +374,14 @@ impl Iam for SdkIam {
         }
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         let call = self.role.put_role_policy().role_name(put.role().as_str()).policy_name(put.policy().as_str());
         let call = call.policy_document(put.document()).customize().config_override(one_attempt());
         let answer = call.send().await.map_err(failed(Put::OPERATION))?;
         from_aws(Put::OPERATION, answer.request_id())
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         let (role, policy) = (removal.role().as_str(), removal.policy().as_str());
         let call = self.role.delete_role_policy().role_name(role).policy_name(policy);
         let answer =
@@ -390,8 +396,8 @@ fn one_attempt() -> aws_sdk_iam::config::Builder {
 }
 
 /// The answer to a write has no body to be misread: what is not from AWS would pass for a success.
-fn from_aws(operation: &'static str, request_id: Option<&str>) -> Result<(), IamError> {
-    request_id.map(|_| ()).ok_or_else(|| unreadable(operation, "it holds no request id of AWS"))
+fn from_aws(operation: &'static str, request_id: Option<&str>) -> Result<RequestId, IamError> {
+    request_id.map(RequestId::new).ok_or_else(|| unreadable(operation, "it holds no request id of AWS"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{ErrorClass, Iam, IamError, WriteTurn};
+use super::{ErrorClass, Iam, IamError, RequestId, WriteTurn};
 use crate::{
     inventory::Role,
     names::{AccountId, PolicyName, RoleName},
@@ -104,7 +104,7 @@ impl<I: Iam> Writer<I> {
         self.iam.turn_to_write().await
     }
 
-    /// `iam:PutRolePolicy`, once the document and the role were found to be what this program may write.
+    /// `iam:PutRolePolicy`, once the document and the role were found to be what this program may write: the id of the call.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl<I: Iam> Writer<I> {
         policy: &PolicyName,
         document: &SessionManagerDocument,
         limits: &Limits,
-    ) -> Result<(), IamError> {
+    ) -> Result<RequestId, IamError> {
         let text = document.as_str();
         let refused = session_manager::outside_vocabulary(text)
             .or_else(|| limits.outside_resources(text))
@@ -127,7 +127,7 @@ impl<I: Iam> Writer<I> {
         self.iam.put_role_policy(&Put { turn: &turn, role: &role.name, policy, document: text }).await
     }
 
-    /// `iam:DeleteRolePolicy`, once the role was found to be one that this program may write to.
+    /// `iam:DeleteRolePolicy`, once the role was found to be one that this program may write to: the id of the call.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl<I: Iam> Writer<I> {
         role: &Role,
         policy: &PolicyName,
         limits: &Limits,
-    ) -> Result<(), IamError> {
+    ) -> Result<RequestId, IamError> {
         if let Some(why) = self.outside(role, limits) {
             return Err(not_sent(Removal::OPERATION, &why));
         }

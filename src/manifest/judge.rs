@@ -54,12 +54,15 @@ impl<'a> Judge<'a> {
         let spec = KeyPath::default().key("spec");
         let resync_interval = self.interval(manifest.spec.resync_interval.as_deref(), &spec.key("resyncInterval"));
         let accounts = self.configured(&manifest.spec.accounts, &spec.key("accounts"));
+        let (queue_url, resync_interval_with_events) = self.change_events(&manifest.spec, resync_interval);
         let guards = self.guards(&manifest.spec.guards);
         let limits = Arc::new(self.limits(&manifest.spec.limits));
         self.good.then_some(ControllerConfiguration {
             place,
             suspend: manifest.spec.suspend,
             resync_interval,
+            resync_interval_with_events,
+            queue_url,
             default_mode: manifest.spec.default_mode,
             guards,
             limits,
@@ -100,6 +103,7 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// A time from 1s to 24h, if one is given.
     fn interval(&mut self, written: Option<&str>, path: &KeyPath) -> Option<Duration> {
         let text = written?;
         let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));

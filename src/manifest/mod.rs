@@ -48,9 +48,12 @@ use self::{
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
 };
 use crate::{
-    names::{AccountId, Partition, PolicyName, RoleName},
+    names::{AccountId, Partition, PolicyName, QueueUrl, RoleName},
     policy::{limits::Limits, session_manager::Settings},
 };
+
+/// How often everything is checked where no manifest says otherwise.
+pub const USUAL_RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What to do about drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
@@ -155,6 +158,10 @@ pub struct ControllerConfiguration {
     pub suspend: bool,
     /// How often everything is checked, at the latest; 1 second to 24 hours.
     pub resync_interval: Option<Duration>,
+    /// The same while change events are seen to arrive; never less than without them.
+    pub resync_interval_with_events: Option<Duration>,
+    /// The queue that changes in IAM are heard of by.
+    pub queue_url: Option<QueueUrl>,
     /// The mode of manifests that name none.
     pub default_mode: Mode,
     /// How much may change within an hour.

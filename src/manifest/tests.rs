@@ -593,6 +593,63 @@ fn the_controllers_settings_are_a_manifest_too() {
 }
 
 #[test]
+fn change_events_come_by_a_queue_and_let_the_resync_be_rarer() {
+    let url = "https://sqs.us-east-1.amazonaws.com/111122223333/iam-changes";
+    let given = operator(&format!("changeEvents: {{queueUrl: {url}}}\nresyncIntervalWithEvents: 30m"));
+    assert_eq!(given.queue_url.unwrap().as_str(), url);
+    assert_eq!(given.resync_interval_with_events, Some(Duration::from_secs(1800)));
+    let given = operator(&format!("changeEvents: {{queueUrl: {url}}}"));
+    assert_eq!((given.queue_url.is_some(), given.resync_interval_with_events), (true, None));
+    assert_eq!(operator("suspend: false").queue_url, None);
+    let equal = format!("resyncInterval: 24h\nresyncIntervalWithEvents: 24h\nchangeEvents: {{queueUrl: {url}}}");
+    assert!(operator(&equal).resync_interval_with_events.is_some());
+}
+
+#[test]
+fn what_cannot_be_listened_to_and_a_resync_that_events_would_hasten_are_faults() {
+    let faults = |spec: &str| {
+        let parsed = parse("c.yaml", controller(spec).as_bytes());
+        parsed.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>()
+    };
+    let events = "changeEvents: {queueUrl: http://127.0.0.1:5000/111122223333/a}";
+    for (spec, expected) in [
+        (
+            "changeEvents: {queueUrl: iam-changes}".to_owned(),
+            "spec.changeEvents.queueUrl: `iam-changes` is not the URL of a queue",
+        ),
+        (
+            "changeEvents: {queueUrl: https://sqs.us-east-1.amazonaws.com/111122223333/a.fifo}".to_owned(),
+            "spec.changeEvents.queueUrl: `https://sqs.us-east-1.amazonaws.com/111122223333/a.fifo` is a FIFO queue: one \
+             event that cannot be read would hold up all behind it",
+        ),
+        (
+            format!("{events}\nresyncIntervalWithEvents: 59s"),
+            "spec.resyncIntervalWithEvents: `resyncIntervalWithEvents` (59s) is less than `resyncInterval` (1m 0s)",
+        ),
+        (
+            format!("{events}\nresyncInterval: 10m\nresyncIntervalWithEvents: 5m"),
+            "spec.resyncIntervalWithEvents: `resyncIntervalWithEvents` (5m 0s) is less than `resyncInterval` (10m 0s)",
+        ),
+        (
+            format!("{events}\nresyncIntervalWithEvents: 25h"),
+            "spec.resyncIntervalWithEvents: `25h` is not a time from 1s to 24h",
+        ),
+        (
+            format!("{events}\nresyncInterval: soon\nresyncIntervalWithEvents: 5s"),
+            "spec.resyncInterval: `soon` is not a time from 1s to 24h",
+        ),
+        (
+            "resyncIntervalWithEvents: 30m".to_owned(),
+            "spec.resyncIntervalWithEvents: `resyncIntervalWithEvents` has no effect without `changeEvents`",
+        ),
+    ] {
+        assert_eq!(faults(&spec), [expected]);
+    }
+    assert_eq!(faults("changeEvents: {}").len(), 1);
+    assert_eq!(faults("changeEvents: {queueURL: a}").len(), 2, "the unknown key, and the one that is missing");
+}
+
+#[test]
 fn several_documents_are_read_and_empty_ones_passed_over() {
     let text = format!("---\n{}---\n---\n# nothing\n---\n{}", manifest("roles: [a]"), manifest("roles: [b]\nmode: x"));
     let parsed = parse("web.yaml", text.as_bytes());

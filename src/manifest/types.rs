@@ -173,6 +173,12 @@ pub(super) struct ConfigurationSpec {
     pub(super) suspend: bool,
     /// How often everything is checked, at the latest: 1s to 24h, such as `90s`, `5m` or `1h30m`.
     pub(super) resync_interval: Option<String>,
+    /// How often everything is checked while change events are seen to arrive: 1s to 24h, not less than
+    /// `resyncInterval`. Left out: no less often than without them.
+    pub(super) resync_interval_with_events: Option<String>,
+    /// Where changes in IAM are heard of: a role that somebody has changed is then looked at at once. Left out: at the next
+    /// resync.
+    pub(super) change_events: Option<ChangeEventsSpec>,
     /// The mode of manifests that name none. Left out: `enforce`.
     #[serde(default)]
     pub(super) default_mode: Mode,
@@ -187,6 +193,16 @@ pub(super) struct ConfigurationSpec {
     /// left out bounds nothing; one that is an empty list admits nothing.
     #[serde(default)]
     pub(super) limits: LimitsSpec,
+}
+
+/// Where changes in IAM are heard of: a role that somebody has changed is then looked at at once. Left out: at the next
+/// resync.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangeEventsSpec {
+    /// The URL of the SQS queue that EventBridge sends IAM's events to, such as
+    /// `https://sqs.us-east-1.amazonaws.com/111122223333/name`: a standard queue that nobody else reads.
+    pub(super) queue_url: String,
 }
 
 /// How much may change in an account within any hour: what goes beyond waits.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::{
     iam::{
         Caller, Entrance, ErrorClass, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
-        RoleDetail, RolesPage, SimulatedAction,
+        RequestId, RoleDetail, RolesPage, SimulatedAction,
     },
     names::{AccountId, PolicyName, RoleName},
 };
@@ -74,12 +74,17 @@ impl InProcess {
 
     /// A write that goes on whether or not anybody still waits for it. `None` removes the policy.
     #[cfg(test)]
-    pub(crate) async fn write(&self, role: String, policy: String, document: Option<String>) -> Result<(), IamError> {
+    pub(crate) async fn write(
+        &self,
+        role: String,
+        policy: String,
+        document: Option<String>,
+    ) -> Result<RequestId, IamError> {
         let request = match document {
             Some(document) => Request::PutRolePolicy { role, policy, document },
             None => Request::DeleteRolePolicy { role, policy },
         };
-        self.ask(request).await.map(|_| ())
+        self.call(request).await.map(|(_, id)| id)
     }
 
     /// One page of a bulk read of one kind.
@@ -93,6 +98,10 @@ impl InProcess {
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, IamError> {
+        self.call(request).await.map(|(answer, _)| answer)
+    }
+
+    async fn call(&self, request: Request) -> Result<(Answer, RequestId), IamError> {
         match &self.session {
             Some(session) => self.ask_as(&self.entered(session).await?, request).await,
             None => self.ask_as(&self.identity, request).await,
@@ -124,7 +133,7 @@ impl InProcess {
                     seconds: None,
                 };
                 match self.ask_as(&self.identity, request).await {
-                    Ok(Answer::Session { identity, expires, .. }) => {
+                    Ok((Answer::Session { identity, expires, .. }, _)) => {
                         *session.lock() = Some((identity.clone(), expires));
                         identity
                     }
@@ -140,7 +149,7 @@ impl InProcess {
         Ok(identity)
     }
 
-    async fn ask_as(&self, identity: &Identity, request: Request) -> Result<Answer, IamError> {
+    async fn ask_as(&self, identity: &Identity, request: Request) -> Result<(Answer, RequestId), IamError> {
         let operation = request.operation();
         let transient =
             |message: String| Err(IamError { class: ErrorClass::Transient, operation, code: None, message });
@@ -158,7 +167,7 @@ impl InProcess {
             (Shape::Reset, _) => transient("the connection was reset".to_owned()),
             (Shape::Cut, _) => transient("the answer broke off".to_owned()),
             (Shape::Html, _) => transient("the answer is not XML".to_owned()),
-            (Shape::Hang | Shape::Whole, Ok(answer)) => Ok(answer),
+            (Shape::Hang | Shape::Whole, Ok(answer)) => Ok((answer, RequestId::new(reply.request_id))),
             (Shape::Hang | Shape::Whole, Err(refusal)) => Err(error(operation, refusal)),
         }
     }
@@ -325,14 +334,14 @@ impl Iam for InProcess {
         }
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         let (role, policy) = (put.role().to_string(), put.policy().to_string());
         let request = Request::PutRolePolicy { role, policy, document: put.document().to_owned() };
-        self.ask(request).await.map(|_| ())
+        self.call(request).await.map(|(_, id)| id)
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         let (role, policy) = (removal.role().to_string(), removal.policy().to_string());
-        self.ask(Request::DeleteRolePolicy { role, policy }).await.map(|_| ())
+        self.call(Request::DeleteRolePolicy { role, policy }).await.map(|(_, id)| id)
     }
 }

@@ -88,6 +88,12 @@ catalogue! {
     ManifestsReturned, "manifests.returned", Info, "The directory of manifests can be read again.";
     WatchDegraded, "watch.degraded", Warn, "The system does not tell of changed files: they are looked at on a timer instead.";
     WatchRestored, "watch.restored", Info, "Changed files are told of again.";
+    EventsFlowing, "events.flowing", Info, "Change events of an account are seen to arrive: until they stop, the resync interval is `resyncIntervalWithEvents`.";
+    EventsStopped, "events.stopped", Warn, "Change events of an account are not seen to arrive any more: the resync interval is the usual one again. `reason` says why: `QueueFailed`, `OwnWriteUnheard` (a write of the controller's own made no event) or `NothingHeard` (perhaps nothing was changed).";
+    EventsQueueFailed, "events.queue_failed", Warn, "The queue of change events cannot be read, or its messages cannot be deleted. Told once for each `reason`; everything is still checked at each resync.";
+    EventsQueueRecovered, "events.queue_recovered", Info, "The queue of change events works again.";
+    EventsMessageRejected, "events.message_rejected", Warn, "A message of the queue is not a change event of a configured account: `reason` says why. What cannot be understood is left for the dead-letter queue, the rest is deleted. Ten within ten minutes are told, the others counted.";
+    ChangeClaimed, "change.claimed", Info, "A change event has woken a role. What it says of who made the change is in the fields `claimed_…`: it is the event's word, and nothing is decided by it.";
 }
 
 /// How loud an event is.
@@ -144,6 +150,16 @@ pub struct Event {
     pub remedy: Option<String>,
     /// The calls that were made.
     pub calls: Option<String>,
+    /// IAM's name for the call by which something was changed, as a change event claims.
+    pub claimed_call: Option<String>,
+    /// The ARN of whoever made it, as a change event claims.
+    pub claimed_by: Option<String>,
+    /// The ARN of the role that their session was made from, as a change event claims.
+    pub claimed_role: Option<String>,
+    /// The address that they called from, as a change event claims.
+    pub claimed_from: Option<String>,
+    /// When they called, as a change event claims.
+    pub claimed_at: Option<String>,
     /// The manifest by its `metadata.name`, or the file.
     pub manifest: Option<String>,
     /// The line of a fault.
@@ -225,6 +241,11 @@ impl Event {
             digest: None,
             remedy: None,
             calls: None,
+            claimed_call: None,
+            claimed_by: None,
+            claimed_role: None,
+            claimed_from: None,
+            claimed_at: None,
             manifest: None,
             line: None,
             column: None,
@@ -256,6 +277,11 @@ pub fn emit(event: &Event) {
                 digest = event.digest.as_deref(),
                 remedy = event.remedy.as_deref(),
                 calls = event.calls.as_deref(),
+                claimed_call = event.claimed_call.as_deref(),
+                claimed_by = event.claimed_by.as_deref(),
+                claimed_role = event.claimed_role.as_deref(),
+                claimed_from = event.claimed_from.as_deref(),
+                claimed_at = event.claimed_at.as_deref(),
                 manifest = event.manifest.as_deref(),
                 line = event.line,
                 column = event.column,

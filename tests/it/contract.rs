@@ -11,7 +11,7 @@ use aws_sdk_iam::{
 };
 use percent_encoding::percent_decode_str;
 use ssm_role_controller::{
-    iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, SdkIam, SimulatedAction, WriteTurn, Writer},
+    iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, RequestId, SdkIam, SimulatedAction, WriteTurn, Writer},
     inventory::{Role, SUSPEND_TAG},
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
@@ -486,7 +486,7 @@ fn document(settings: &Settings) -> SessionManagerDocument {
     settings.document(&account(), &Partition::default())
 }
 
-fn class(result: Result<(), IamError>) -> ErrorClass {
+fn class<T: std::fmt::Debug>(result: Result<T, IamError>) -> ErrorClass {
     result.expect_err("it was accepted").class
 }
 
@@ -498,12 +498,12 @@ async fn the_programs_own_writer_puts_a_policy_and_removes_that_one_alone() {
         backend.role("written").await;
         backend.put("written", "Other", PLAIN).await;
         let wanted = document(&Settings::default());
-        writer.put(WriteTurn::default(), &role, &ours, &wanted, &limits).await.unwrap();
+        let put = writer.put(WriteTurn::default(), &role, &ours, &wanted, &limits).await.unwrap();
         let encoded = edge.role_policy(&role.name, &ours).await.unwrap();
         assert_eq!(percent_decode_str(&encoded).decode_utf8().unwrap(), wanted.as_str(), "{:?}", backend.kind);
         // IAM finds a role in any case of its name.
         let in_capitals = known("WRITTEN", "/");
-        match backend.kind {
+        let removed = match backend.kind {
             Kind::Sandbox => writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await.unwrap(),
             // moto does not.
             Kind::Moto => {
@@ -511,9 +511,11 @@ async fn the_programs_own_writer_puts_a_policy_and_removes_that_one_alone() {
                     class(writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await),
                     ErrorClass::Gone
                 );
-                writer.remove(WriteTurn::default(), &role, &ours, &limits).await.unwrap();
+                writer.remove(WriteTurn::default(), &role, &ours, &limits).await.unwrap()
             }
-        }
+        };
+        // By these CloudTrail tells of each.
+        assert!(put != removed && !put.as_str().is_empty(), "{put:?} {removed:?}");
         assert_eq!(backend.policies("written").await, ["Other"], "{:?}", backend.kind);
         assert_eq!(edge.role_policy(&role.name, &ours).await.unwrap_err().class, ErrorClass::Gone);
     }
@@ -629,7 +631,7 @@ async fn what_lies_outside_of_the_limits_is_refused_by_the_writer_and_nothing_is
             serving.sandbox.clear_calls();
         }
         let writer = backend.writer();
-        let refused = |result: Result<(), IamError>, why: &str| {
+        let refused = |result: Result<RequestId, IamError>, why: &str| {
             let error = result.expect_err(why);
             assert_eq!((error.class, &error.code), (ErrorClass::NotSent, &None), "{error}");
             assert!(error.message.contains(why), "{error}");

@@ -184,7 +184,7 @@ async fn both_sides_give_the_same_answers() {
     let here = writer.put(WriteTurn::default(), &zebra, &policy, &document, &Limits::default()).await;
     let put = clients.iam.put_role_policy().role_name("zebra").policy_name("P").policy_document(document.as_str());
     match (here, put.send().await) {
-        (Ok(()), Ok(_)) => {
+        (Ok(_), Ok(_)) => {
             assert_eq!(sandbox.document(&account, "zebra", "P").as_deref(), Some(document.as_str()));
         }
         (Err(here), there) => assert_eq!(here.code.unwrap(), code(there).1),

@@ -28,6 +28,8 @@ impl<I: Iam> Account<I> {
         let same_circumstances = circumstances == self.circumstances;
         self.tell_suspension(manifests.suspends(&self.caller.account));
         self.circumstances = circumstances;
+        let with_events = manifests.configuration().and_then(|configuration| configuration.resync_interval_with_events);
+        self.hearing.configure(with_events);
         // What began with leave of other guards has none of these.
         let same_guards = self.guards == manifests.guards();
         self.guards = manifests.guards();

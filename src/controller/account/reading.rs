@@ -8,10 +8,9 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
-use super::{Account, Held};
+use super::{Account, Held, hearing::tell};
 use crate::{
     controller::{
-        RESYNC_INTERVAL,
         approval::Approval,
         read_failed,
         repair::BELIEVED_FOR,
@@ -37,16 +36,18 @@ pub(super) type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError
 impl<I: Iam> Account<I> {
     pub(super) fn begin_reading(&mut self) {
         self.tell_pass();
-        self.next_reading = Instant::now() + self.resync_interval();
+        let now = Instant::now();
+        self.next_reading = now + self.resync_interval(now);
+        self.is_reading_everything = std::mem::take(&mut self.is_everything_due);
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
             self.is_planned = true;
-            self.guard(&mut [], Instant::now());
+            self.guard(&mut [], now);
             self.tell_mismatched();
             return;
         }
         let reader = Arc::clone(&self.tools.reader);
-        let needs_all_roles = !self.slots.values().all(Slot::is_at_rest);
+        let needs_all_roles = self.is_reading_everything || !self.slots.values().all(Slot::is_at_rest);
         self.spoiled_meanwhile.clear();
         let ledger_file = self.ledger_file.clone();
         self.reading = Some(tokio::spawn(async move {
@@ -85,7 +86,9 @@ impl<I: Iam> Account<I> {
                 self.tell_manner(&manner);
                 // Manifests that came meanwhile may ask for roles that this reading did not look for.
                 let is_of_newest = asked == self.asked;
-                self.next_reading = if is_of_newest { now + self.resync_interval() } else { now };
+                // So may something have changed that it has read before.
+                let is_enough = is_of_newest && !self.is_everything_due;
+                self.next_reading = if is_enough { now + self.resync_interval(now) } else { now };
                 if inventory.may_be_completed() {
                     self.next_reading = self.next_reading.min(now + self.reading_backoff.next());
                 } else {
@@ -114,6 +117,7 @@ impl<I: Iam> Account<I> {
                     }
                 };
                 self.reading_failed = Some((error, told_at));
+                self.is_everything_due |= self.is_reading_everything;
                 self.next_reading = now + self.reading_backoff.next();
             }
         }
@@ -307,7 +311,7 @@ impl<I: Iam> Account<I> {
             step = step.held_by(Reason::Contended, Some(how_often));
         }
         let repairable = step.is_a_write() && slot.retry.as_ref().is_none_or(|retry| retry.due <= now);
-        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        tell(&self.hearing, &step.target, self.reporter.observe(&step, self.started.elapsed()));
         slot.judged(step, now);
         slot.judged_of(self.inventory.get(&key.0), now);
         self.postpone(&key);
@@ -351,13 +355,6 @@ impl<I: Iam> Account<I> {
             self.contended.remove(&key);
             step.and_then(|step| self.reporter.settled(&step)).iter().for_each(emit);
         }
-    }
-
-    /// The time until the next reading: what the manifests say, give or take a tenth.
-    fn resync_interval(&mut self) -> Duration {
-        let said = self.manifests.borrow().resync_interval(&self.caller.account);
-        let interval = self.options.resync_interval.or(said).unwrap_or(RESYNC_INTERVAL);
-        interval.mul_f64(0.9 + self.random.f64() / 5.0)
     }
 
     /// Tells of the pass that ends: what was called since the one before it.

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bound,
+    bound, hearsay,
     log::{Ear, Log},
     people::{self, Stubborn},
     scene::{Key, Leave, Moment, Process, Scene, Tally},
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     controller::{Controller, Options, Outcome},
+    events::Exchange,
     iam::Caller,
     manifest::ManifestSet,
     plan::{Digest, Reason, Step},
@@ -66,6 +67,8 @@ pub(super) struct Life {
     pub(super) rng: Rng,
     names: Vec<String>,
     manifests: watch::Sender<Arc<ManifestSet>>,
+    exchange: Exchange,
+    hearsay: JoinHandle<()>,
     running: Option<Running>,
     /// When the next process begins, where none is at work.
     restart: Option<Instant>,
@@ -103,11 +106,15 @@ impl Life {
             people::crowd(&scene);
         }
         let (manifests, _) = watch::channel(Arc::default());
+        let exchange = Exchange::default();
+        let hearsay = hearsay::spread(exchange.clone(), names.clone(), Rng::with_seed(!seed));
         let mut life = Self {
             scene,
             rng,
             names,
             manifests,
+            exchange,
+            hearsay: tokio::spawn(hearsay),
             running: None,
             restart: None,
             stubborn: None,
@@ -254,6 +261,7 @@ impl Life {
 
     pub(super) fn start(&mut self) {
         let (controller, shutdown) = self.controller(Leave::Ask, Options::default());
+        let controller = controller.woken_by(self.exchange.clone());
         let stop = shutdown.clone();
         let task = tokio::spawn(bound::polled(Arc::clone(&self.scene), async move {
             controller.run(stop).await;
@@ -369,6 +377,7 @@ impl Life {
 
     async fn calm_down(&mut self) {
         self.is_calm = true;
+        self.hearsay.abort();
         self.stubborn = None;
         people::calm(&self.scene);
         self.scene.state().process.kill_at = None;

@@ -260,8 +260,9 @@ impl Told {
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
-        // What an event of sessions says in particular stands in its message.
-        let message = |told: &Self| told.name.starts_with("session.").then(|| told.message.clone());
+        // What an event of sessions says in particular stands in its message, and so does what a change event claims.
+        let in_message = |told: &Self| told.name.starts_with("session.") || told.name == "change.claimed";
+        let message = |told: &Self| in_message(told).then(|| told.message.clone());
         let of = |told: &Self| {
             (told.name.clone(), told.reason.clone(), told.particulars.clone(), told.digest.clone(), message(told))
         };

@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     iam::{
-        Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
-        SimulatedAction,
+        Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RequestId, RoleDetail,
+        RolesPage, SimulatedAction,
     },
     inventory::LiveDocument,
     names::{PolicyName, RoleName},
@@ -49,7 +49,7 @@ pub(super) struct Witness {
 
 /// A write that was sent. Dropped, it goes on or not, as a coin said.
 struct Sent {
-    task: JoinHandle<Result<(), IamError>>,
+    task: JoinHandle<Result<RequestId, IamError>>,
     goes_on: bool,
     _landed: Landed,
 }
@@ -168,7 +168,7 @@ impl Witness {
     }
 
     /// One write: it is judged as it arrives, and may outlive who sent it.
-    async fn write(&self, role: &RoleName, policy: &PolicyName, document: Option<&str>) -> Result<(), IamError> {
+    async fn write(&self, role: &RoleName, policy: &PolicyName, document: Option<&str>) -> Result<RequestId, IamError> {
         if self.dead.is_cancelled() {
             return pending().await;
         }
@@ -343,11 +343,11 @@ impl Iam for Witness {
         answer
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         self.write(put.role(), put.policy(), Some(put.document())).await
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         self.write(removal.role(), removal.policy(), None).await
     }
 }

@@ -80,7 +80,7 @@ impl Edge {
         self.begin(move |iam| Box::pin(async move { iam.role_policy(&role(number), &policy()).await })).await
     }
 
-    async fn begin_writing(&self, number: usize) -> JoinHandle<Result<(), IamError>> {
+    async fn begin_writing(&self, number: usize) -> JoinHandle<Result<RequestId, IamError>> {
         let account = self.account.clone();
         self.begin(move |iam| Box::pin(async move { write(iam, account, number).await })).await
     }
@@ -94,7 +94,7 @@ fn policy() -> PolicyName {
     POLICY.parse().unwrap()
 }
 
-async fn write(iam: Arc<Paced<InProcess>>, account: AccountId, number: usize) -> Result<(), IamError> {
+async fn write(iam: Arc<Paced<InProcess>>, account: AccountId, number: usize) -> Result<RequestId, IamError> {
     let writer = Writer::new(iam, account.clone());
     let document = Settings::default().document(&account, &Partition::default());
     let role = Role {

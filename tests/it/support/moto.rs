@@ -114,7 +114,8 @@ impl Moto {
         calls.map(|(operation, role)| (operation.to_owned(), role.to_owned())).collect()
     }
 
-    fn said(&self) -> String {
+    /// Its log: a line for each call that it has answered.
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
