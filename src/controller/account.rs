@@ -4,6 +4,7 @@
 //!  manifests.rs   newer manifests ─▶ slots: what is wanted of each policy
 //!  reading.rs     a reading of IAM ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
 //!  repairing.rs   the queue ─▶ leave, canary ─▶ a fresh look, a write ─▶ what is told
+//!  selecting.rs   a reading of IAM ─▶ which roles selectors pick ─▶ slots
 //!  counting.rs    what other processes have written ─▶ the guards
 //! ```
 //!
@@ -15,6 +16,7 @@ mod counting;
 mod manifests;
 mod reading;
 mod repairing;
+mod selecting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,14 +33,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::reading::Reading;
+use self::{reading::Reading, selecting::SelectorsTold};
 use super::{
     Options, Outcome, RESYNC_INTERVAL,
     approval::Approval,
     backoff::Backoff,
     canary::Canary,
-    next_manifests,
     ledger_file::LedgerFile,
+    next_manifests,
     repair::{Repaired, Tools},
     report::Reporter,
     slot::Slot,
@@ -46,9 +48,9 @@ use super::{
 use crate::{
     iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
     inventory::{Asked, Inventory, Observed},
-    manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey},
+    manifest::{Guards, ManifestSet, PolicyKey, Selection},
     names::RoleName,
-    plan::{self, Circumstances, Digest, Excess, Ledger, Reason, Step},
+    plan::{self, Circumstances, Digest, Excess, Ledger, Picks, Reason, Step},
     telemetry::{Event, EventName},
 };
 
@@ -85,8 +87,16 @@ pub(super) struct Account<I> {
     asked: Arc<Asked>,
     /// The steps of manifests for other accounts.
     mismatched: Vec<Step>,
-    /// What was asked for before, until it was told that it no longer is.
-    departed: BTreeMap<PolicyKey, DesiredPolicy>,
+    /// What selectors have picked by the last reading.
+    selection: Selection,
+    /// What came of each selector by the last reading that could tell.
+    picks: Vec<Picks>,
+    selectors_told: SelectorsTold,
+    /// What was asked for before, until it was told that it no longer is. Where selectors may turn out to ask for it still,
+    /// that waits for a reading.
+    departed: BTreeMap<PolicyKey, Slot>,
+    /// Whether it does.
+    awaits_selectors: bool,
     reporter: Reporter,
     /// When it was told that the account is suspended, while it is.
     suspension_told: Option<Instant>,
@@ -198,7 +208,11 @@ impl<I: Iam> Account<I> {
             slots: BTreeMap::new(),
             asked: Arc::default(),
             mismatched: Vec::new(),
+            selection: Selection::default(),
+            picks: Vec::new(),
+            selectors_told: SelectorsTold::default(),
             departed: BTreeMap::new(),
+            awaits_selectors: false,
             reporter: Reporter::default(),
             suspension_told: None,
             written: 0,
@@ -267,6 +281,7 @@ impl<I: Iam> Account<I> {
         }
         self.finish_repairs().await;
         self.tell_pass();
+        let unresolved = self.unresolved();
         let rest_waits = self.canary.waits_until().is_some();
         let last_verdict = |slot: Slot| match slot.step {
             Some(step) if rest_waits && step.is_a_write() => step.held_by(Reason::CanaryUnproven, None),
@@ -276,6 +291,8 @@ impl<I: Iam> Account<I> {
         let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome {
             steps,
+            picks: self.picks,
+            unresolved,
             written: self.written,
             digest: self.digest,
             held: self.held.map(|held| held.excess),
@@ -381,7 +398,11 @@ impl<I: Iam> Account<I> {
     fn has_settled(&self) -> bool {
         let reading_may_pass = match &self.reading_failed {
             Some((error, _)) => error.class.passes_by_itself(),
-            None => self.inventory.may_be_completed() || self.slots.values().any(|slot| slot.step.is_none()),
+            None => {
+                self.inventory.may_be_completed()
+                    || self.awaits_selectors
+                    || self.slots.values().any(|slot| slot.step.is_none())
+            }
         };
         let repair_may_pass =
             |slot: &Slot| slot.postponed.is_some() || slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);

@@ -30,16 +30,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{fleet::entrance, ledger_file::spent};
 use self::{
     account::{Account, Seat},
     fleet::{Fleet, identify, tell_kill_switch},
 };
+pub(crate) use self::{fleet::entrance, ledger_file::spent};
 use crate::{
     iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
-    plan::{Digest, Excess, Step},
+    plan::{Digest, Excess, Picks, Step},
     telemetry::{Event, EventName, emit},
 };
 
@@ -77,6 +77,10 @@ pub struct Controller<I> {
 pub struct Outcome {
     /// The last verdict on every managed policy.
     pub steps: Vec<Step>,
+    /// What came of each selector.
+    pub picks: Vec<Picks>,
+    /// Why it is not known what selectors pick; empty where it is.
+    pub unresolved: Vec<String>,
     /// How many policies were written or removed.
     pub written: usize,
     /// The digest of the plan that the last reading led to; none where nothing was to be written.

@@ -249,14 +249,6 @@ fn unknown_kinds_and_versions_are_told_with_what_to_write() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_told_by_name() {
-    assert_eq!(
-        messages("roles: [web]\nselector: {pathPrefix: /a/}"),
-        ["spec.selector: `spec.selector` is not supported by this version yet"]
-    );
-}
-
-#[test]
 fn a_policy_is_present_unless_it_is_said_to_be_absent() {
     assert_eq!(good("roles: [web]").state, State::Present);
     assert_eq!(good("roles: [web]\nstate: present").state, State::Present);
@@ -517,7 +509,7 @@ fn names_and_numbers_are_held_to_the_rules_of_their_service() {
         assert!(found.len() == 1 && found[0].contains(expected), "{lines}: {found:?}");
     }
     assert_eq!(messages("roles: []"), ["spec.roles: this manifest names no role"]);
-    assert_eq!(messages("mode: enforce"), ["spec: missing key `roles`"]);
+    assert_eq!(messages("mode: enforce"), ["spec: this manifest has neither `roles` nor a `selector`"]);
     assert_eq!(messages("roles: [web]\npolicyName: AWSRevokeOlderSessions").len(), 1);
     assert_eq!(messages("roles: [web]\npolicyName: a b"), ["spec.policyName: `a b` is not a policy name"]);
     for name in ["Web", "a_b", "-a", "a..b", "", &"x".repeat(254)] {

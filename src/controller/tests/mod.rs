@@ -7,6 +7,7 @@ mod pacing;
 mod readings;
 mod repairs;
 mod saves;
+mod selectors;
 mod sessions;
 mod trust;
 
