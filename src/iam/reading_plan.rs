@@ -142,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::inventory::Sought;
 
     fn asked(roles: usize, policies: usize) -> Asked {
         let policies: BTreeSet<_> = (0..policies).map(|number| format!("P{number}").parse().unwrap()).collect();
@@ -285,6 +286,16 @@ mod tests {
             let plan = ReadingPlan::choose(&asked(managed, policies), all.map(size), MINUTE * minutes, needs_all);
             assert_eq!((plan.choice, plan.why, plan.to_string().as_str()), (choice, why, said));
         }
+    }
+
+    #[test]
+    fn where_selectors_look_for_roles_it_is_the_bulk_reading() {
+        let sought = Sought { selector: Default::default(), policy: "P".parse().unwrap() };
+        let asked = Asked { sought: [sought].into(), ..asked(1, 1) };
+        let plan = ReadingPlan::choose(&asked, Some(size(5_000)), MINUTE, false);
+        assert_eq!((plan.choice, plan.why), (Choice::Bulk, Why::Selectors));
+        let said = "in bulk, 5 calls against 2 role by role, since selectors look for roles (1 managed role of 5000)";
+        assert_eq!(plan.to_string(), said);
     }
 
     #[test]

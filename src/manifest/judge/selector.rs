@@ -60,7 +60,8 @@ impl Judge<'_> {
     }
 
     fn tags(&mut self, written: &BTreeMap<String, String>, path: &KeyPath) -> BTreeMap<TagKey, String> {
-        if written.is_empty() {
+        let is_out_of_shape = self.told_already.iter().any(|told| told.starts_with(&path.to_string()));
+        if written.is_empty() && !is_out_of_shape {
             self.tell(path, "no tag is named", "name one at least, or leave `tags` out");
         }
         let mut tags: BTreeMap<TagKey, String> = BTreeMap::new();
