@@ -13,6 +13,7 @@
 //! | room | what lives there | it may not know |
 //! |---|---|---|
 //! | [`names`] | account ids, role and policy names, key ARNs, queue URLs: text that was checked once | everything else |
+//! | [`selector`] | which roles are meant by their path, name and tags | manifests |
 //! | [`policy`] | IAM policy documents: typed model, directional comparison, settings → document, the operator's limits, effective permissions | AWS clients, files, the clock |
 //! | [`manifest`] | the YAML that people write: parsing, faults, JSON Schema, Desired | AWS clients, the clock |
 //! | [`watch`] | files → the newest good manifests | IAM |
@@ -40,6 +41,7 @@ pub mod plan;
 pub mod policy;
 pub mod readiness;
 pub mod sandbox;
+pub mod selector;
 pub mod telemetry;
 pub mod text;
 pub mod watch;

@@ -118,6 +118,7 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
                 name: role,
                 path: "/".to_owned(),
                 is_suspended: false,
+                tags: BTreeMap::new(),
                 policies: BTreeMap::new(),
                 inline_size: None,
                 surroundings: None,

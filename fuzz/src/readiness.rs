@@ -122,6 +122,7 @@ fn role(documents: &[&str]) -> Role {
         name: "web".parse().expect("it is a name"),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: BTreeMap::new(),
         policies: ours.into_iter().collect::<BTreeMap<_, _>>(),
         inline_size: Some(text_size(documents)),
         surroundings: Some(surroundings),

@@ -13,6 +13,7 @@ use crate::{
     controller::{Controller, Options, Outcome},
     manifest::Mode,
     plan::{Digest, Step},
+    text::printable,
 };
 
 /// How long throttling and errors are put up with.
@@ -38,6 +39,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
         Err(error) => {
             tell_failure(error);
             let steps = plan::unread(&manifests);
+            plan::unresolved(&manifests).iter().for_each(|why| complain(&unresolved(why)));
             print(&format!("{}{}\n", plan::text(&steps, &manifests), wrote(0)))?;
             return Ok(FAILED);
         }
@@ -64,13 +66,18 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
                 }
                 Err(error) => {
                     way.tell_not_entered(&error);
-                    Outcome { steps: way.unread(&newest, &error), ..Outcome::default() }
+                    Outcome {
+                        steps: way.unread(&newest, &error),
+                        unresolved: way.unresolved(&newest, &error.to_string()).into_iter().collect(),
+                        ..Outcome::default()
+                    }
                 }
             };
             (way.account, outcome)
         }
     };
     let (mut is_right, mut void_in, mut carried_out, mut written) = (true, Vec::new(), false, 0);
+    let mut is_about_anything = filter.role.is_none();
     each(ways, carry_out, |(account, outcome)| {
         if outcome.approval_is_void && !outcome.approval_is_used_up && are_several {
             // It may be meant for another account: nothing was written in this one.
@@ -90,10 +97,13 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
             _ if outcome.approval_is_void => complain(&void(digest)),
             _ => {}
         }
-        is_right &= !outcome.approval_is_void && !outcome.steps.iter().any(is_amiss);
+        outcome.unresolved.iter().for_each(|why| complain(&unresolved(why)));
+        is_about_anything |= !outcome.steps.is_empty() || !outcome.unresolved.is_empty();
+        is_right &= !outcome.approval_is_void && outcome.unresolved.is_empty() && !outcome.steps.iter().any(is_amiss);
         Ok(())
     })
     .await?;
+    anyhow::ensure!(is_about_anything, plan::not_picked(filter));
     if are_several && approve.is_none() {
         print(&format!("all accounts: {}\n", wrote(written)))?;
     }
@@ -102,6 +112,13 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
         is_right = false;
     }
     Ok(if is_right { OK } else { FAILED })
+}
+
+/// That it is not known what selectors pick.
+fn unresolved(why: &str) -> String {
+    let hint = "roles by selector are found by the bulk read alone: see that the account can be entered, and that \
+                iam:GetAccountAuthorizationDetails is allowed there";
+    format!("error: {}\n\nhint: {hint}", printable(why))
 }
 
 /// What became of an approval that was used before.

@@ -107,7 +107,7 @@ pub fn controller_policy(global: &Global, rights: &Rights) -> Ended {
     let account = rights.account(&manifests)?;
     manifests.narrow(None, Some(&account), Some(&account));
     anyhow::ensure!(
-        manifests.role_count() > 0 || !entered_from(&manifests, &account).is_empty(),
+        manifests.role_count() > 0 || manifests.has_selectors() || !entered_from(&manifests, &account).is_empty(),
         "no manifest is about account {account}\nhint: `render` lists the roles that manifests name"
     );
     let observe = global.observe || manifests.only_observes(&account);
@@ -200,6 +200,17 @@ impl Rights {
             "`--paths` allows by path, and nothing says which\n\
              hint: say limits.rolePathPrefixes in the ControllerConfiguration, or `--path-prefix /fleet/`"
         );
+        if let Some(manifest) =
+            manifests.permissions().iter().find(|manifest| manifest.selector.is_some() && !self.paths)
+        {
+            anyhow::bail!(
+                "which roles the selector of {} ({}) picks is not known before IAM is read, so they cannot be allowed by name\n\
+                 hint: `--paths` allows by path: say limits.rolePathPrefixes in the ControllerConfiguration, or `--path-prefix {}`",
+                manifest.name,
+                manifest.place,
+                manifest.selector.as_ref().and_then(|selector| selector.path_prefix.as_deref()).unwrap_or("/fleet/")
+            );
+        }
         let prefixes = prefixes.unwrap_or_else(|| vec!["/".to_owned()]);
         let partition = self.partition(manifests, account)?;
         let roles = format!("arn:{partition}:iam::{account}:role");
@@ -207,7 +218,9 @@ impl Rights {
         // As the manifests spell them: what differs in case alone is one role, but not to a policy.
         let (mut managed, mut kept, mut removed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for manifest in manifests.permissions() {
-            let names = || manifest.roles.iter().map(RoleName::as_str);
+            // By path it makes no difference which roles they are.
+            let picked = manifest.selector.iter().map(|_| "*");
+            let names = || manifest.roles.iter().map(RoleName::as_str).chain(picked.clone());
             managed.extend(names());
             // `suspend` takes no right away: it is meant to be lifted.
             let is_enforced = manifests.mode(manifest, Some(account)) == Mode::Enforce && !observe;

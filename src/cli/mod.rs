@@ -101,7 +101,7 @@ pub enum Command {
         /// Ask IAM's policy simulator too (iam:SimulatePrincipalPolicy), which knows service control policies
         #[arg(long)]
         simulate: bool,
-        /// The role, one that a manifest names
+        /// The role, one that a manifest names or a selector may pick
         #[arg(value_name = "ROLE")]
         role: RoleName,
         /// Only in this account

@@ -9,17 +9,17 @@ use tokio::time::Instant;
 use super::{
     DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, complain, print,
     reads::Reads,
-    survey::{Way, each, paced, read, survey, tell_failure, tell_failure_in},
+    survey::{Looked, Way, asked_for, each, look, paced, survey, tell_failure, tell_failure_in},
 };
 use crate::{
     controller,
     iam::{Caller, Reader, SdkIam},
-    inventory::Inventory,
     manifest::{ManifestSet, Mode, State},
-    names::AccountId,
-    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Reason, RoleCondition, Step, Summary},
+    names::{AccountId, RoleName},
+    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Picks, Reason, RoleCondition, Step, Summary},
     policy::compare::{Change, Direction, Drift},
     readiness::Status,
+    selector::Selector,
     text::{printable, printable_json},
 };
 
@@ -39,8 +39,8 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
         Ok(own) => {
             let ways = survey.ways(own, filter);
             let are_several = ways.len() > 1;
-            let look = |way: Way| planned(&survey.iam, manifests, own, way, global);
-            each(ways, look, |mut planned| {
+            let look_into = |way: Way| planned(&survey.iam, manifests, own, way, global);
+            each(ways, look_into, |mut planned| {
                 planned.reads = planned.reads.filter(|_| explain_reads);
                 if output == Output::Text {
                     print(&told(&planned, manifests, are_several, filter))?;
@@ -64,7 +64,7 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
             if output == Output::Text {
                 print(&text(&steps, manifests))?;
             }
-            plans.push(Planned { account: None, steps, digest: None, held: None, reads: None });
+            plans.push(Planned { steps, unresolved: unresolved(manifests), ..Planned::default() });
         }
     }
     plans.sort_by(|one, other| one.account.cmp(&other.account));
@@ -73,16 +73,31 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
     }
     let steps = || plans.iter().flat_map(|planned| &planned.steps);
     let is_ready = steps().all(Step::is_session_ready);
+    if plans.iter().any(|planned| !planned.unresolved.is_empty()) {
+        return Ok(FAILED);
+    }
+    anyhow::ensure!(filter.role.is_none() || steps().next().is_some(), not_picked(filter));
     Ok(match status(plans.iter().flat_map(|planned| &planned.steps)) {
         OK if require_ready && !is_ready => NOT_READY,
         status => status,
     })
 }
 
+/// Where the command line asks for a role that no manifest names and no selector picks.
+pub(crate) fn not_picked(filter: &Filter) -> String {
+    let role = filter.role.as_ref().map(RoleName::as_str).unwrap_or_default();
+    format!("no manifest is about {}\nhint: `explain {role}` says why no selector picks it", filter.in_words())
+}
+
 /// A plan of one account, and what the guards say of it: by the writes that the state directory tells of, if there is one.
+#[derive(Default)]
 struct Planned {
     account: Option<AccountId>,
     steps: Vec<Step>,
+    /// What came of each selector.
+    picks: Vec<Picks>,
+    /// Why it is not known what selectors pick; empty where it is.
+    unresolved: Vec<String>,
     digest: Option<Digest>,
     held: Option<Excess>,
     /// How the account was read, where it was entered.
@@ -96,6 +111,7 @@ fn told(planned: &Planned, manifests: &ManifestSet, are_several: bool, filter: &
         told.push_str(&format!("account {account}\n\n"));
     }
     told.push_str(&text(&planned.steps, manifests));
+    told.push_str(&picked(&planned.picks, &planned.unresolved));
     if let Some(excess) = &planned.held {
         told.push_str(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())));
     }
@@ -126,22 +142,20 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
         Err(error) => {
             way.tell_not_entered(&error);
             let steps = way.unread(manifests, &error);
-            return Planned { account: Some(way.account), steps, digest: None, held: None, reads: None };
+            let unresolved = way.unresolved(manifests, &error.to_string()).into_iter().collect();
+            return Planned { account: Some(way.account), steps, unresolved, ..Planned::default() };
         }
     };
     let circumstances = Circumstances::of(&caller, manifests, global.observe);
-    let desired = manifests.desired(way.whose(), caller.partition().as_ref());
-    let asked = plan::asked_for(&desired);
+    let asked = asked_for(&way, manifests, &caller);
     let iam = paced(iam);
     let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
     let chosen = reader.reading_plan(&asked, false);
-    let inventory = match read(&reader, &caller, &asked).await {
-        Ok(inventory) => inventory,
-        Err(error) => {
-            tell_failure_in(&caller.account, &error);
-            Arc::new(Inventory::unknown(&asked))
-        }
-    };
+    let looked = look(&reader, &caller, &way, manifests, &circumstances).await.unwrap_or_else(|error| {
+        tell_failure_in(&caller.account, &error);
+        Looked::nothing(&way, manifests, &caller, &error)
+    });
+    let Looked { desired, inventory, picks, mut unresolved } = looked;
     let mut steps = plan::plan(&desired, &inventory, &circumstances, Timestamp::now());
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
@@ -157,9 +171,10 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     };
     if way.is_own {
         steps.extend(plan::mismatched(manifests, &caller.account));
+        unresolved.extend(plan::selectors_elsewhere(manifests, &caller.account));
     }
     let reads = Reads { chosen, next: reader.reading_plan(&asked, false), calls: iam.calls() };
-    Planned { account: Some(caller.account), steps, digest, held, reads: Some(reads) }
+    Planned { account: Some(caller.account), steps, picks, unresolved, digest, held, reads: Some(reads) }
 }
 
 /// What was written within the hour.
@@ -181,6 +196,12 @@ pub(crate) fn unread(manifests: &ManifestSet) -> Vec<Step> {
     plan::unjudged(all, Reason::Unknown, None, manifests.default_mode())
 }
 
+/// That nobody knows what selectors pick, since nobody knows whose credentials these are.
+pub(crate) fn unresolved(manifests: &ManifestSet) -> Vec<String> {
+    let selecting = manifests.permissions().iter().filter(|manifest| manifest.selector.is_some());
+    selecting.map(|manifest| format!("what the selector of manifest {} picks is not known", manifest.name)).collect()
+}
+
 /// The exit status: an undecided role is an error, a drift is a drift; suspended roles count neither way.
 fn status<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> u8 {
     if steps.clone().any(Step::is_undecided) {
@@ -196,6 +217,9 @@ fn status<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> u8 {
 #[derive(Serialize)]
 struct Report<'a> {
     steps: Vec<StepReport<'a>>,
+    selectors: Vec<SelectorReport<'a>>,
+    /// Why it is not known what selectors pick.
+    unresolved: Vec<&'a str>,
     summary: Summary,
     /// Of the one account, where there is but one.
     digest: Option<String>,
@@ -214,11 +238,24 @@ struct AccountReport<'a> {
     held: Option<String>,
 }
 
+/// What came of a selector in an account.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SelectorReport<'a> {
+    account: Option<&'a AccountId>,
+    manifest: &'a str,
+    picked: usize,
+    passed_over: BTreeMap<&'a str, String>,
+}
+
 #[derive(Serialize)]
 struct StepReport<'a> {
     account: Option<&'a AccountId>,
     role: &'a str,
     policy: &'a str,
+    manifest: &'a str,
+    /// The manifest's selector, where the manifest does not name the role: every part of it matches.
+    selector: Option<&'a Selector>,
     state: State,
     mode: Mode,
     action: Action,
@@ -245,6 +282,8 @@ impl<'a> Report<'a> {
             account: step.target.account.as_ref(),
             role: step.target.role.as_str(),
             policy: step.target.policy.as_str(),
+            manifest: &step.manifest,
+            selector: step.origin.selector(),
             state: step.state,
             mode: step.mode,
             action: step.action,
@@ -269,7 +308,25 @@ impl<'a> Report<'a> {
         let summary = Summary::of(plans.iter().flat_map(|planned| &planned.steps));
         let reads = plans.iter().filter_map(|planned| Some((planned.account.as_ref()?, planned.reads.as_ref()?)));
         let reads = Some(reads.collect::<BTreeMap<_, _>>()).filter(|reads| !reads.is_empty());
-        Self { steps: reported.collect(), summary, digest, held, accounts, reads }
+        let picks =
+            plans.iter().flat_map(|planned| planned.picks.iter().map(move |pick| (planned.account.as_ref(), pick)));
+        let selectors = picks.map(|(account, pick)| SelectorReport {
+            account,
+            manifest: &pick.manifest,
+            picked: pick.picked,
+            passed_over: pick.passed_over.iter().map(|(role, why)| (role.as_str(), why.to_string())).collect(),
+        });
+        let unresolved = plans.iter().flat_map(|planned| planned.unresolved.iter().map(String::as_str));
+        Self {
+            steps: reported.collect(),
+            selectors: selectors.collect(),
+            unresolved: unresolved.collect(),
+            summary,
+            digest,
+            held,
+            accounts,
+            reads,
+        }
     }
 }
 
@@ -302,6 +359,26 @@ pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
     text
 }
 
+/// What came of the selectors, for a person.
+fn picked(picks: &[Picks], unresolved: &[String]) -> String {
+    let mut text = String::new();
+    for pick in picks {
+        let roles = match pick.picked {
+            0 => "no role".to_owned(),
+            1 => "1 role".to_owned(),
+            several => format!("{several} roles"),
+        };
+        let (manifest, selector) = (&pick.manifest, printable(&pick.selector));
+        text.push_str(&format!("the selector of manifest {manifest} ({selector}) picks {roles}"));
+        let over = pick.passed_over_in_words();
+        text.push_str(&if over.is_empty() { "\n".to_owned() } else { format!("; it passes over {over}\n") });
+    }
+    for why in unresolved {
+        text.push_str(&format!("{}\n", printable(why)));
+    }
+    text
+}
+
 fn paragraph(step: &Step, description: Option<&str>) -> String {
     let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
     let drift = match (step.drift, step.action) {
@@ -320,6 +397,9 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
         "role {}, policy {} (account {account}, manifest {}): {drift}\n",
         step.target.role, step.target.policy, step.manifest
     );
+    if let Some(selector) = step.origin.selector() {
+        text.push_str(&format!("  picked by the manifest's selector: {}\n", printable(&selector.to_string())));
+    }
     if let Some(description) = description {
         text.push_str(&format!("  ({})\n", printable(description)));
     }

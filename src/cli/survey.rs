@@ -19,9 +19,9 @@ use crate::{
     controller::{entrance, hint_to_enter},
     iam::{Budgets, Caller, Entrance, Iam, IamError, Manner, Paced, Reader, SdkIam},
     inventory::{Asked, Inventory},
-    manifest::{ManifestSet, Whose},
+    manifest::{Desired, ManifestSet, Selection, Whose},
     names::AccountId,
-    plan::{self, Reason, Step},
+    plan::{self, Circumstances, Picks, Reason, Step},
     text::printable,
 };
 
@@ -59,7 +59,7 @@ pub(crate) async fn survey(global: &Global, filter: &Filter, deadline: Instant) 
     let account = caller.as_ref().ok().map(|caller| &caller.account);
     manifests.narrow(filter.role.as_ref(), filter.account.as_ref(), account);
     anyhow::ensure!(
-        manifests.role_count() > 0 || filter.is_empty(),
+        manifests.role_count() > 0 || manifests.has_selectors() || filter.is_empty(),
         "no manifest is about {}\nhint: `render` lists the roles that manifests name",
         filter.in_words()
     );
@@ -89,9 +89,12 @@ impl Survey {
             Way { account: account.clone(), is_own, entrance: entrance.filter(|there| !is_own || there.role.is_some()) }
         });
         let is_asked_for = |way: &Way| {
-            let desired = || self.manifests.desired(way.whose(), None);
-            is_alone
-                || filter.account.as_ref().is_none_or(|asked| *asked == way.account) && !desired().policies.is_empty()
+            let is_managed = || {
+                let manifests = &self.manifests;
+                manifests.selecting(way.whose()).next().is_some()
+                    || !manifests.desired(way.whose(), None).policies.is_empty()
+            };
+            is_alone || filter.account.as_ref().is_none_or(|asked| *asked == way.account) && is_managed()
         };
         ways.filter(is_asked_for).collect()
     }
@@ -123,6 +126,12 @@ impl Way {
         };
         let said = format!("account {} cannot be entered: {error}", self.account);
         complain(&format!("error: {}\n\nhint: {}", printable(&said), printable(&hint)));
+    }
+
+    /// That it is not known what selectors pick in the account; nothing where there are none.
+    pub(crate) fn unresolved(&self, manifests: &ManifestSet, why: &str) -> Option<String> {
+        manifests.selecting(self.whose()).next()?;
+        Some(format!("in account {} it is not known what selectors pick: {why}", self.account))
     }
 
     /// Every managed role of the account is unknown, since it was not entered.
@@ -172,16 +181,55 @@ pub(crate) fn paced(iam: SdkIam) -> Arc<Paced<SdkIam>> {
     Arc::new(Paced::new(Arc::new(iam), &Budgets::default()))
 }
 
-/// Reads what is asked for; says so where that could not be done in bulk.
-pub(crate) async fn read<I: Iam>(
+/// An account as it was read, and what is desired in it.
+pub(crate) struct Looked {
+    pub(crate) desired: Desired,
+    pub(crate) inventory: Arc<Inventory>,
+    /// What came of each selector.
+    pub(crate) picks: Vec<Picks>,
+    /// Why it is not known what selectors pick; empty where it is.
+    pub(crate) unresolved: Vec<String>,
+}
+
+impl Looked {
+    /// Where the account could not be read: all that is named in it is unknown.
+    pub(crate) fn nothing(way: &Way, manifests: &ManifestSet, caller: &Caller, error: &IamError) -> Self {
+        let desired = manifests.desired(way.whose(), caller.partition().as_ref());
+        let inventory = Arc::new(Inventory::unknown(&plan::asked_for(&desired, manifests, way.whose())));
+        let unresolved = way.unresolved(manifests, &error.to_string()).into_iter().collect();
+        Self { desired, inventory, picks: Vec::new(), unresolved }
+    }
+}
+
+/// What a reading of the account asks for.
+pub(crate) fn asked_for(way: &Way, manifests: &ManifestSet, caller: &Caller) -> Asked {
+    let named = manifests.desired(way.whose(), caller.partition().as_ref());
+    plan::asked_for(&named, manifests, way.whose())
+}
+
+/// Reads an account, and finds out what is desired in it.
+pub(crate) async fn look<I: Iam>(
     reader: &Reader<I>,
     caller: &Caller,
-    asked: &Asked,
-) -> Result<Arc<Inventory>, IamError> {
+    way: &Way,
+    manifests: &ManifestSet,
+    circumstances: &Circumstances,
+) -> Result<Looked, IamError> {
+    let (inventory, is_bulk_denied) = read(reader, caller, &asked_for(way, manifests, caller)).await?;
+    let selected = plan::select(manifests, way.whose(), &inventory, circumstances, &Selection::default());
+    let desired = manifests.desired_with(way.whose(), caller.partition().as_ref(), &selected.selection);
+    let why = "the bulk read is denied, and no other call finds roles";
+    let unresolved = is_bulk_denied.then(|| way.unresolved(manifests, why)).flatten().into_iter().collect();
+    Ok(Looked { desired, inventory, picks: selected.picks, unresolved })
+}
+
+/// Reads what is asked for; says so where that could not be done in bulk.
+async fn read<I: Iam>(reader: &Reader<I>, caller: &Caller, asked: &Asked) -> Result<(Arc<Inventory>, bool), IamError> {
     if asked.is_empty() {
-        return Ok(Arc::default());
+        return Ok(Default::default());
     }
     let (inventory, manner) = reader.read(asked, false).await?;
+    let is_bulk_denied = matches!(manner, Manner::OneByOne(_));
     if let Manner::OneByOne(said) = manner {
         complain(&format!(
             "warning: account {} cannot be read in bulk, so its roles are read one by one: {said}\n\n\
@@ -189,7 +237,7 @@ pub(crate) async fn read<I: Iam>(
             caller.account
         ));
     }
-    Ok(inventory)
+    Ok((inventory, is_bulk_denied))
 }
 
 /// Tells a call that failed in an account, with what to do.

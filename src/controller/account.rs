@@ -5,6 +5,7 @@
 //!  reading.rs     a reading of IAM ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
 //!  repairing.rs   the queue ─▶ leave, canary ─▶ a fresh look, a write ─▶ what is told
 //!  hearing.rs     change events ─▶ fresh looks, readings of everything
+//!  selecting.rs   a reading of IAM ─▶ which roles selectors pick ─▶ slots
 //!  counting.rs    what other processes have written ─▶ the guards
 //! ```
 //!
@@ -17,6 +18,7 @@ mod hearing;
 mod manifests;
 mod reading;
 mod repairing;
+mod selecting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -33,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::reading::Reading;
+use self::{reading::Reading, selecting::SelectorsTold};
 use super::{
     Options, Outcome,
     approval::Approval,
@@ -49,9 +51,9 @@ use crate::{
     events::{Hearing, Subscription},
     iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
     inventory::{Asked, Inventory, Observed},
-    manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey, USUAL_RESYNC_INTERVAL},
+    manifest::{Guards, ManifestSet, PolicyKey, Selection, USUAL_RESYNC_INTERVAL},
     names::RoleName,
-    plan::{self, Circumstances, Digest, Excess, Ledger, Reason, Step},
+    plan::{self, Circumstances, Digest, Excess, Ledger, Picks, Reason, Step},
     telemetry::{Event, EventName},
 };
 
@@ -90,8 +92,16 @@ pub(super) struct Account<I> {
     asked: Arc<Asked>,
     /// The steps of manifests for other accounts.
     mismatched: Vec<Step>,
-    /// What was asked for before, until it was told that it no longer is.
-    departed: BTreeMap<PolicyKey, DesiredPolicy>,
+    /// What selectors have picked by the last reading.
+    selection: Selection,
+    /// What came of each selector by the last reading that could tell.
+    picks: Vec<Picks>,
+    selectors_told: SelectorsTold,
+    /// What was asked for before, until it was told that it no longer is. Where selectors may turn out to ask for it still,
+    /// that waits for a reading.
+    departed: BTreeMap<PolicyKey, Slot>,
+    /// Whether it does.
+    awaits_selectors: bool,
     reporter: Reporter,
     /// When it was told that the account is suspended, while it is.
     suspension_told: Option<Instant>,
@@ -209,7 +219,11 @@ impl<I: Iam> Account<I> {
             slots: BTreeMap::new(),
             asked: Arc::default(),
             mismatched: Vec::new(),
+            selection: Selection::default(),
+            picks: Vec::new(),
+            selectors_told: SelectorsTold::default(),
             departed: BTreeMap::new(),
+            awaits_selectors: false,
             reporter: Reporter::default(),
             suspension_told: None,
             written: 0,
@@ -282,6 +296,7 @@ impl<I: Iam> Account<I> {
         }
         self.finish_repairs().await;
         self.tell_pass();
+        let unresolved = self.unresolved();
         let rest_waits = self.canary.waits_until().is_some();
         let last_verdict = |slot: Slot| match slot.step {
             Some(step) if rest_waits && step.is_a_write() => step.held_by(Reason::CanaryUnproven, None),
@@ -291,6 +306,8 @@ impl<I: Iam> Account<I> {
         let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome {
             steps,
+            picks: self.picks,
+            unresolved,
             written: self.written,
             digest: self.digest,
             held: self.held.map(|held| held.excess),
@@ -406,7 +423,11 @@ impl<I: Iam> Account<I> {
     fn has_settled(&self) -> bool {
         let reading_may_pass = match &self.reading_failed {
             Some((error, _)) => error.class.passes_by_itself(),
-            None => self.inventory.may_be_completed() || self.slots.values().any(|slot| slot.step.is_none()),
+            None => {
+                self.inventory.may_be_completed()
+                    || self.awaits_selectors
+                    || self.slots.values().any(|slot| slot.step.is_none())
+            }
         };
         let repair_may_pass =
             |slot: &Slot| slot.postponed.is_some() || slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);

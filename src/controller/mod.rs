@@ -44,7 +44,7 @@ use crate::{
     iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
-    plan::{Digest, Excess, Step},
+    plan::{Digest, Excess, Picks, Step},
     telemetry::{Event, EventName, emit},
 };
 
@@ -82,6 +82,10 @@ pub struct Controller<I> {
 pub struct Outcome {
     /// The last verdict on every managed policy.
     pub steps: Vec<Step>,
+    /// What came of each selector.
+    pub picks: Vec<Picks>,
+    /// Why it is not known what selectors pick; empty where it is.
+    pub unresolved: Vec<String>,
     /// How many policies were written or removed.
     pub written: usize,
     /// The digest of the plan that the last reading led to; none where nothing was to be written.

@@ -48,7 +48,7 @@ pub(super) enum Repaired {
     NotNeeded(Step),
     /// The fresh read showed that a write is needed, and there was no leave for it.
     Proved(Step),
-    /// Newer manifests, or a stop, came before the write: nothing was sent.
+    /// Newer manifests, or a stop, came before the write, or the role is no longer like its selector: nothing was sent.
     Overtaken,
     /// What the step says was done in place of `before`.
     Written {
@@ -104,6 +104,12 @@ impl<I: Iam> Tools<I> {
         let role = if is_bounded || read_at.elapsed() >= BELIEVED_FOR {
             match self.reader.role_afresh(role).await {
                 Ok(Some(role)) => {
+                    if let Some(selector) = wanted.origin.selector()
+                        && selector.mismatch(role.name.as_str(), &role.path, |key| role.tag(key)).is_some()
+                    {
+                        // The next reading says what becomes of it.
+                        return Repaired::Overtaken;
+                    }
                     afresh = role;
                     &afresh
                 }

@@ -23,6 +23,7 @@ use crate::{
         Asked, Documents, Inventory, LiveDocument, Observed, Role, SUSPEND_TAG, Surroundings, Unread, encoded_size,
     },
     names::{AccountId, PolicyName, RoleName},
+    selector::{TagKey, tag_keys},
 };
 
 /// How many roles are read at once, where they are read one by one: each call holds a connection.
@@ -166,7 +167,8 @@ impl<I: Iam> Reader<I> {
             Ok(detail) => {
                 self.check_account("GetRole", &detail)?;
                 let is_suspended = is_suspended(&detail.tags);
-                Ok(Some(Role { path: detail.path, is_suspended, ..role.clone() }))
+                let tags = told(&detail.tags).map(|(key, value)| (key.into(), value.into())).collect();
+                Ok(Some(Role { path: detail.path, is_suspended, tags, ..role.clone() }))
             }
             Err(error) if error.class == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
@@ -184,7 +186,7 @@ impl<I: Iam> Reader<I> {
         *lock(&self.latest) = Latest {
             inventory: Arc::clone(&inventory),
             size: Some((size, Instant::now())),
-            asked: (role_calls(asked) < size.pages).then(|| asked.clone()),
+            asked: (asked.sought.is_empty() && role_calls(asked) < size.pages).then(|| asked.clone()),
         };
         let known = &mut *lock(&self.known);
         known.library.keep_only_what_is_carried(&inventory);
@@ -194,6 +196,7 @@ impl<I: Iam> Reader<I> {
 
     async fn roles(&self, asked: &Asked, before: &Inventory) -> Result<(Inventory, Size), IamError> {
         let mut pages = Pages::of("GetAccountAuthorizationDetails");
+        let looked_for = &LookedFor::of(asked);
         let mut inventory = Inventory::empty(asked);
         let mut size = Size { roles: 0, pages: 0 };
         let mut marker = None;
@@ -201,7 +204,7 @@ impl<I: Iam> Reader<I> {
             let page = self.iam.roles_page(marker.take()).await?;
             size = Size { roles: size.roles + page.roles.len(), pages: size.pages + 1 };
             for role in &page.roles {
-                self.take_in(&mut inventory, before, asked, role)?;
+                self.take_in(&mut inventory, before, looked_for, role)?;
             }
             match pages.next(page.is_truncated, page.marker)? {
                 Some(next) => marker = Some(next),
@@ -219,7 +222,7 @@ impl<I: Iam> Reader<I> {
             (Arc::clone(&latest.inventory), latest.size?.1)
         };
         let mut readings = JoinSet::new();
-        let mut waiting = asked.iter();
+        let mut waiting = asked.roles.iter();
         loop {
             while readings.len() < ROLES_AT_ONCE
                 && let Some((role, policies)) = waiting.next()
@@ -315,14 +318,15 @@ impl<I: Iam> Reader<I> {
         &self,
         inventory: &mut Inventory,
         before: &Inventory,
-        asked: &Asked,
+        LookedFor { asked, tag_keys }: &LookedFor<'_>,
         detail: &RoleDetail,
     ) -> Result<(), IamError> {
         self.check_account("GetAccountAuthorizationDetails", detail)?;
         let Ok(name) = detail.name.parse::<RoleName>() else { return Ok(()) };
-        let Some(looked_for) = asked.get(&name) else { return Ok(()) };
+        let tag = |key: &TagKey| key.find(told(&detail.tags));
+        let Some(looked_for) = asked.looked_for(&name, &detail.path, tag) else { return Ok(()) };
         if let Some(Observed::Found(role)) = before.get(&name)
-            && is_as_told(role, looked_for, detail)
+            && is_as_told(role, &looked_for, tag_keys, detail)
         {
             inventory.insert(&name, Observed::Found(Arc::clone(role)));
             return Ok(());
@@ -348,6 +352,9 @@ impl<I: Iam> Reader<I> {
             name: name.clone(),
             path: detail.path.clone(),
             is_suspended: is_suspended(&detail.tags),
+            tags: kept(&detail.tags, tag_keys)
+                .map(|(key, value)| (documents.text(key), documents.text(value)))
+                .collect(),
             policies,
             inline_size,
             surroundings: Some(surroundings),
@@ -370,9 +377,10 @@ impl<I: Iam> Reader<I> {
     async fn one_by_one(&self, asked: &Asked) -> Result<Inventory, IamError> {
         // Not `empty`: a role whose reading ended early is unknown, not gone.
         let mut inventory = Inventory::unknown(asked);
+        let tag_keys = tag_keys(asked.sought.iter().map(|sought| sought.selector.as_ref()));
         let mut failures = Vec::new();
         let mut readings = JoinSet::new();
-        let mut waiting = asked.iter();
+        let mut waiting = asked.roles.iter();
         loop {
             while readings.len() < ROLES_AT_ONCE
                 && let Some((role, policies)) = waiting.next()
@@ -393,6 +401,7 @@ impl<I: Iam> Reader<I> {
                         name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
                         path: detail.path,
                         is_suspended: is_suspended(&detail.tags),
+                        tags: kept(&detail.tags, &tag_keys).map(|(key, value)| (key.into(), value.into())).collect(),
                         policies: live
                             .into_iter()
                             .map(|(policy, encoded)| (policy, lock(&self.known).documents.intern(&encoded)))
@@ -410,7 +419,7 @@ impl<I: Iam> Reader<I> {
             };
             inventory.insert(&asked_name, observed);
         }
-        if failures.len() == asked.len()
+        if failures.len() == asked.roles.len()
             && let Some(error) = failures.pop()
         {
             // What fails for every role is a failure of the reading, to be told once and not once a role.
@@ -422,7 +431,12 @@ impl<I: Iam> Reader<I> {
 }
 
 /// Whether a role is, to the letter, what IAM tells of it now.
-fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetail) -> bool {
+fn is_as_told(
+    role: &Role,
+    looked_for: &BTreeSet<PolicyName>,
+    tag_keys: &BTreeSet<TagKey>,
+    detail: &RoleDetail,
+) -> bool {
     let Some(around) = &role.surroundings else { return false };
     let is_as_told = |told: &InlinePolicy| match looked_for.iter().find(|policy| told.name == policy.as_str()) {
         Some(policy) => role.policies.get(policy).is_some_and(|live| live.is(&told.encoded_document)),
@@ -431,6 +445,7 @@ fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetai
     role.name.as_str() == detail.name
         && role.path == detail.path
         && role.is_suspended == is_suspended(&detail.tags)
+        && role.tags.iter().map(|(key, value)| (&**key, &**value)).eq(kept(&detail.tags, tag_keys))
         && around.arn == detail.arn
         && around.trust.is(&detail.trust)
         && around.instance_profiles == detail.instance_profiles
@@ -453,6 +468,29 @@ fn is_still(role: &Role, detail: &RoleDetail, live: &[(PolicyName, String)]) -> 
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() == live.len()
         && live.iter().all(|(policy, told)| role.policies.get(policy).is_some_and(|known| is(known, told)))
+}
+
+/// What a bulk reading looks for.
+struct LookedFor<'a> {
+    asked: &'a Asked,
+    /// The keys of the tags by which roles are sought.
+    tag_keys: BTreeSet<TagKey>,
+}
+
+impl<'a> LookedFor<'a> {
+    fn of(asked: &'a Asked) -> Self {
+        Self { asked, tag_keys: tag_keys(asked.sought.iter().map(|sought| sought.selector.as_ref())) }
+    }
+}
+
+/// A role's tags, as IAM told them.
+fn told(tags: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
+/// Those of a role's tags that roles are sought by.
+fn kept<'t>(tags: &'t BTreeMap<String, String>, keys: &BTreeSet<TagKey>) -> impl Iterator<Item = (&'t str, &'t str)> {
+    told(tags).filter(|(key, _)| keys.iter().any(|wanted| wanted.is(key)))
 }
 
 /// Whether somebody has tagged the role to be left alone. IAM compares the keys of tags ignoring case.

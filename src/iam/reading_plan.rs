@@ -37,6 +37,8 @@ pub enum Choice {
 pub enum Why {
     /// No bulk reading has shown the account's size so far.
     SizeUnknown,
+    /// Selectors look for roles, and no call for a single role finds any.
+    Selectors,
     /// Something is to be decided for which a few roles are not enough, or not all that bears on them is told by role.
     NeedsAllRoles,
     /// The last bulk reading is an hour old.
@@ -73,6 +75,7 @@ impl ReadingPlan {
         let role_calls = role_calls(asked);
         let (choice, why) = match size {
             None => (Choice::Bulk, Why::SizeUnknown),
+            Some(_) if !asked.sought.is_empty() => (Choice::Bulk, Why::Selectors),
             Some(size) if size.pages <= role_calls => {
                 (Choice::Bulk, if size.pages < role_calls { Why::FewerCalls } else { Why::NoMoreCalls })
             }
@@ -85,7 +88,7 @@ impl ReadingPlan {
             why,
             bulk_calls: size.map(|size| size.pages),
             role_calls,
-            managed_roles: asked.len(),
+            managed_roles: asked.roles.len(),
             account_roles: size.map(|size| size.roles),
         }
     }
@@ -101,7 +104,7 @@ impl ReadingPlan {
 
 /// One call for each role, and one for each policy that is looked for on it.
 pub(super) fn role_calls(asked: &Asked) -> usize {
-    asked.values().map(|policies| 1 + policies.len()).sum()
+    asked.roles.values().map(|policies| 1 + policies.len()).sum()
 }
 
 /// `role by role, 2 calls against 5 in bulk (1 managed role of 5000)`.
@@ -122,6 +125,7 @@ impl fmt::Display for ReadingPlan {
             };
         };
         let because = match self.why {
+            Why::Selectors => ", since selectors look for roles",
             Why::NeedsAllRoles => ", since something is to be decided that needs all of them",
             Why::BulkIsDue => ", since the last bulk reading is an hour old",
             Why::RoleReadsFailed => ", since roles could not be read one by one",
@@ -138,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::inventory::Sought;
 
     fn asked(roles: usize, policies: usize) -> Asked {
         let policies: BTreeSet<_> = (0..policies).map(|number| format!("P{number}").parse().unwrap()).collect();
@@ -281,6 +286,16 @@ mod tests {
             let plan = ReadingPlan::choose(&asked(managed, policies), all.map(size), MINUTE * minutes, needs_all);
             assert_eq!((plan.choice, plan.why, plan.to_string().as_str()), (choice, why, said));
         }
+    }
+
+    #[test]
+    fn where_selectors_look_for_roles_it_is_the_bulk_reading() {
+        let sought = Sought { selector: Default::default(), policy: "P".parse().unwrap() };
+        let asked = Asked { sought: [sought].into(), ..asked(1, 1) };
+        let plan = ReadingPlan::choose(&asked, Some(size(5_000)), MINUTE, false);
+        assert_eq!((plan.choice, plan.why), (Choice::Bulk, Why::Selectors));
+        let said = "in bulk, 5 calls against 2 role by role, since selectors look for roles (1 managed role of 5000)";
+        assert_eq!(plan.to_string(), said);
     }
 
     #[test]

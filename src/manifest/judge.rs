@@ -5,6 +5,7 @@
 
 mod accounts;
 mod operator;
+mod selector;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,7 +75,12 @@ impl<'a> Judge<'a> {
         let place = self.name(&manifest.metadata);
         let spec = KeyPath::default().key("spec");
         let (accounts, places) = self.accounts(&manifest.spec, &spec);
-        let roles = self.roles(&manifest.spec.roles, &spec.key("roles"));
+        let roles = manifest.spec.roles.as_deref().map(|roles| self.roles(roles, &spec.key("roles")));
+        let selector =
+            manifest.spec.selector.as_ref().and_then(|written| self.selector(written, &spec.key("selector")));
+        if manifest.spec.roles.is_none() && manifest.spec.selector.is_none() {
+            self.names_nothing(&spec);
+        }
         let policy_name = match &manifest.spec.policy_name {
             Some(text) => self.policy_name(text, &spec.key("policyName")),
             None => Some(PolicyName::customary()),
@@ -91,7 +97,8 @@ impl<'a> Judge<'a> {
             place,
             description: manifest.spec.description,
             accounts,
-            roles,
+            roles: roles.unwrap_or_default(),
+            selector,
             mode: manifest.spec.mode,
             suspend: manifest.spec.suspend,
             state: manifest.spec.state,
@@ -150,7 +157,8 @@ impl<'a> Judge<'a> {
 
     fn roles(&mut self, written: &[String], path: &KeyPath) -> Vec<RoleName> {
         if written.is_empty() {
-            self.tell(path, "this manifest names no role", "name one at least, or remove the manifest");
+            let hint = "name one at least, or leave `roles` out where there is a `selector`";
+            self.tell(path, "this manifest names no role", hint);
         }
         let mut first: BTreeMap<RoleName, usize> = BTreeMap::new();
         let mut roles = Vec::with_capacity(written.len());

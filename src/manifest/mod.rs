@@ -13,6 +13,7 @@ mod accounts;
 mod ceiling;
 mod fault;
 mod judge;
+mod selection;
 mod set;
 mod shape;
 mod source;
@@ -33,7 +34,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     accounts::{Accounts, ConfiguredAccount, Whose},
     fault::{Fault, Place},
-    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
+    selection::Selection,
+    set::{Desired, DesiredPolicy, ManifestSet, Origin, PolicyKey, Successor},
     source::{LARGEST_FILE, too_large},
     standing::{Content, Files, Rejected, Standing, Verdict},
     types::schema,
@@ -50,6 +52,7 @@ use self::{
 use crate::{
     names::{AccountId, Partition, PolicyName, QueueUrl, RoleName},
     policy::{limits::Limits, session_manager::Settings},
+    selector::Selector,
 };
 
 /// How often everything is checked where no manifest says otherwise.
@@ -106,7 +109,7 @@ impl Default for Guards {
 }
 
 /// What kind of node uses a role: what readiness asks of its trust policy and instance profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Platform {
     /// An EC2 instance.
@@ -131,6 +134,8 @@ pub struct Permissions {
     pub accounts: Accounts,
     /// The roles, as they were written, each once.
     pub roles: Vec<RoleName>,
+    /// What further roles are like.
+    pub selector: Option<Arc<Selector>>,
     /// The mode, where the manifest names one.
     pub mode: Option<Mode>,
     /// Whether the roles are to be left alone.

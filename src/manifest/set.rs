@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Accounts, ControllerConfiguration, Fault, Guards, Mode, Named, Parsed, Permissions, Place, State, Whose};
+use super::{
+    Accounts, ControllerConfiguration, Fault, Guards, Mode, Named, Parsed, Permissions, Place, Selection, State, Whose,
+};
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
@@ -16,6 +18,7 @@ use crate::{
         limits::Limits,
         session_manager::{NodeRegistration, SessionManagerDocument},
     },
+    selector::Selector,
 };
 
 /// Which policy of which role of an account.
@@ -26,6 +29,8 @@ pub type PolicyKey = (RoleName, PolicyName);
 pub struct ManifestSet {
     permissions: Vec<Arc<Permissions>>,
     configuration: Option<ControllerConfiguration>,
+    /// The only role that the set is about, where it was narrowed to one.
+    only_role: Option<RoleName>,
 }
 
 /// What the manifests ask for in one account.
@@ -58,12 +63,34 @@ pub struct DesiredPolicy {
     pub document: Arc<SessionManagerDocument>,
     /// The manifest that asks for it.
     pub manifest: Arc<Permissions>,
+    /// How the role came to be among those of the manifest.
+    pub origin: Origin,
     /// Where the manifest has changed its `policyName`: the policy under the new name, which must be right before this
     /// one, under the old name, is removed. No manifest says so; the loop knows what was asked for before.
     pub successor: Option<Successor>,
     /// What else manifests want to be there on the same role: a write of this policy must not take away what those mean to
     /// be possible.
     pub beside: Vec<Arc<DesiredPolicy>>,
+}
+
+/// How a role comes to be among those of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The manifest names it.
+    Named,
+    /// The manifest's selector has picked it: every part of it matches.
+    Selected(Arc<Selector>),
+}
+
+impl Origin {
+    /// The selector that has picked the role, where one has.
+    #[must_use]
+    pub fn selector(&self) -> Option<&Selector> {
+        match self {
+            Self::Named => None,
+            Self::Selected(selector) => Some(selector),
+        }
+    }
 }
 
 /// The policy that takes the place of another one.
@@ -119,7 +146,7 @@ impl ManifestSet {
         let configuration = configuration(tree.iter().copied(), controller_config);
         let mut permissions: Vec<_> = tree.iter().flat_map(|parsed| parsed.permissions.iter().cloned()).collect();
         permissions.sort_by(|one: &Arc<Permissions>, other| (&one.name, &one.place).cmp(&(&other.name, &other.place)));
-        Self { permissions, configuration: configuration.cloned() }
+        Self { permissions, configuration: configuration.cloned(), only_role: None }
     }
 
     /// Takes over the settings of `before`.
@@ -157,10 +184,20 @@ impl ManifestSet {
         self.configuration.as_ref().map_or_else(Guards::default, |configuration| configuration.guards)
     }
 
-    /// What is desired in an account: by the manifests that name it, and where it is that of the controller's own
-    /// credentials by those that name none. `partition` is that of the account, for manifests whose keys do not tell theirs.
+    /// What is desired in an account of the roles that manifests name.
     #[must_use]
     pub fn desired(&self, whose: Whose<'_>, partition: Option<&Partition>) -> Desired {
+        self.desired_with(whose, partition, &Selection::default())
+    }
+
+    /// What is desired in an account: by the manifests that name it, and where it is that of the controller's own
+    /// credentials by those that name none; of the roles that they name, and of those that their selectors have picked.
+    /// `partition` is that of the account, for manifests whose keys do not tell theirs.
+    ///
+    /// A name is no more than a match: where one manifest names a role and another one's selector picks it, they have to
+    /// agree as well.
+    #[must_use]
+    pub fn desired_with(&self, whose: Whose<'_>, partition: Option<&Partition>, selection: &Selection) -> Desired {
         let account = whose.account;
         let mut policies: BTreeMap<PolicyKey, DesiredPolicy> = BTreeMap::new();
         // Who was the first to ask for each policy: the one whom the others have to agree with.
@@ -172,7 +209,11 @@ impl ManifestSet {
             let partition = permissions.partition.as_ref().or(partition).cloned().unwrap_or_default();
             let document = Arc::new(permissions.settings.document(account, &partition));
             let outside = self.configuration.as_ref().and_then(|settings| settings.outside_in(account, permissions));
-            for role in &permissions.roles {
+            let named = permissions.roles.iter().map(|role| (role, Origin::Named));
+            let selected = permissions.selector.iter().flat_map(|selector| {
+                selection.roles_of(&permissions.name).map(|role| (role, Origin::Selected(Arc::clone(selector))))
+            });
+            for (role, origin) in named.chain(selected) {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
                     desired.suspended |= permissions.suspend;
@@ -197,6 +238,7 @@ impl ManifestSet {
                         outside: outside.clone(),
                         document: Arc::clone(&document),
                         manifest: Arc::clone(permissions),
+                        origin,
                         successor: None,
                         beside: Vec::new(),
                     },
@@ -219,7 +261,19 @@ impl ManifestSet {
         self.permissions.iter().flat_map(pairs).collect::<BTreeSet<_>>().len()
     }
 
-    /// Leaves out what is not about this role or this account. Manifests without an account are about that of the
+    /// Whether any manifest has a selector: then what they are about is not known before IAM was read.
+    #[must_use]
+    pub fn has_selectors(&self) -> bool {
+        self.permissions.iter().any(|permissions| permissions.selector.is_some())
+    }
+
+    /// The only role that the set is about, where it was narrowed to one: selectors pick no other.
+    #[must_use]
+    pub fn only_role(&self) -> Option<&RoleName> {
+        self.only_role.as_ref()
+    }
+
+    /// Leaves out what is not about this role or this account; selectors stay, since they may turn out to pick it. Manifests without an account are about that of the
     /// credentials, `own_account`, as far as it is known.
     pub fn narrow(&mut self, role: Option<&RoleName>, account: Option<&AccountId>, own_account: Option<&AccountId>) {
         let is_about = |permissions: &Permissions| {
@@ -235,7 +289,10 @@ impl ManifestSet {
             permissions
         };
         let kept = self.permissions.iter().filter(|permissions| is_about(permissions)).map(narrowed);
-        self.permissions = kept.filter(|permissions| !permissions.roles.is_empty()).collect();
+        let may_be_about_it =
+            |permissions: &Arc<Permissions>| !permissions.roles.is_empty() || permissions.selector.is_some();
+        self.permissions = kept.filter(may_be_about_it).collect();
+        self.only_role = role.cloned();
     }
 
     /// The manifests that are for another account than `own`, each with that account, where no account is configured: then

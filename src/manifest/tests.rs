@@ -135,12 +135,12 @@ fn all_faults_of_shape_are_found_at_once() {
        |                  ^^
     hint: put it in quotes
 
-    web.yaml:5:1: missing key `roles`
+    web.yaml:5:1: this manifest has neither `roles` nor a `selector`
        at spec
        |
      5 | spec:
        | ^^^^
-    hint: add `roles`: the names of the roles, compared ignoring case
+    hint: add `roles: [NAME]`, or a `selector` with a `pathPrefix`, `nameLike` or `tags`
 
     web.yaml:6:3: unknown key `role`
        at spec.role
@@ -249,11 +249,56 @@ fn unknown_kinds_and_versions_are_told_with_what_to_write() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_told_by_name() {
-    assert_eq!(
-        messages("roles: [web]\nselector: {pathPrefix: /a/}"),
-        ["spec.selector: `spec.selector` is not supported by this version yet"]
-    );
+fn a_selector_is_read_with_all_of_its_parts() {
+    let read = good("selector: {pathPrefix: /fleet/, nameLike: web-*, tags: {Team: a b}, exclude: [x?]}");
+    assert!(read.roles.is_empty());
+    assert_eq!(read.selector.unwrap().to_string(), "pathPrefix /fleet/, nameLike web-*, tag Team=a b, exclude x?");
+    let both = good("roles: [web]\nselector: {nameLike: \"*\"}");
+    assert_eq!((both.roles.len(), both.selector.is_some()), (1, true));
+    assert_eq!(good("roles: [web]").selector, None);
+}
+
+#[test]
+fn what_is_wrong_with_a_selector_is_told_with_what_to_write() {
+    let name =
+        |text: &str| format!("spec.selector.nameLike: `{text}` is not a pattern that the name of a role can fit");
+    for (spec, told) in [
+        ("mode: observe", "spec: this manifest has neither `roles` nor a `selector`".to_owned()),
+        ("selector: {}", "spec.selector: this selector is empty: it would pick every role of the account".to_owned()),
+        (
+            "selector: {exclude: [a]}",
+            "spec.selector: this selector only excludes: it would pick every other role of the account".to_owned(),
+        ),
+        ("roles: []\nselector: {nameLike: a}", "spec.roles: this manifest names no role".to_owned()),
+        ("selector: {tags: {}}", "spec.selector.tags: no tag is named".to_owned()),
+        ("selector: {nameLike: b, namelike: a}", "spec.selector.namelike: unknown key `namelike`".to_owned()),
+        ("selector: [a]", "spec.selector: expected a map, found a list".to_owned()),
+        ("selector: {nameLike: \"\"}", name("")),
+        ("selector: {nameLike: /fleet/web}", name("/fleet/web")),
+        ("selector: {nameLike: \"web[12]\"}", name("web[12]")),
+        ("selector: {nameLike: \"${x}\"}", name("${x}")),
+        (
+            "selector: {nameLike: a, exclude: [b, \"c d\"]}",
+            "spec.selector.exclude[1]: `c d` is not a pattern that the name of a role can fit".to_owned(),
+        ),
+        (
+            "selector: {pathPrefix: /fleet}",
+            "spec.selector.pathPrefix: `/fleet` is not the beginning of a role's path".to_owned(),
+        ),
+        (
+            "selector: {pathPrefix: /aws-reserved/sso/}",
+            "spec.selector.pathPrefix: `/aws-reserved/sso/` is not the beginning of a role's path".to_owned(),
+        ),
+        ("selector: {tags: {on: true}}", "spec.selector.tags.on: expected text, found true or false".to_owned()),
+        ("selector: {tags: {\"a*\": b}}", "spec.selector.tags[\"a*\"]: `a*` is not the key of a tag".to_owned()),
+        ("selector: {tags: {a: \"b*\"}}", "spec.selector.tags.a: `b*` is not the value of a tag".to_owned()),
+        (
+            "selector: {tags: {team: b, Team: c}}",
+            "spec.selector.tags.team: the tag `team` is given twice; IAM ignores the case of its key".to_owned(),
+        ),
+    ] {
+        assert_eq!(messages(spec), [told], "{spec}");
+    }
 }
 
 #[test]
@@ -397,14 +442,14 @@ fn a_limit_that_can_admit_nothing_is_told_with_what_to_write() {
            |
          7 |     rolePathPrefixes: [/fleet, "/web/*"]
            |                        ^^^^^^
-        hint: begin and end it with `/`, as in `/fleet/`; `/` alone admits every path
+        hint: begin and end it with `/`, as in `/fleet/`; `/` alone is every path
 
         web.yaml:7:32: `/web/*` is not the beginning of a role's path
            at spec.limits.rolePathPrefixes[1]
            |
          7 |     rolePathPrefixes: [/fleet, "/web/*"]
            |                                ^^^^^^^^
-        hint: it is a beginning, without wildcards and variables: `/fleet/` admits that path and all below it
+        hint: it is a beginning, without wildcards and variables: `/fleet/` is that path and all below it
 
         web.yaml:8:18: `alias/x` is the name of an alias: a policy needs the key's ARN
            at spec.limits.kmsKeyArns[0]
@@ -517,7 +562,7 @@ fn names_and_numbers_are_held_to_the_rules_of_their_service() {
         assert!(found.len() == 1 && found[0].contains(expected), "{lines}: {found:?}");
     }
     assert_eq!(messages("roles: []"), ["spec.roles: this manifest names no role"]);
-    assert_eq!(messages("mode: enforce"), ["spec: missing key `roles`"]);
+    assert_eq!(messages("mode: enforce"), ["spec: this manifest has neither `roles` nor a `selector`"]);
     assert_eq!(messages("roles: [web]\npolicyName: AWSRevokeOlderSessions").len(), 1);
     assert_eq!(messages("roles: [web]\npolicyName: a b"), ["spec.policyName: `a b` is not a policy name"]);
     for name in ["Web", "a_b", "-a", "a..b", "", &"x".repeat(254)] {

@@ -72,6 +72,7 @@ pub(super) struct Metadata {
 /// Which roles, and what their policy shall grant.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = json!([{"required": ["roles"]}, {"required": ["selector"]}])))]
 pub(super) struct PermissionsSpec {
     /// For people: shown, never sent to IAM.
     pub(super) description: Option<String>,
@@ -82,7 +83,9 @@ pub(super) struct PermissionsSpec {
     pub(super) account_ids: Option<AccountIds>,
     /// The names of the roles, compared ignoring case.
     #[schemars(extend("minItems" = 1))]
-    pub(super) roles: Vec<String>,
+    pub(super) roles: Option<Vec<String>>,
+    /// Roles by what they are like, beside those that are named: also such as are made later.
+    pub(super) selector: Option<SelectorSpec>,
     /// What to do about drift. Left out: the controller's `defaultMode`.
     pub(super) mode: Option<Mode>,
     /// Leave these roles alone, and say so.
@@ -109,6 +112,23 @@ pub(super) struct PermissionsSpec {
     /// What the preferences document does not know about where logs go.
     #[serde(default)]
     pub(super) log_delivery: LogDelivery,
+}
+
+/// Which roles are meant: every part that is given must match, and one at least must be given beside `exclude`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = json!([{"required": ["pathPrefix"]}, {"required": ["nameLike"]}, {"required": ["tags"]}])))]
+pub(super) struct SelectorSpec {
+    /// What the role's path begins with, such as `/fleet/`. Case matters.
+    pub(super) path_prefix: Option<String>,
+    /// What the role's name is like, with `*` for any characters and `?` for one. Case does not matter.
+    pub(super) name_like: Option<String>,
+    /// Tags that the role carries. Case does not matter in their keys, and matters in their values.
+    #[schemars(extend("minProperties" = 1))]
+    pub(super) tags: Option<BTreeMap<String, String>>,
+    /// Names that are not meant, with `*` and `?`. Case does not matter.
+    #[serde(default)]
+    pub(super) exclude: Vec<String>,
 }
 
 /// The `inputs` of the Session Manager preferences document. Empty text means not given.

@@ -7,6 +7,7 @@ mod condition;
 mod guard;
 mod reason;
 mod record;
+mod select;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,11 +23,12 @@ pub use self::{
     guard::{Digest, Excess, Guarded, Ledger, Past, guard, hold_alone},
     reason::Reason,
     record::{Counted, Record, Refusal, Terms},
+    select::{PassedOver, Picks, Selected, select, selectors_elsewhere, why_not},
 };
 use crate::{
     iam::Caller,
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
-    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, Platform, State, Successor},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Origin, Permissions, Platform, State, Successor, Whose},
     names::{AccountId, PolicyName, RoleName},
     policy::{
         compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable, compare_unwanted},
@@ -82,6 +84,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// The `metadata.name` of the manifest that asks for it.
     pub manifest: String,
+    /// How the role came to be among those of the manifest.
+    pub origin: Origin,
     /// The live document that was judged.
     pub live: Option<Arc<LiveDocument>>,
     /// The document that the step writes, where it writes one.
@@ -200,12 +204,17 @@ pub fn managed_roles<'a>(wanted: impl IntoIterator<Item = &'a DesiredPolicy>, in
     kept.into_iter().filter(|role| matches!(inventory.get(role), Some(Observed::Found(_)))).count()
 }
 
-/// The roles and policies that the desired state is about.
+/// What a reading of the account is to find out: about the roles and policies of the desired state, and which further
+/// roles selectors might pick.
 #[must_use]
-pub fn asked_for(desired: &Desired) -> Asked {
-    let mut asked = Asked::new();
+pub fn asked_for(desired: &Desired, manifests: &ManifestSet, whose: Whose<'_>) -> Asked {
+    let mut asked = Asked { sought: manifests.sought(whose), ..Asked::default() };
     for (role, policy) in desired.policies.keys() {
-        asked.entry(role.clone()).or_default().insert(policy.clone());
+        asked.roles.entry(role.clone()).or_default().insert(policy.clone());
+    }
+    if let Some(role) = manifests.only_role().filter(|_| !asked.sought.is_empty()) {
+        // Whether selectors pick it or not: somebody asks about it.
+        asked.roles.entry(role.clone()).or_default();
     }
     asked
 }
@@ -238,6 +247,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         detail: None,
         changes: Vec::new(),
         manifest: wanted.manifest.name.clone(),
+        origin: wanted.origin.clone(),
         live: None,
         document: None,
         session: None,
@@ -423,6 +433,7 @@ pub fn unjudged<'a>(
                 detail: detail.map(str::to_owned),
                 changes: Vec::new(),
                 manifest: manifest.name.clone(),
+                origin: Origin::Named,
                 live: None,
                 document: None,
                 session: None,

@@ -110,6 +110,7 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
         name: "web".parse().unwrap(),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: BTreeMap::new(),
         inline_size: Some(document.size()),
         policies: BTreeMap::from([(wanted.policy.clone(), document)]),
         surroundings: Some(around),

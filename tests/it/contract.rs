@@ -479,7 +479,15 @@ fn named(name: &str) -> RoleName {
 /// A role as an inventory holds it.
 fn known(name: &str, path: &str) -> Role {
     let (name, path) = (named(name), path.to_owned());
-    Role { name, path, is_suspended: false, policies: BTreeMap::new(), inline_size: None, surroundings: None }
+    Role {
+        name,
+        path,
+        is_suspended: false,
+        tags: BTreeMap::new(),
+        policies: BTreeMap::new(),
+        inline_size: None,
+        surroundings: None,
+    }
 }
 
 fn document(settings: &Settings) -> SessionManagerDocument {

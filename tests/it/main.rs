@@ -23,6 +23,7 @@ mod run;
 mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;
+mod selectors;
 mod state;
 mod support;
 mod trust;

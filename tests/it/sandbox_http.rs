@@ -176,6 +176,7 @@ async fn both_sides_give_the_same_answers() {
         name: role("zebra"),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: BTreeMap::new(),
         policies: BTreeMap::new(),
         inline_size: None,
         surroundings: None,

@@ -51,7 +51,7 @@ impl<I: Iam> Account<I> {
     }
 
     fn wake_role(&mut self, WakeUp { role, changes, further }: &WakeUp, now: Instant) {
-        let asked = self.asked.get(role);
+        let asked = self.asked.roles.get(role);
         let is_ours = |name: &str| asked.is_some_and(|policies| policies.iter().any(|policy| policy.as_str() == name));
         let is_shown_by_a_look = |change: &Change| change.policy.as_deref().is_some_and(is_ours);
         let is_known = matches!(self.inventory.get(role), Some(Observed::Found(_)));
@@ -131,14 +131,18 @@ impl<I: Iam> Account<I> {
 /// The roles that are looked after and that a change is about.
 fn concerned(subject: &Subject, asked: &Asked, inventory: &Inventory) -> Vec<RoleName> {
     match subject {
-        Subject::Role(role) => asked.get_key_value(role).map(|(role, _)| role.clone()).into_iter().collect(),
+        Subject::Role(role) => {
+            let named = asked.roles.get_key_value(role).map(|(role, _)| role);
+            // One that no manifest names may be one that a selector picks from now on: a reading finds out.
+            named.or((!asked.sought.is_empty()).then_some(role)).cloned().into_iter().collect()
+        }
         Subject::ManagedPolicy(arn) => inventory
             .found()
             .filter(|(_, role)| {
                 role.surroundings.iter().flat_map(|around| around.managed()).any(|policy| *policy.arn == **arn)
             })
             .map(|(role, _)| role.clone())
-            .filter(|role| asked.contains_key(role))
+            .filter(|role| asked.roles.contains_key(role))
             .collect(),
     }
 }

@@ -98,6 +98,9 @@ impl<I: Iam> Account<I> {
                 self.read_at = now;
                 self.looked_for = asked;
                 self.spoiled = std::mem::take(&mut self.spoiled_meanwhile);
+                if is_of_newest {
+                    self.take_selectors(&manner);
+                }
                 self.tell_settled(now);
                 self.plan_once_policies_are_known(now);
                 self.tell_mismatched();
@@ -174,7 +177,7 @@ impl<I: Iam> Account<I> {
         let moment = Timestamp::now();
         let verdict = |(key, slot): (&PolicyKey, &Slot)| {
             // What was not looked for is not known to be missing.
-            self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
+            self.looked_for.names(&key.0, &key.1).then_some(())?;
             let observed = self.inventory.get(&key.0)?;
             let is_new = !slot.is_known_in_sync(observed, now);
             is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances, moment)))

@@ -92,6 +92,7 @@ impl Scene {
             name: name.clone(),
             path: detail.path.clone(),
             is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
+            tags: BTreeMap::new(),
             policies,
             inline_size: Some(inline_size),
             surroundings: Some(Surroundings {

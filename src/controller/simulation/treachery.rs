@@ -46,6 +46,7 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
             name: name.parse().unwrap(),
             path: path.to_owned(),
             is_suspended: false,
+            tags: Default::default(),
             policies: Default::default(),
             inline_size: None,
             surroundings: None,

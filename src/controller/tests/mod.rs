@@ -8,6 +8,7 @@ mod pacing;
 mod readings;
 mod repairs;
 mod saves;
+mod selectors;
 mod sessions;
 mod trust;
 

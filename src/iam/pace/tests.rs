@@ -101,6 +101,7 @@ async fn write(iam: Arc<Paced<InProcess>>, account: AccountId, number: usize) ->
         name: role(number),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: Default::default(),
         policies: Default::default(),
         inline_size: None,
         surroundings: None,

@@ -54,7 +54,7 @@ impl Few {
             sandbox.plant(&account, RoleSeed::new(&format!("other-{number}")));
         }
         let reader = Reader::new(Arc::new(sandbox.iam(&account).page_size(page)), account.clone());
-        let asked = Asked::from([("web".parse().unwrap(), BTreeSet::from([POLICY.parse().unwrap()]))]);
+        let asked = Asked::from_iter([("web".parse().unwrap(), BTreeSet::from([POLICY.parse().unwrap()]))]);
         let few = Self { sandbox, account, reader, asked };
         assert_eq!(few.read().await.1, Manner::InBulk);
         few
@@ -151,6 +151,7 @@ async fn where_something_is_to_be_decided_or_another_thing_is_asked_for_it_is_th
     assert_eq!(few.reader.read(&few.asked, true).await.unwrap().1, Manner::InBulk);
     let more: Asked = few
         .asked
+        .roles
         .keys()
         .map(|role| (role.clone(), ["Ours", "Other"].map(|name| name.parse().unwrap()).into()))
         .collect();

@@ -137,7 +137,7 @@ impl Judge<'_> {
         self.unless(key_pattern_fault(text), text, "a pattern that the ARN of a key can fit", path)
     }
 
-    fn unless(&mut self, fault: Option<&str>, text: &str, what: &str, path: &KeyPath) -> Option<String> {
+    pub(super) fn unless(&mut self, fault: Option<&str>, text: &str, what: &str, path: &KeyPath) -> Option<String> {
         match fault {
             None => Some(text.to_owned()),
             Some(hint) => self.refuse(text, what, hint, path),
@@ -147,12 +147,12 @@ impl Judge<'_> {
 
 const NO_VARIABLES: &str = "a limit holds no variables: write names, with `*` for any characters and `?` for one";
 
-fn path_prefix_fault(text: &str) -> Option<&'static str> {
+pub(super) fn path_prefix_fault(text: &str) -> Option<&'static str> {
     if text.contains(['*', '?']) || text.contains("${") {
-        return Some("it is a beginning, without wildcards and variables: `/fleet/` admits that path and all below it");
+        return Some("it is a beginning, without wildcards and variables: `/fleet/` is that path and all below it");
     }
     if !(text.starts_with('/') && text.ends_with('/')) {
-        return Some("begin and end it with `/`, as in `/fleet/`; `/` alone admits every path");
+        return Some("begin and end it with `/`, as in `/fleet/`; `/` alone is every path");
     }
     if text.len() > 512 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some("paths have up to 512 letters, digits and signs of ASCII, without white space");
