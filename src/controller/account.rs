@@ -121,6 +121,8 @@ pub(super) struct Account<I> {
     spoiled_meanwhile: BTreeSet<RoleName>,
     /// Since when the plan of the newest reading waits for what its managed policies say.
     awaits_policies: Option<Instant>,
+    /// Whether that plan waits for looks that were under way when the reading came: what they look at is part of it.
+    awaits_looks: bool,
     next_reading: Instant,
     /// Whether the next reading is to tell all that bears on the roles, and whether the one under way does.
     is_everything_due: bool,
@@ -235,6 +237,7 @@ impl<I: Iam> Account<I> {
             spoiled: BTreeSet::new(),
             spoiled_meanwhile: BTreeSet::new(),
             awaits_policies: None,
+            awaits_looks: false,
             next_reading: now,
             is_everything_due: false,
             is_reading_everything: false,
@@ -366,6 +369,7 @@ impl<I: Iam> Account<I> {
                 self.look(&key);
             }
         }
+        self.plan_after_looks(now);
         self.plan_what_was_proved(now);
         self.begin_repairs();
     }
@@ -416,7 +420,7 @@ impl<I: Iam> Account<I> {
     /// Whether anything may be looked at or written now: what is known of the roles is fresh, and what is wanted is
     /// planned.
     fn may_begin(&self) -> bool {
-        self.is_planned && self.reading_failed.is_none()
+        self.is_planned && !self.awaits_looks && self.reading_failed.is_none()
     }
 
     /// Whether nothing is under way, and nothing is left to try that may pass by itself.
@@ -438,6 +442,7 @@ impl<I: Iam> Account<I> {
             && self.repairs.is_empty()
             && self.read_back.is_none()
             && !self.is_plan_outdated
+            && !self.awaits_looks
             && !self.slots.values().any(repair_may_pass)
     }
 

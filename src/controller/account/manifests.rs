@@ -53,7 +53,7 @@ impl<I: Iam> Account<I> {
         self.canary.plan_anew();
         self.is_planned = false;
         // A reading of their own is planned by them.
-        self.awaits_policies = None;
+        (self.awaits_policies, self.awaits_looks) = (None, false);
         self.release();
         if !self.awaits_selectors {
             self.tell_selectors_gone();

@@ -119,6 +119,7 @@ impl<I: Iam> Account<I> {
                         now
                     }
                 };
+                self.awaits_looks = false;
                 self.reading_failed = Some((error, told_at));
                 self.is_everything_due |= self.is_reading_everything;
                 self.next_reading = now + self.reading_backoff.next();
@@ -139,8 +140,18 @@ impl<I: Iam> Account<I> {
                 return;
             }
         }
-        self.take_inventory(now);
-        self.is_planned = self.looked_for == self.asked;
+        self.awaits_looks = true;
+        self.plan_after_looks(now);
+    }
+
+    /// Plans the newest reading once no look is under way: without what is being looked at the plan would not be whole, and
+    /// the guards would let pass piece by piece what they hold as a whole. Nothing else begins meanwhile.
+    pub(super) fn plan_after_looks(&mut self, now: Instant) {
+        if self.awaits_looks && self.busy.values().all(|busy| busy.may_write) {
+            self.awaits_looks = false;
+            self.take_inventory(now);
+            self.is_planned = self.looked_for == self.asked;
+        }
     }
 
     /// Has the managed policies looked after, where nobody is at it.
