@@ -54,13 +54,18 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
     let carry_out = |way: Way| {
         let (iam, newest, options, shutdown) = (&survey.iam, Arc::clone(&manifests), options.clone(), shutdown.clone());
         async move {
+            // Each account has its own: those that come late had to wait for others.
+            let deadline = Instant::now() + PATIENCE;
             let outcome = match way.enter(iam, own, deadline).await {
                 // Nobody sends newer manifests: a pass is about one state of them.
                 Ok((iam, caller)) => {
                     let (_sender, newest) = watch::channel(newest);
                     Controller::new(iam, newest, options).once(caller, way.is_own, deadline, shutdown).await
                 }
-                Err(error) => Outcome { steps: way.unread(&newest, &error), ..Outcome::default() },
+                Err(error) => {
+                    way.tell_not_entered(&error);
+                    Outcome { steps: way.unread(&newest, &error), ..Outcome::default() }
+                }
             };
             (way.account, outcome)
         }

@@ -55,7 +55,7 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
             if output == Output::Text && (are_several || plans.is_empty()) {
                 let steps: Vec<&Step> = plans.iter().flat_map(|planned| &planned.steps).collect();
                 let accounts = if are_several { format!("{} accounts: ", plans.len()) } else { String::new() };
-                print(&format!("{accounts}{}", closing(&steps)))?;
+                print(&format!("{accounts}{}\n", counts(&steps)))?;
             }
         }
         Err(error) => {
@@ -124,6 +124,7 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     let (iam, caller) = match way.enter(iam, own, Instant::now()).await {
         Ok(entered) => entered,
         Err(error) => {
+            way.tell_not_entered(&error);
             let steps = way.unread(manifests, &error);
             return Planned { account: Some(way.account), steps, digest: None, held: None, reads: None };
         }
@@ -353,6 +354,15 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
 }
 
 fn closing(steps: &[&Step]) -> String {
+    let legend = if steps.iter().any(|step| step.has_drifted()) {
+        "(- what the role has lost, + what it has gained, against its manifest)\n"
+    } else {
+        ""
+    };
+    format!("{legend}{}\n", counts(steps))
+}
+
+fn counts(steps: &[&Step]) -> String {
     let summary = Summary::of(steps.iter().copied());
     let mut counts = vec![format!("{} in sync", summary.in_sync)];
     let suspended = steps.iter().filter(|step| step.is_suspended()).count();
@@ -372,10 +382,5 @@ fn closing(steps: &[&Step]) -> String {
             counts.push(format!("{count} {what}"));
         }
     }
-    let legend = if steps.iter().any(|step| step.has_drifted()) {
-        "(- what the role has lost, + what it has gained, against its manifest)\n"
-    } else {
-        ""
-    };
-    format!("{legend}{}\n", counts.join(", "))
+    counts.join(", ")
 }

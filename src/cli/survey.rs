@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cli::{Filter, Global, complain, faultless_manifests},
-    controller::entrance,
+    controller::{entrance, hint_to_enter},
     iam::{Budgets, Caller, Entrance, Iam, IamError, Manner, Paced, Reader, SdkIam},
     inventory::{Asked, Inventory},
     manifest::{ManifestSet, Whose},
@@ -113,6 +113,16 @@ impl Way {
         let there = iam.within(entrance).await;
         let caller = identified(&there, deadline).await?;
         Ok((there, caller))
+    }
+
+    /// Tells that the account could not be entered, with what to do.
+    pub(crate) fn tell_not_entered(&self, error: &IamError) {
+        let hint = match &self.entrance {
+            Some(entrance) => hint_to_enter(entrance, error),
+            None => Reason::Failed(error.class).hint().to_owned(),
+        };
+        let said = format!("account {} cannot be entered: {error}", self.account);
+        complain(&format!("error: {}\n\nhint: {}", printable(&said), printable(&hint)));
     }
 
     /// Every managed role of the account is unknown, since it was not entered.

@@ -37,8 +37,8 @@ use super::{
     approval::Approval,
     backoff::Backoff,
     canary::Canary,
-    next_manifests,
     ledger_file::LedgerFile,
+    next_manifests,
     repair::{Repaired, Tools},
     report::Reporter,
     slot::Slot,
@@ -312,7 +312,8 @@ impl<I: Iam> Account<I> {
 
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.reading.is_none() && self.next_reading <= now && !self.is_closing {
+        let is_due = self.next_reading <= now || self.saves_looks_at_roles(now);
+        if self.reading.is_none() && is_due && !self.is_closing {
             self.begin_reading();
         }
         while !self.is_closing

@@ -272,21 +272,25 @@ pub(super) async fn identify<I: Iam>(
     }
 }
 
-/// The event of an account that could not be entered.
-fn not_entered(entrance: &Entrance, error: &IamError) -> Event {
-    let account = &entrance.account;
-    let hint = match &entrance.role {
+/// What to do about an account that could not be entered.
+pub(crate) fn hint_to_enter(entrance: &Entrance, error: &IamError) -> String {
+    match &entrance.role {
         Some(role) if !error.class.passes_by_itself() => format!(
             "see that {role} exists, that its trust policy admits the controller's own role{}, and that this one may \
              sts:AssumeRole it",
             if entrance.external_id.is_some() { " with this external id" } else { "" }
         ),
         _ => Reason::Failed(error.class).hint().to_owned(),
-    };
+    }
+}
+
+/// The event of an account that could not be entered.
+fn not_entered(entrance: &Entrance, error: &IamError) -> Event {
+    let account = &entrance.account;
     Event {
         account: Some(account.to_string()),
         reason: Some(Reason::Failed(error.class).as_str()),
-        hint: Some(hint),
+        hint: Some(hint_to_enter(entrance, error)),
         ..Event::new(
             EventName::AccountNotEntered,
             format!(

@@ -30,10 +30,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{fleet::entrance, ledger_file::spent};
 use self::{
     account::{Account, Seat},
     fleet::{Fleet, identify, tell_kill_switch},
+};
+pub(crate) use self::{
+    fleet::{entrance, hint_to_enter},
+    ledger_file::spent,
 };
 use crate::{
     iam::{Budgets, Caller, Iam, IamError},

@@ -39,7 +39,7 @@ pub(super) enum Leave {
 }
 
 /// How long what a reading said of a role's account, path and tags is believed before a write.
-const BELIEVED_FOR: Duration = Duration::from_secs(30);
+pub(super) const BELIEVED_FOR: Duration = Duration::from_secs(30);
 
 /// How a repair ended.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use aws_credential_types::{
     provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 
-use super::IamError;
+use super::{IamError, whole::WholeAnswers};
 use crate::names::AccountId;
 
 /// Hands on the credentials of another provider, once STS has said that they are of the right account.
@@ -32,6 +32,7 @@ impl OfOneAccount {
     pub(super) fn new(inner: SharedCredentialsProvider, config: &SdkConfig, account: Option<AccountId>) -> Self {
         let sts = aws_sdk_sts::config::Builder::from(config)
             .identity_cache(aws_sdk_sts::config::IdentityCache::no_cache())
+            .interceptor(WholeAnswers)
             .build();
         let meant = OnceLock::new();
         if let Some(account) = account {

@@ -150,6 +150,12 @@ impl IamError {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        if let Some(asked_before) = layers(error).find_map(|layer| layer.downcast_ref::<Self>())
+            && asked_before.operation == operation
+        {
+            // The credentials' own question was this very one, and its answer is the answer.
+            return asked_before.clone();
+        }
         let (class, message) = match error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();

@@ -140,6 +140,11 @@ impl<I: Iam> Reader<I> {
         if has_failed { plan.without_role_reads() } else { plan }
     }
 
+    /// How many calls the last bulk reading took, where there was one and it is not denied since.
+    pub fn bulk_calls(&self) -> Option<usize> {
+        lock(&self.latest).size.map(|(size, _)| size.pages)
+    }
+
     /// What IAM said when it denied the bulk read, where it is not to be asked for again yet.
     fn bulk_lately_denied(&self) -> Option<String> {
         let denied = lock(&self.bulk_denied).clone();

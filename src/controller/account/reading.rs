@@ -14,6 +14,7 @@ use crate::{
         RESYNC_INTERVAL,
         approval::Approval,
         read_failed,
+        repair::BELIEVED_FOR,
         report::REMINDER,
         slot::{Slot, Worth},
     },
@@ -26,6 +27,9 @@ use crate::{
 
 /// How long a plan waits for what managed policies say: then what is not known of them is taken as unknown.
 const POLICIES_KNOWN_WITHIN: Duration = Duration::from_secs(15);
+
+/// So long before the last reading is not believed any more the next is begun, where repairs wait that rely on it.
+const TIME_TO_READ: Duration = Duration::from_secs(5);
 
 /// A reading: what it asked for, and what came of it.
 pub(super) type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError>);
@@ -52,6 +56,16 @@ impl<I: Iam> Account<I> {
             let read = reader.read_roles(&asked, needs_all_roles).await;
             (asked, read)
         }));
+    }
+
+    /// Whether a reading now costs fewer calls than a look at the role before each of the repairs that wait, which a
+    /// reading that is not believed any more would need.
+    pub(super) fn saves_looks_at_roles(&self, now: Instant) -> bool {
+        let is_soon_too_old = now.duration_since(self.read_at) + TIME_TO_READ >= BELIEVED_FOR;
+        is_soon_too_old
+            && self.may_begin()
+            && self.canary.waits_until().is_none()
+            && self.tools.reader.bulk_calls().is_some_and(|calls| calls < self.queue.len())
     }
 
     pub(super) fn conclude_reading(&mut self, read: Result<Reading, JoinError>) {
