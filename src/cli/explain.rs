@@ -56,7 +56,7 @@ pub async fn explain(
         own.account
     );
     let (mut explanations, mut is_whole) = (Vec::new(), true);
-    let look = |way: Way| explained(&survey, own, way, global.observe, simulate);
+    let look = |way: Way| explained(&survey, own, way, global, simulate);
     each(ways, look, |looked_into| {
         match looked_into {
             Ok((of_account, was_whole)) => {
@@ -87,14 +87,14 @@ async fn explained(
     survey: &Survey,
     own: &Caller,
     way: Way,
-    observe_only: bool,
+    global: &Global,
     simulate: bool,
 ) -> Result<(Vec<Explanation>, bool), (AccountId, IamError)> {
     let entered = way.enter(&survey.iam, own, Instant::now()).await;
     let (iam, caller) = entered.map_err(|error| (way.account.clone(), error))?;
-    let iam = paced(iam);
+    let iam = paced(iam, global);
     let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
-    let circumstances = Circumstances::of(&caller, &survey.manifests, observe_only);
+    let circumstances = Circumstances::of(&caller, &survey.manifests, global.observe);
     let desired = survey.manifests.desired(way.whose(), caller.partition().as_ref());
     let inventory = read(&reader, &caller, &plan::asked_for(&desired)).await;
     let inventory = inventory.map_err(|error| (way.account.clone(), error))?;

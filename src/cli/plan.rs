@@ -132,7 +132,7 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     let circumstances = Circumstances::of(&caller, manifests, global.observe);
     let desired = manifests.desired(way.whose(), caller.partition().as_ref());
     let asked = plan::asked_for(&desired);
-    let iam = paced(iam);
+    let iam = paced(iam, global);
     let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
     let chosen = reader.reading_plan(&asked, false);
     let inventory = match read(&reader, &caller, &asked).await {

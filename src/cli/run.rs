@@ -31,6 +31,7 @@ pub async fn run(global: &Global) -> Ended {
         observe_only: global.observe,
         state_dir: global.state_dir(),
         seed: fastrand::u64(..),
+        budgets: global.budgets(),
         ..Options::default()
     };
     // A stop is heard also while the environment, or a dead mount, is slow to answer.

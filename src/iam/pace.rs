@@ -175,7 +175,7 @@ impl<I: Iam> Paced<I> {
     /// Calls through `iam` at the pace that these budgets allow, and its answers.
     pub fn new(iam: Arc<I>, budgets: &Budgets) -> Self {
         let pace = Pace { begun: Instant::now(), gate: Mutex::new(Gate::new(budgets)), changed: Notify::new() };
-        Self { iam, budgets: budgets.clone(), pace: Arc::new(pace), calls: Mutex::default() }
+        Self { iam, budgets: *budgets, pace: Arc::new(pace), calls: Mutex::default() }
     }
 
     /// The calls that were sent so far.
