@@ -15,8 +15,8 @@ from servers import Server
 
 HERE = Path(__file__).parent
 
-# Whoever takes longer than this for one run is not measured so often.
-SLOW_SECONDS, SLOW_REPEATS = 20, 3
+# Whoever takes longer than this for one run need not be measured so often.
+SLOW_SECONDS = 20
 
 
 def main():
@@ -29,7 +29,8 @@ def main():
 def parsed():
     parser = argparse.ArgumentParser(prog="benches/side_by_side/run", description=__doc__.split(":")[0])
     parser.add_argument("--roles", type=int, nargs="+", default=[100, 1000, 5000])
-    parser.add_argument("--repeats", type=int, default=5, help=f"{SLOW_REPEATS} at most for who is slow")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each; the median is shown")
+    parser.add_argument("--slow-repeats", type=int, default=3, help=f"of those that take more than {SLOW_SECONDS} s")
     parser.add_argument("--servers", nargs="+", choices=["moto", "sandbox"], default=["moto", "sandbox"])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contestants, by the beginning of the name")
     parser.add_argument("--results", type=Path, default=HERE, help="where table, picture and raw figures go")
@@ -68,7 +69,7 @@ def rounds(arguments, directory, home, server, platform, fleet):
     for repeat in range(repeats):
         for contestant in competing(arguments, server, platform, fleet):
             for task in contestant.tasks:
-                if (contestant.name, task) in slow and repeat >= SLOW_REPEATS:
+                if (contestant.name, task) in slow and repeat >= arguments.slow_repeats:
                     continue
                 output = directory / "output"
                 shutil.rmtree(output, ignore_errors=True)
