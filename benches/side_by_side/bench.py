@@ -21,9 +21,10 @@ SLOW_SECONDS = 20
 
 def main():
     arguments = parsed()
+    about = report.machine(arguments.controller, arguments.note)
     with tempfile.TemporaryDirectory() as directory:
         runs = measured(arguments, Path(directory))
-    report.write(runs, arguments.results, report.machine(arguments.controller, arguments.note))
+    report.write(runs, arguments.results, about)
 
 
 def parsed():
