@@ -166,13 +166,14 @@ def draw(medians, file):
     matplotlib.rcParams.update({"svg.hashsalt": "side by side", "svg.fonttype": "none", "font.size": 9})
     parts = [(server, task) for server in ("moto", "sandbox") for task in (CHECK, REPAIR)]
     parts = [part for part in parts if any((key[0], key[2]) == part for key in medians)]
-    figure, axes = pyplot.subplots(2, len(parts), figsize=(3.1 * len(parts), 6), sharex=True, sharey="row", squeeze=False)
+    figure, axes = pyplot.subplots(2, len(parts), figsize=(3.1 * len(parts), 6.2), sharex=True, sharey="row", squeeze=False)
     shown = {}
     for column, (server, task) in enumerate(parts):
         for line, (figure_name, title) in enumerate([("iam_calls", "calls to IAM"), ("wall_seconds", "wall time, seconds")]):
             axis = axes[line][column]
             axis.set_xscale("log")
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
             axis.grid(True, which="major", color="#dddddd", linewidth=0.6)
             axis.set_axisbelow(True)
             axis.spines[["top", "right"]].set_visible(False)
@@ -204,8 +205,8 @@ def draw(medians, file):
         axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axis.minorticks_off()
     names = [contestant.name for contestant in ALL if contestant.name in shown]
-    figure.legend([shown[name] for name in names], names, loc="lower center", ncols=len(names), frameon=False)
+    figure.legend([shown[name] for name in names], names, loc="lower center", ncols=3, frameon=False)
     figure.suptitle("A tenth of the roles has drifted (less is better)", fontsize=10)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)
