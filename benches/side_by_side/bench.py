@@ -21,7 +21,8 @@ SLOW_SECONDS = 20
 
 def main():
     arguments = parsed()
-    about = report.machine(arguments.controller, arguments.note)
+    repeats = f"Medians of {arguments.repeats} runs, of {arguments.slow_repeats} where one took more than {SLOW_SECONDS} s."
+    about = [*report.machine(arguments.controller), repeats, *filter(None, [arguments.note])]
     with tempfile.TemporaryDirectory() as directory:
         runs = measured(arguments, Path(directory))
     report.write(runs, arguments.results, about)

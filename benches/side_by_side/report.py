@@ -26,14 +26,14 @@ DOING = {CHECK: "finding the drift", REPAIR: "finding and repairing it"}
 PLATFORM = {"ec2": "an AWS managed policy attached", "ecs": "no managed policy attached"}
 
 
-def machine(controller, note):
+def machine(controller):
     """Lines that say when, where and with what this was measured."""
     versions = ["boto3", "ansible-core", "ansible", "c7n", "moto"]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in versions)
     version = subprocess.run([controller, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
     where = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return [f"{datetime.date.today()}, {where}; {version} ({commit}), {versions}.", *([note] if note else [])]
+    return [f"{datetime.date.today()}, {where}; {version} ({commit}), {versions}."]
 
 
 def write(runs, where, about):
