@@ -49,6 +49,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
         approve: approve.cloned(),
         state_dir: global.state_dir(),
         seed: fastrand::u64(..),
+        budgets: global.budgets(),
         ..Options::default()
     };
     let ways = survey.ways(own, filter);

@@ -60,7 +60,7 @@ pub async fn explain(
         own.account
     );
     let (mut explanations, mut is_whole) = (Vec::new(), true);
-    let look_into = |way: Way| explained(&survey, own, way, role, global.observe, simulate);
+    let look_into = |way: Way| explained(&survey, own, way, role, global, simulate);
     each(ways, look_into, |looked_into| {
         match looked_into {
             Ok((of_account, was_whole)) => {
@@ -92,14 +92,14 @@ async fn explained(
     own: &Caller,
     way: Way,
     role: &RoleName,
-    observe_only: bool,
+    global: &Global,
     simulate: bool,
 ) -> Result<(Vec<Explanation>, bool), (AccountId, IamError)> {
     let entered = way.enter(&survey.iam, own, Instant::now()).await;
     let (iam, caller) = entered.map_err(|error| (way.account.clone(), error))?;
-    let iam = paced(iam);
+    let iam = paced(iam, global);
     let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
-    let circumstances = Circumstances::of(&caller, &survey.manifests, observe_only);
+    let circumstances = Circumstances::of(&caller, &survey.manifests, global.observe);
     let looked = look(&reader, &caller, &way, &survey.manifests, &circumstances).await;
     let Looked { desired, inventory, unresolved, .. } = looked.map_err(|error| (way.account.clone(), error))?;
     let (mut explanations, mut is_whole) = (Vec::new(), unresolved.is_empty());

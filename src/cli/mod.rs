@@ -26,11 +26,12 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     controller::Shard,
+    iam::Budgets,
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
     plan::Digest,
@@ -66,6 +67,10 @@ pub struct Global {
     /// restarts and commands (default: $STATE_DIRECTORY, as systemd sets it; without one each process counts its own)
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// How many requests a second each account is asked at most, all kinds together: half of them writes, half of them
+    /// reads about single roles, a quarter pages. A throttle of IAM's halves it for a while
+    #[arg(long, global = true, value_name = "N", default_value_t = Budgets::REQUESTS_PER_SECOND, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub requests_per_second: u32,
     /// How lines of log look (default: text on a terminal, json elsewhere)
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -258,6 +263,11 @@ impl Global {
         let made =
             || env::split_paths(&env::var_os("STATE_DIRECTORY")?).next().filter(|path| !path.as_os_str().is_empty());
         self.state_dir.clone().or_else(made)
+    }
+
+    /// How fast each account is asked.
+    pub(crate) fn budgets(&self) -> Budgets {
+        Budgets::of(self.requests_per_second)
     }
 }
 

@@ -148,7 +148,7 @@ async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, 
     };
     let circumstances = Circumstances::of(&caller, manifests, global.observe);
     let asked = asked_for(&way, manifests, &caller);
-    let iam = paced(iam);
+    let iam = paced(iam, global);
     let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
     let chosen = reader.reading_plan(&asked, false);
     let looked = look(&reader, &caller, &way, manifests, &circumstances).await.unwrap_or_else(|error| {

@@ -33,6 +33,7 @@ pub async fn run(global: &Global, shard: Option<Shard>) -> Ended {
         state_dir: global.state_dir(),
         seed: fastrand::u64(..),
         shard,
+        budgets: global.budgets(),
         ..Options::default()
     };
     // A stop is heard also while the environment, or a dead mount, is slow to answer.

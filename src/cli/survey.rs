@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     cli::{Filter, Global, complain, faultless_manifests},
     controller::{entrance, hint_to_enter},
-    iam::{Budgets, Caller, Entrance, Iam, IamError, Manner, Paced, Reader, SdkIam},
+    iam::{Caller, Entrance, Iam, IamError, Manner, Paced, Reader, SdkIam},
     inventory::{Asked, Inventory},
     manifest::{Desired, ManifestSet, Selection, Whose},
     names::AccountId,
@@ -177,8 +177,8 @@ fn tell_progress(done: usize, all: usize) {
 }
 
 /// The calls to one account, at the pace that it takes.
-pub(crate) fn paced(iam: SdkIam) -> Arc<Paced<SdkIam>> {
-    Arc::new(Paced::new(Arc::new(iam), &Budgets::default()))
+pub(crate) fn paced(iam: SdkIam, global: &Global) -> Arc<Paced<SdkIam>> {
+    Arc::new(Paced::new(Arc::new(iam), &global.budgets()))
 }
 
 /// An account as it was read, and what is desired in it.

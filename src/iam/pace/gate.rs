@@ -64,10 +64,31 @@ pub struct Budgets {
     pub simulator: Budget,
 }
 
+impl Budgets {
+    /// What all calls to an account may take together, where nobody says otherwise.
+    pub const REQUESTS_PER_SECOND: u32 = 20;
+
+    /// So many requests a second in all, at least one, shared among the kinds of operation as the usual ones are.
+    #[must_use]
+    pub fn of(requests_per_second: u32) -> Self {
+        let part = |usual: u32| (usual.saturating_mul(requests_per_second) / Self::REQUESTS_PER_SECOND).max(1);
+        let share = |usual: Budget| Budget::new(part(usual.per_second), part(usual.burst));
+        let usual = Self::default();
+        Self {
+            account: share(usual.account),
+            bulk: share(usual.bulk),
+            roles: share(usual.roles),
+            managed_policies: share(usual.managed_policies),
+            writes: share(usual.writes),
+            simulator: share(usual.simulator),
+        }
+    }
+}
+
 impl Default for Budgets {
     fn default() -> Self {
         Self {
-            account: Budget::new(20, 40),
+            account: Budget::new(Self::REQUESTS_PER_SECOND, 40),
             bulk: Budget::new(5, 20),
             roles: Budget::new(10, 20),
             managed_policies: Budget::new(10, 20),
@@ -228,6 +249,24 @@ mod tests {
             }
         }
         order
+    }
+
+    #[test]
+    fn budgets_of_another_rate_have_the_shares_of_the_usual_ones_and_let_something_of_each_kind_through() {
+        assert_eq!(Budgets::of(Budgets::REQUESTS_PER_SECOND), Budgets::default());
+        let twice = Budgets::of(40);
+        assert_eq!(
+            (twice.account, twice.writes, twice.bulk),
+            (Budget::new(40, 80), Budget::new(20, 20), Budget::new(10, 40))
+        );
+        for few in [0, 1] {
+            let least = Budgets::of(few);
+            assert_eq!(
+                (least.account.per_second, least.writes, least.simulator),
+                (1, Budget::new(1, 1), Budget::new(1, 1))
+            );
+        }
+        assert!(Budgets::of(u32::MAX).account.per_second > 1_000_000);
     }
 
     #[test]
