@@ -145,9 +145,10 @@ impl Log {
         let subject: Subject = (
             told.account.clone(),
             // The canary is the account's, whichever role it is. What is told of sessions stands beside what is told of
-            // drift: the one is news whatever was told of the other.
+            // drift: the one is news whatever was told of the other. So does what change events claim.
             match told.role.as_ref().filter(|_| room != "canary").map(|role| role.to_ascii_lowercase()) {
                 Some(role) if room == "session" => of_sessions(&role),
+                Some(role) if room == "change" => format!("{role}: changes"),
                 Some(role) => role,
                 None => room.clone(),
             },
