@@ -352,3 +352,19 @@ async fn a_look_that_fails_where_nothing_was_wrong_is_no_failed_repair_and_is_tr
     minutes(1).await;
     assert_eq!(life.told()[2..], ["drift.detected", "drift.repaired"].map(str::to_owned)[..]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_comes_while_a_role_is_looked_at_leads_to_no_plan_without_that_role() {
+    let text = hourly(&["web", "batch", "cron"], "") + "  guards: {maxChangesPerHour: 1}\n";
+    let life = Life::hearing(&["web", "batch", "cron"], &text).await;
+    life.sandbox.fault(Fault::new(Effect::DelayMs(3_000)).on("GetRolePolicy").role("web"));
+    life.write("web", &document(&[CHANNELS, S3, MORE]));
+    life.write("batch", &document(&[CHANNELS, S3, MORE]));
+    life.hears(&put("web"));
+    seconds(1).await;
+    // Nothing but a reading shows what became of the trust policy, and the look at the other role is not done.
+    life.hears(&event("UpdateAssumeRolePolicy", json!({"roleName": "cron"}), "of-eve-too"));
+    minutes(2).await;
+    assert_eq!(life.writes(), 0, "two changes are one too many: {:#?}", life.told());
+    assert_eq!(life.told().iter().filter(|told| told.starts_with("guard.held")).count(), 1);
+}
