@@ -54,6 +54,10 @@ impl Scene {
                 unsettled.push(format!("{role}/{policy} by a plain judgement"));
             }
         }
+        if self.state().process.reads_one_by_one {
+            // What only a bulk reading tells may stand in the way of a removal until that is allowed again.
+            pending.push("a reading in bulk".to_owned());
+        }
         (unsettled, pending)
     }
 

@@ -47,7 +47,8 @@ pub(super) enum Class {
 }
 
 /// Requests a second for one account: in all, and for each kind of operation. AWS publishes no figures; others have measured
-/// about 15 a second for reads about one role, and all of these are under that.
+/// about 15 a second for reads about one role, and all of these are under that. A burst is as much as the guards let happen
+/// within an hour unless they are told otherwise (each repair is a fresh read and a write): what is more goes at the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
     /// All calls together.
@@ -88,11 +89,11 @@ impl Budgets {
 impl Default for Budgets {
     fn default() -> Self {
         Self {
-            account: Budget::new(Self::REQUESTS_PER_SECOND, 40),
+            account: Budget::new(Self::REQUESTS_PER_SECOND, 240),
             bulk: Budget::new(5, 20),
-            roles: Budget::new(10, 20),
+            roles: Budget::new(10, 110),
             managed_policies: Budget::new(10, 20),
-            writes: Budget::new(10, 10),
+            writes: Budget::new(10, 100),
             simulator: Budget::new(5, 5),
         }
     }
@@ -257,14 +258,11 @@ mod tests {
         let twice = Budgets::of(40);
         assert_eq!(
             (twice.account, twice.writes, twice.bulk),
-            (Budget::new(40, 80), Budget::new(20, 20), Budget::new(10, 40))
+            (Budget::new(40, 480), Budget::new(20, 200), Budget::new(10, 40))
         );
         for few in [0, 1] {
             let least = Budgets::of(few);
-            assert_eq!(
-                (least.account.per_second, least.writes, least.simulator),
-                (1, Budget::new(1, 1), Budget::new(1, 1))
-            );
+            assert_eq!((least.account.per_second, least.writes.per_second, least.simulator), (1, 1, Budget::new(1, 1)));
         }
         assert!(Budgets::of(u32::MAX).account.per_second > 1_000_000);
     }
