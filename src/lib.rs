@@ -12,7 +12,8 @@
 //!
 //! | room | what lives there | it may not know |
 //! |---|---|---|
-//! | [`names`] | account ids, role and policy names, key ARNs: text that was checked once | everything else |
+//! | [`names`] | account ids, role and policy names, key ARNs, queue URLs: text that was checked once | everything else |
+//! | [`selector`] | which roles are meant by their path, name and tags | manifests |
 //! | [`policy`] | IAM policy documents: typed model, directional comparison, settings → document, the operator's limits, effective permissions | AWS clients, files, the clock |
 //! | [`manifest`] | the YAML that people write: parsing, faults, JSON Schema, Desired | AWS clients, the clock |
 //! | [`watch`] | files → the newest good manifests | IAM |
@@ -20,14 +21,18 @@
 //! | [`readiness`] | would a session work: what settings ask for × what a role's policies allow | AWS clients, the clock |
 //! | [`plan`] | Desired × Inventory → steps; the guards over a whole plan | AWS clients, the clock |
 //! | [`iam`] | the one edge to AWS | manifests |
+//! | [`events`] | change events: what a queue tells of IAM, and when that wakes a role | manifests, IAM's API, what a wake-up leads to |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
+//! | `backoff` | how long to wait after a failure | everything else |
 //! | [`text`] | what a terminal would act upon, made harmless | everything else |
 //! | [`sandbox`] | an IAM endpoint inside the process | the controller |
 //! | [`cli`] | one file a command; the only printing | – |
 
+mod backoff;
 pub mod cli;
 pub mod controller;
+pub mod events;
 pub mod iam;
 pub mod inventory;
 pub mod manifest;
@@ -36,6 +41,7 @@ pub mod plan;
 pub mod policy;
 pub mod readiness;
 pub mod sandbox;
+pub mod selector;
 pub mod telemetry;
 pub mod text;
 pub mod watch;

@@ -15,14 +15,14 @@ fn main() -> ExitCode {
     let ended = match &arguments.command {
         Command::Validate => cli::validate::validate(global),
         Command::Render(filter) => cli::render::render(global, filter),
-        Command::Plan { output, require_ready, filter } => {
-            cli::block_on(cli::plan::plan(global, *output, *require_ready, filter))
+        Command::Plan { output, explain_reads, require_ready, filter } => {
+            cli::block_on(cli::plan::plan(global, *output, *explain_reads, *require_ready, filter))
         }
         Command::Explain { output, simulate, role, account } => {
             cli::block_on(cli::explain::explain(global, *output, *simulate, role, account.as_ref()))
         }
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
-        Command::Run => cli::block_on(cli::run::run(global)),
+        Command::Run { shard } => cli::block_on(cli::run::run(global, *shard)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
         Command::Demo => cli::block_on(cli::demo::demo(global)),

@@ -5,9 +5,13 @@
 //!
 //! Sources: IAM User Guide, "IAM and AWS STS quotas" (name patterns); AWS KMS Developer Guide, "Key identifiers".
 
+mod queue_url;
+
 use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde::Serialize;
+
+pub use self::queue_url::QueueUrl;
 
 /// Why a name or id was refused, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +56,18 @@ pub struct KeyArn {
     text: String,
     partition: Partition,
 }
+
+/// The ARN of an IAM role: `arn:aws:iam::111122223333:role/path/name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleArn {
+    text: String,
+    partition: Partition,
+    account: AccountId,
+}
+
+/// The name of a Region: `us-east-1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Region(String);
 
 fn is_iam_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len())
@@ -188,6 +204,97 @@ impl Default for Partition {
     }
 }
 
+/// The partitions, what their Regions begin with, and the Region in which each has its IAM.
+///
+/// Source: IAM User Guide, "AWS Regions and endpoints for IAM" and the SDK's own table of partitions; China's is where
+/// IAM's changes are told, `cn-north-1`.
+const PARTITIONS: [(&str, &str, &str); 8] = [
+    ("aws-cn", "cn-", "cn-north-1"),
+    ("aws-us-gov", "us-gov-", "us-gov-west-1"),
+    ("aws-iso", "us-iso-", "us-iso-east-1"),
+    ("aws-iso-b", "us-isob-", "us-isob-east-1"),
+    ("aws-iso-e", "eu-isoe-", "eu-isoe-west-1"),
+    ("aws-iso-f", "us-isof-", "us-isof-south-1"),
+    ("aws-eusc", "eusc-", "eusc-de-east-1"),
+    // What none of the others begins with.
+    ("aws", "", "us-east-1"),
+];
+
+impl Partition {
+    /// The Region in which the partition has its IAM; none for a partition that is not known here.
+    #[must_use]
+    pub fn home(&self) -> Option<Region> {
+        let known = PARTITIONS.iter().find(|(partition, _, _)| *partition == self.0);
+        known.map(|(_, _, home)| Region((*home).to_owned()))
+    }
+}
+
+impl Region {
+    /// The partition that the Region lies in.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        let of = PARTITIONS.iter().find(|(_, beginning, _)| self.0.starts_with(beginning));
+        Partition(of.map_or("aws", |(partition, _, _)| partition).to_owned())
+    }
+}
+
+impl FromStr for Region {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_region(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(NameError::new(
+            format!("`{}` is not the name of a Region", text.escape_debug()),
+            "a Region is named like us-east-1 or us-gov-west-1",
+        ))
+    }
+}
+
+impl RoleArn {
+    /// The partition that the role lies in.
+    #[must_use]
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// The account that the role lies in.
+    #[must_use]
+    pub fn account(&self) -> &AccountId {
+        &self.account
+    }
+}
+
+impl FromStr for RoleArn {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const FORM: &str = "a role's ARN looks like arn:aws:iam::111122223333:role/ssm-role-controller";
+        let shown = text.escape_debug();
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let ["arn", partition, "iam", "", account, resource] = parts[..] else {
+            return Err(NameError::new(format!("`{shown}` is not the ARN of a role"), FORM));
+        };
+        let within = |error: NameError| NameError::new(format!("in `{shown}`: {}", error.what), FORM);
+        let (partition, account) = (partition.parse().map_err(within)?, account.parse().map_err(within)?);
+        let Some(rest) = resource.strip_prefix("role/") else {
+            return Err(NameError::new(format!("`{shown}` names no role"), FORM));
+        };
+        let (path, name) = rest.rsplit_once('/').map_or((None, rest), |(path, name)| (Some(path), name));
+        let is_path = |path: &str| {
+            path.len() <= 510
+                && path.split('/').all(|part| !part.is_empty())
+                && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"*?$".contains(&byte))
+        };
+        if let Some(path) = path.filter(|path| !is_path(path)) {
+            return Err(NameError::new(format!("in `{shown}`: `{}` is not a path", path.escape_debug()), FORM));
+        }
+        name.parse::<RoleName>().map_err(within)?;
+        Ok(Self { text: text.to_owned(), partition, account })
+    }
+}
+
 impl KeyArn {
     /// The partition that the key lies in.
     #[must_use]
@@ -306,7 +413,7 @@ macro_rules! text_of {
     )*};
 }
 
-text_of!(AccountId.0, RoleName.0, PolicyName.0, Partition.0, KeyArn.text);
+text_of!(AccountId.0, RoleName.0, PolicyName.0, Partition.0, Region.0, RoleArn.text, KeyArn.text);
 
 #[cfg(test)]
 mod tests {
@@ -345,6 +452,44 @@ mod tests {
         for bad in ["", "12345678901", "1234567890123", "12345678901a", "１２３４５６７８９０１２"] {
             assert!(bad.parse::<AccountId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_arn_of_a_role_tells_its_account_and_partition() {
+        for (text, partition, account) in [
+            ("arn:aws:iam::111122223333:role/a", "aws", "111122223333"),
+            ("arn:aws-cn:iam::012345678901:role/fleet/x/A_b+c=,.@-", "aws-cn", "012345678901"),
+        ] {
+            let arn: RoleArn = text.parse().unwrap();
+            assert_eq!((arn.partition().as_str(), arn.account().as_str(), arn.as_str()), (partition, account, text));
+        }
+        for bad in [
+            "",
+            "role",
+            "arn:aws:iam::111122223333:user/a",
+            "arn:aws:iam::111122223333:role/",
+            "arn:aws:iam::111122223333:role//a",
+            "arn:aws:iam::111122223333:role/a b",
+            "arn:aws:iam::111122223333:role/*/a",
+            "arn:aws:iam::111122223333:role/x*",
+            "arn:aws:iam::1111:role/a",
+            "arn:aws:iam:us-east-1:111122223333:role/a",
+            "arn:aws:sts::111122223333:assumed-role/a/b",
+            "arn:other:iam::111122223333:role/a",
+        ] {
+            assert!(bad.parse::<RoleArn>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_partition_has_a_home_that_lies_in_it() {
+        for (partition, _, _) in PARTITIONS {
+            let partition: Partition = partition.parse().unwrap();
+            assert_eq!(partition.home().unwrap().partition(), partition);
+        }
+        assert_eq!("eu-central-1".parse::<Region>().unwrap().partition().as_str(), "aws");
+        assert_eq!("us-isob-east-1".parse::<Region>().unwrap().partition().as_str(), "aws-iso-b");
+        assert_eq!("aws-new".parse::<Partition>().unwrap().home(), None);
     }
 
     #[test]

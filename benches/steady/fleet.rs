@@ -191,7 +191,7 @@ fn plant(sandbox: &Sandbox, config: &Path, documents: Documents) -> anyhow::Resu
     let loaded = watch::load(config, None)?;
     ensure!(loaded.faults.is_empty(), "the benchmark's own manifests: {}", loaded.faults[0]);
     let account = sandbox.account();
-    for wanted in loaded.set.desired(&account, None).policies.values() {
+    for wanted in loaded.set.desired(ssm_role_controller::manifest::Whose::own(&account), None).policies.values() {
         let name = wanted.role.as_str();
         let by_hand = documents == Documents::Five && wanted.manifest.name == "fleet-4";
         let document = wanted.document.as_str();

@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpResponse,
 };
 use ssm_role_controller::{
-    iam::{Iam, IamError, Manner, Reader, SdkIam, Writer},
+    iam::{Iam, IamError, Manner, Reader, SdkIam, WriteTurn, Writer},
     inventory::{Asked, Inventory, Observed, Role},
     names::{AccountId, PolicyName, RoleName},
     policy::{limits::Limits, session_manager::Settings},
@@ -118,11 +118,14 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
                 name: role,
                 path: "/".to_owned(),
                 is_suspended: false,
+                tags: BTreeMap::new(),
                 policies: BTreeMap::new(),
                 inline_size: None,
                 surroundings: None,
             };
-            if told_well(writer.put(&held, &policy, &document, &Limits::default()).await).is_some() {
+            if told_well(writer.put(WriteTurn::default(), &held, &policy, &document, &Limits::default()).await)
+                .is_some()
+            {
                 assert!(well_answered(), "a write that was not answered with a success passes for one");
             }
             assert!(served().len() <= 1, "a write was sent twice");
@@ -144,10 +147,11 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
             // Twice: the second reading keeps what did not change since the first.
             for _ in 0..2 {
                 wire.script(|script| script.served.clear());
-                let Some((inventory, manner)) = told_well(reader.read(&asked).await) else { continue };
+                let Some((inventory, manner)) = told_well(reader.read(&asked, true).await) else { continue };
                 match manner {
                     Manner::InBulk => assert_whole(&served(), &inventory),
                     Manner::OneByOne(_) => assert_each_role_was_answered(&served(), &inventory),
+                    Manner::ByRole { .. } => panic!("no less than a bulk reading was asked for"),
                 }
             }
         }

@@ -7,4 +7,5 @@
 pub mod answers;
 pub mod documents;
 pub mod manifests;
+pub mod messages;
 pub mod readiness;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str};
 
 use ssm_role_controller::{
-    manifest::{Fault, Files, ManifestSet, Parsed, Standing, parse, parse_controller_configuration},
+    manifest::{Fault, Files, ManifestSet, Parsed, Standing, Whose, parse, parse_controller_configuration},
     names::AccountId,
     policy::{document::Document, session_manager::outside_vocabulary},
 };
@@ -60,9 +60,9 @@ fn assert_written_otherwise_it_is_the_same(text: &str, parsed: &Parsed) {
 /// Whatever was written, what is desired is a document that the writer's own check lets pass.
 fn assert_only_session_manager_is_granted(set: &ManifestSet, parsed: &Parsed) {
     let mut accounts: Vec<AccountId> = "111122223333".parse().into_iter().collect();
-    accounts.extend(parsed.permissions.iter().filter_map(|permissions| permissions.account.clone()));
+    accounts.extend(parsed.permissions.iter().flat_map(|permissions| permissions.accounts.named().cloned()));
     for account in accounts {
-        for wanted in set.desired(&account, None).policies.values() {
+        for wanted in set.desired(Whose::own(&account), None).policies.values() {
             assert_eq!(outside_vocabulary(wanted.document.as_str()), None, "{}", wanted.document.as_str());
             assert_eq!(Document::parse(wanted.document.as_str()).as_ref(), Ok(wanted.document.document()));
             assert_eq!(account.as_str().len(), 12);

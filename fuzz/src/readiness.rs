@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
     inventory::{LiveDocument, ManagedPolicy, Role, Surroundings},
-    manifest::{DesiredPolicy, ManifestSet, parse},
+    manifest::{DesiredPolicy, ManifestSet, Whose, parse},
     names::AccountId,
     policy::{
         document::Document,
@@ -97,7 +97,7 @@ fn wanted() -> impl Iterator<Item = &'static DesiredPolicy> {
         let parsed = parse("fleet.yaml", MANIFESTS.as_bytes());
         let (set, faults) = ManifestSet::of([&parsed], None);
         assert_eq!(faults, []);
-        set.desired(&account(), None).policies.into_values().collect()
+        set.desired(Whose::own(&account()), None).policies.into_values().collect()
     };
     WANTED.get_or_init(read).iter()
 }
@@ -122,6 +122,7 @@ fn role(documents: &[&str]) -> Role {
         name: "web".parse().expect("it is a name"),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: BTreeMap::new(),
         policies: ours.into_iter().collect::<BTreeMap<_, _>>(),
         inline_size: Some(text_size(documents)),
         surroundings: Some(surroundings),

@@ -6,15 +6,18 @@
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access
 //! Management".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Ended, FAILED, Global, OK, complain, faultless_manifests, print};
 use crate::{
-    manifest::{ManifestSet, Mode, State},
-    names::{AccountId, Partition, RoleName},
+    manifest::{ManifestSet, Mode, Permissions, State},
+    names::{AccountId, Partition, RoleArn, RoleName},
     policy::{
         document::Effect,
         limits::Limits,
@@ -25,6 +28,9 @@ use crate::{
 /// The longest that a managed policy may be, in characters without white space (IAM User Guide, "IAM and AWS STS
 /// quotas").
 const MANAGED_POLICY_QUOTA: usize = 6_144;
+
+/// What the controller's own role is called where nobody says.
+const OWN_ROLE: &str = "ssm-role-controller";
 
 /// All by which a role could come to more rights, or be rid of this very statement.
 const WIDENING: &[&str] = &[
@@ -58,9 +64,10 @@ pub struct Rights {
     /// Write only to roles that have this permissions boundary
     #[arg(long, value_name = "ARN", value_parser = boundary)]
     permissions_boundary: Option<String>,
-    /// The controller's own role, which it must not be able to change
-    #[arg(long, value_name = "ROLE", default_value = "ssm-role-controller")]
-    own_role: RoleName,
+    /// The controller's own role, which it must not be able to change (default: the role that it assumes in the account,
+    /// else ssm-role-controller)
+    #[arg(long, value_name = "ROLE")]
+    own_role: Option<RoleName>,
     /// Allow to delete on every role that is kept: a changed policyName leaves the old policy behind
     #[arg(long)]
     with_renames: bool,
@@ -100,10 +107,11 @@ pub fn controller_policy(global: &Global, rights: &Rights) -> Ended {
     let account = rights.account(&manifests)?;
     manifests.narrow(None, Some(&account), Some(&account));
     anyhow::ensure!(
-        manifests.role_count() > 0,
+        manifests.role_count() > 0 || manifests.has_selectors() || !entered_from(&manifests, &account).is_empty(),
         "no manifest is about account {account}\nhint: `render` lists the roles that manifests name"
     );
-    let policy = rights.policy(&manifests, &manifests.limits(), &account, global.observe)?;
+    let observe = global.observe || manifests.only_observes(&account);
+    let policy = rights.policy(&manifests, &manifests.limits(), &account, observe)?;
     let text = serde_json::to_string_pretty(&policy)?;
     print(&text)?;
     for note in rights.notes(&policy, &text) {
@@ -119,7 +127,8 @@ impl Rights {
             return Ok(account.clone());
         }
         const HINT: &str = "hint: `--account ID` says which";
-        if let Some(manifest) = manifests.permissions().iter().find(|manifest| manifest.account.is_none()) {
+        let leaves_it_open = |manifest: &&Arc<Permissions>| manifests.accounts_of(manifest).contains(&None);
+        if let Some(manifest) = manifests.permissions().iter().find(leaves_it_open) {
             anyhow::bail!(
                 "the policy depends on the account, and {} ({}) names none\n{HINT}, or accountId in the manifest",
                 manifest.name,
@@ -127,7 +136,7 @@ impl Rights {
             );
         }
         let named: BTreeSet<&AccountId> =
-            manifests.permissions().iter().filter_map(|manifest| manifest.account.as_ref()).collect();
+            manifests.permissions().iter().flat_map(|manifest| manifests.accounts_of(manifest)).flatten().collect();
         let mut accounts = named.iter();
         match (accounts.next(), accounts.next()) {
             (Some(account), None) => Ok((*account).clone()),
@@ -140,9 +149,12 @@ impl Rights {
     }
 
     /// The partition of the account.
-    fn partition(&self, manifests: &ManifestSet) -> anyhow::Result<Partition> {
+    fn partition(&self, manifests: &ManifestSet, account: &AccountId) -> anyhow::Result<Partition> {
         if let Some(partition) = &self.partition {
             return Ok(partition.clone());
+        }
+        if let Some(role) = assumed_in(manifests, account) {
+            return Ok(role.partition().clone());
         }
         let named: BTreeSet<&Partition> =
             manifests.permissions().iter().filter_map(|manifest| manifest.partition.as_ref()).collect();
@@ -188,17 +200,30 @@ impl Rights {
             "`--paths` allows by path, and nothing says which\n\
              hint: say limits.rolePathPrefixes in the ControllerConfiguration, or `--path-prefix /fleet/`"
         );
+        if let Some(manifest) =
+            manifests.permissions().iter().find(|manifest| manifest.selector.is_some() && !self.paths)
+        {
+            anyhow::bail!(
+                "which roles the selector of {} ({}) picks is not known before IAM is read, so they cannot be allowed by name\n\
+                 hint: `--paths` allows by path: say limits.rolePathPrefixes in the ControllerConfiguration, or `--path-prefix {}`",
+                manifest.name,
+                manifest.place,
+                manifest.selector.as_ref().and_then(|selector| selector.path_prefix.as_deref()).unwrap_or("/fleet/")
+            );
+        }
         let prefixes = prefixes.unwrap_or_else(|| vec!["/".to_owned()]);
-        let partition = self.partition(manifests)?;
+        let partition = self.partition(manifests, account)?;
         let roles = format!("arn:{partition}:iam::{account}:role");
 
         // As the manifests spell them: what differs in case alone is one role, but not to a policy.
         let (mut managed, mut kept, mut removed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for manifest in manifests.permissions() {
-            let names = || manifest.roles.iter().map(RoleName::as_str);
+            // By path it makes no difference which roles they are.
+            let picked = manifest.selector.iter().map(|_| "*");
+            let names = || manifest.roles.iter().map(RoleName::as_str).chain(picked.clone());
             managed.extend(names());
             // `suspend` takes no right away: it is meant to be lifted.
-            let is_enforced = manifest.mode.unwrap_or(manifests.default_mode()) == Mode::Enforce && !observe;
+            let is_enforced = manifests.mode(manifest, Some(account)) == Mode::Enforce && !observe;
             match manifest.state {
                 _ if !is_enforced => {}
                 State::Absent => removed.extend(names()),
@@ -222,13 +247,19 @@ impl Rights {
             condition: condition.clone(),
         };
         let (freely, bounded) = (Condition::default(), self.condition());
+        let own_role = match (&self.own_role, assumed_in(manifests, account)) {
+            (None, Some(role)) => vec![role.to_string()],
+            (named_one, _) => named(&roles, "/", named_one.as_ref().map_or(OWN_ROLE, RoleName::as_str)).to_vec(),
+        };
+        // What is read of a whole account is of no use where nothing is managed.
+        let read = |resource: String| if managed.is_empty() { Vec::new() } else { vec![resource] };
         let mut statement = vec![
-            allow("ReadRolesInBulk", &["iam:GetAccountAuthorizationDetails"], vec!["*".to_owned()], &freely),
+            allow("ReadRolesInBulk", &["iam:GetAccountAuthorizationDetails"], read("*".to_owned()), &freely),
             // The account's own come with the bulk read.
             allow(
                 "ReadPoliciesOfAws",
                 &["iam:GetPolicy", "iam:GetPolicyVersion"],
-                vec![format!("arn:{partition}:iam::aws:policy/*")],
+                read(format!("arn:{partition}:iam::aws:policy/*")),
                 &freely,
             ),
             allow("ReadOneRole", &["iam:GetRole", "iam:GetRolePolicy"], on(managed.clone()), &freely),
@@ -240,11 +271,12 @@ impl Rights {
             ),
             allow("RepairInlinePolicies", &["iam:PutRolePolicy"], on(kept), &bounded),
             allow("RemoveInlinePolicies", &["iam:DeleteRolePolicy"], on(removed), &bounded),
+            allow("EnterAccounts", &["sts:AssumeRole"], entered_from(manifests, account), &freely),
             Statement {
                 sid: "NeverItself",
                 effect: Effect::Deny,
                 action: WIDENING.to_vec(),
-                resource: named(&roles, "/", self.own_role.as_str()).to_vec(),
+                resource: own_role,
                 condition: Condition::default(),
             },
         ];
@@ -300,6 +332,24 @@ impl Rights {
         }
         notes
     }
+}
+
+/// The role that the controller assumes in an account, where its settings say so.
+fn assumed_in<'a>(manifests: &'a ManifestSet, account: &AccountId) -> Option<&'a RoleArn> {
+    manifests.accounts().get(account)?.assume_role.as_ref()
+}
+
+/// The roles of other accounts that are assumed from this one: none where it is itself entered by a role.
+fn entered_from(manifests: &ManifestSet, account: &AccountId) -> Vec<String> {
+    if assumed_in(manifests, account).is_some() {
+        return Vec::new();
+    }
+    manifests
+        .accounts()
+        .values()
+        .filter_map(|configured| configured.assume_role.as_ref())
+        .map(RoleArn::to_string)
+        .collect()
 }
 
 /// The ARNs of the roles of this name below a path: which one it is cannot be known offline, and an account has but one

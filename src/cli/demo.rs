@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, Global, OK, print, run, sandbox, until_signal};
 use crate::{
     controller::Options,
+    events::Exchange,
     iam::SdkIam,
     sandbox::{Sandbox, demo},
 };
@@ -38,7 +39,7 @@ pub async fn demo(global: &Global) -> Ended {
     let acting = tokio::spawn(play(sandbox));
     let options =
         Options { observe_only: global.observe, resync_interval: Some(RESYNC), seed: 1, ..Options::default() };
-    let kept = run::keep(SdkIam::for_endpoint(&url), global, options, shutdown).await;
+    let kept = run::keep(SdkIam::for_endpoint(&url), Exchange::default(), global, options, shutdown).await;
     acting.abort();
     // The endpoint outlives the daemon, whose last writes it answers.
     stop.cancel();

@@ -12,15 +12,16 @@ use tokio::time::Instant;
 use self::simulated::{Simulated, side_by_side};
 use super::{
     Ended, FAILED, Filter, Global, OK, Output, complain, print,
-    survey::{Survey, read, survey, tell_failure},
+    survey::{Looked, Survey, Way, each, look, paced, survey, tell_failure, tell_failure_in},
 };
 use crate::{
-    iam::IamError,
+    iam::{Caller, IamError, Reader},
     inventory::Observed,
-    manifest::{DesiredPolicy, Mode, State},
+    manifest::{DesiredPolicy, Mode, Permissions, State},
     names::{AccountId, RoleName},
     plan::{self, Action, Circumstances, Reason, RoleCondition, Step},
-    readiness::{self, Cause, Check, NOT_CHECKED, Remedy, Standing, Subject, Verdict},
+    readiness::{self, Cause, Check, NOT_CHECKED, Remedy, Standing, Status, Subject, Verdict},
+    selector::Selector,
     text::{printable, printable_json},
 };
 
@@ -38,33 +39,85 @@ pub async fn explain(
     account: Option<&AccountId>,
 ) -> Ended {
     let filter = Filter { role: Some(role.clone()), account: account.cloned() };
-    let Some(Survey { iam, manifests, caller }) = survey(global, &filter, Instant::now()).await? else {
+    let Some(survey) = survey(global, &filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
-    let caller = match caller {
+    let own = match &survey.caller {
         Ok(caller) => caller,
         Err(error) => {
-            tell_failure(&error);
+            tell_failure(error);
             return Ok(FAILED);
         }
     };
-    let iam = Arc::new(iam);
-    let circumstances = Circumstances::of(&caller, &manifests, global.observe);
-    let desired = manifests.desired(&caller.account, caller.partition().as_ref());
+    let ways = survey.ways(own, &filter);
     anyhow::ensure!(
-        !desired.policies.is_empty(),
+        ways.iter().any(|way| {
+            survey.manifests.selecting(way.whose()).next().is_some()
+                || !survey.manifests.desired(way.whose(), None).policies.is_empty()
+        }),
         "the manifests that name the role {role} are about another account than {}, whose credentials these are\n\
          hint: use credentials of that account",
-        caller.account
+        own.account
     );
-    let inventory = match read(Arc::clone(&iam), &caller, &plan::asked_for(&desired)).await {
-        Ok(inventory) => inventory,
-        Err(error) => {
-            tell_failure(&error);
-            return Ok(FAILED);
-        }
-    };
     let (mut explanations, mut is_whole) = (Vec::new(), true);
+    let look_into = |way: Way| explained(&survey, own, way, role, global, simulate);
+    each(ways, look_into, |looked_into| {
+        match looked_into {
+            Ok((of_account, was_whole)) => {
+                is_whole &= was_whole;
+                explanations.extend(of_account);
+            }
+            Err((account, error)) => {
+                tell_failure_in(&account, &error);
+                is_whole = false;
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    explanations.sort_by(|one, other| one.account.cmp(&other.account));
+    if explanations.is_empty() {
+        return Ok(FAILED);
+    }
+    print(&match output {
+        Output::Json => printable_json(&serde_json::to_string_pretty(&explanations)?),
+        Output::Text => explanations.iter().map(Explanation::text).collect::<Vec<_>>().join("\n"),
+    })?;
+    Ok(if is_whole { OK } else { FAILED })
+}
+
+/// What there is to say of the role in one account, and whether all that was asked for could be had.
+async fn explained(
+    survey: &Survey,
+    own: &Caller,
+    way: Way,
+    role: &RoleName,
+    global: &Global,
+    simulate: bool,
+) -> Result<(Vec<Explanation>, bool), (AccountId, IamError)> {
+    let entered = way.enter(&survey.iam, own, Instant::now()).await;
+    let (iam, caller) = entered.map_err(|error| (way.account.clone(), error))?;
+    let iam = paced(iam, global);
+    let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
+    let circumstances = Circumstances::of(&caller, &survey.manifests, global.observe);
+    let looked = look(&reader, &caller, &way, &survey.manifests, &circumstances).await;
+    let Looked { desired, inventory, unresolved, .. } = looked.map_err(|error| (way.account.clone(), error))?;
+    let (mut explanations, mut is_whole) = (Vec::new(), unresolved.is_empty());
+    let passed_by = |manifest: &Permissions| {
+        let is_about_it = |wanted: &DesiredPolicy| wanted.manifest.name == manifest.name;
+        let why = match inventory.get(role) {
+            _ if desired.policies.values().any(is_about_it) || manifest.roles.contains(role) => return None,
+            Some(Observed::Found(role)) => plan::why_not(manifest, role, &caller.account, &circumstances)?,
+            Some(Observed::NotFound) => "there is no role of this name in the account".to_owned(),
+            Some(Observed::Unknown(_)) | None => "the role could not be read".to_owned(),
+        };
+        let selector = manifest.selector.as_ref().map(ToString::to_string).unwrap_or_default();
+        Some(NotPicked { manifest: manifest.name.clone(), selector, why })
+    };
+    let not_picked_by: Vec<NotPicked> = survey.manifests.selecting(way.whose()).filter_map(passed_by).collect();
+    if desired.policies.is_empty() && !not_picked_by.is_empty() {
+        explanations.push(Explanation::of_unmanaged(&caller.account, role));
+    }
     let now = Timestamp::now();
     for wanted in desired.policies.values() {
         let Some(observed) = inventory.get(&wanted.role) else { continue };
@@ -85,11 +138,10 @@ pub async fn explain(
         is_whole &= explanation.was_read;
         explanations.push(explanation);
     }
-    print(&match output {
-        Output::Json => printable_json(&serde_json::to_string_pretty(&explanations)?),
-        Output::Text => explanations.iter().map(Explanation::text).collect::<Vec<_>>().join("\n"),
-    })?;
-    Ok(if is_whole { OK } else { FAILED })
+    for explanation in &mut explanations {
+        explanation.not_picked_by.clone_from(&not_picked_by);
+    }
+    Ok((explanations, is_whole))
 }
 
 /// What there is to say of one role under one manifest: the stable document of `explain -o json`.
@@ -98,8 +150,13 @@ pub async fn explain(
 struct Explanation {
     account: Option<AccountId>,
     role: String,
-    policy: String,
-    manifest: String,
+    /// `None` where no manifest asks for anything.
+    policy: Option<String>,
+    manifest: Option<String>,
+    /// The manifest's selector, where the manifest does not name the role: every part of it matches.
+    selector: Option<Selector>,
+    /// The manifests whose selectors do not pick the role.
+    not_picked_by: Vec<NotPicked>,
     verdict: Option<Verdict>,
     conditions: [RoleCondition; 2],
     checks: Vec<Explained>,
@@ -111,6 +168,14 @@ struct Explanation {
     was_read: bool,
     #[serde(skip)]
     hint: Option<&'static str>,
+}
+
+/// Why a selector does not pick the role.
+#[derive(Clone, Serialize)]
+struct NotPicked {
+    manifest: String,
+    selector: String,
+    why: String,
 }
 
 /// One check.
@@ -136,8 +201,10 @@ impl Explanation {
         Self {
             account: step.target.account.clone(),
             role: step.target.role.to_string(),
-            policy: step.target.policy.to_string(),
-            manifest: step.manifest.clone(),
+            policy: Some(step.target.policy.to_string()),
+            manifest: Some(step.manifest.clone()),
+            selector: step.origin.selector().cloned(),
+            not_picked_by: Vec::new(),
             verdict: None,
             conditions: step.conditions(),
             checks: Vec::new(),
@@ -149,6 +216,32 @@ impl Explanation {
                 (Reason::ObserveMode, Mode::Enforce) => "leave --observe out to have it repaired",
                 (reason, _) => reason.hint(),
             }),
+        }
+    }
+
+    /// Of a role that no manifest names and no selector picks.
+    fn of_unmanaged(account: &AccountId, role: &RoleName) -> Self {
+        let unknown = |r#type| RoleCondition {
+            r#type,
+            status: Status::Unknown,
+            reason: "NotManaged",
+            message: "no manifest names the role, and no selector picks it".to_owned(),
+        };
+        Self {
+            account: Some(account.clone()),
+            role: role.to_string(),
+            policy: None,
+            manifest: None,
+            selector: None,
+            not_picked_by: Vec::new(),
+            verdict: None,
+            conditions: [unknown("Synced"), unknown("SessionReady")],
+            checks: Vec::new(),
+            advice: Vec::new(),
+            not_checked: NOT_CHECKED,
+            simulated: None,
+            was_read: true,
+            hint: None,
         }
     }
 
@@ -173,12 +266,19 @@ impl Explanation {
 
     fn text(&self) -> String {
         let account = self.account.as_ref().map_or("unknown", AccountId::as_str);
-        let mut text = format!(
-            "role {}, policy {} (account {account}, manifest {})\n",
-            self.role,
-            self.policy,
-            printable(&self.manifest)
-        );
+        let mut text = match (&self.policy, &self.manifest) {
+            (Some(policy), Some(manifest)) => {
+                format!("role {}, policy {policy} (account {account}, manifest {})\n", self.role, printable(manifest))
+            }
+            _ => format!("role {} (account {account})\n", self.role),
+        };
+        if let Some(selector) = &self.selector {
+            text.push_str(&format!("  picked by the manifest's selector: {}\n", printable(&selector.to_string())));
+        }
+        for NotPicked { manifest, selector, why } in &self.not_picked_by {
+            let (selector, why) = (printable(selector), printable(why));
+            text.push_str(&format!("  not picked by the selector of manifest {manifest} ({selector}): {why}\n"));
+        }
         for condition in &self.conditions {
             text.push_str(&format!(
                 "  {:<13} {:<8} {}: {}\n",

@@ -8,6 +8,7 @@ pub mod controller_policy;
 pub mod demo;
 pub mod explain;
 pub mod plan;
+mod reads;
 pub mod render;
 pub mod run;
 pub mod sandbox;
@@ -25,10 +26,12 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    controller::Shard,
+    iam::Budgets,
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
     plan::Digest,
@@ -64,6 +67,10 @@ pub struct Global {
     /// restarts and commands (default: $STATE_DIRECTORY, as systemd sets it; without one each process counts its own)
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// How many requests a second each account is asked at most, all kinds together: half of them writes, half of them
+    /// reads about single roles, a quarter pages. A throttle of IAM's halves it for a while
+    #[arg(long, global = true, value_name = "N", default_value_t = Budgets::REQUESTS_PER_SECOND, value_parser = value_parser!(u32).range(1..=100_000))]
+    pub requests_per_second: u32,
     /// How lines of log look (default: text on a terminal, json elsewhere)
     #[arg(long, global = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -81,6 +88,9 @@ pub enum Command {
         /// How the plan is printed
         #[arg(long, short, value_name = "FORMAT", default_value = "text")]
         output: Output,
+        /// Tell which reading of IAM was chosen, what each would cost, and how many calls were made
+        #[arg(long)]
+        explain_reads: bool,
         /// Exit with status 3 where all is in sync, but a session would not surely work with each role
         #[arg(long)]
         require_ready: bool,
@@ -96,7 +106,7 @@ pub enum Command {
         /// Ask IAM's policy simulator too (iam:SimulatePrincipalPolicy), which knows service control policies
         #[arg(long)]
         simulate: bool,
-        /// The role, one that a manifest names
+        /// The role, one that a manifest names or a selector may pick
         #[arg(value_name = "ROLE")]
         role: RoleName,
         /// Only in this account
@@ -113,7 +123,11 @@ pub enum Command {
         filter: Filter,
     },
     /// The daemon: watch the manifests and IAM, tell drift and repair it, until SIGTERM or SIGINT
-    Run,
+    Run {
+        /// Keep only the I-th of N equal shares of the accounts, from 0 on; I may be a pod's name that ends with its ordinal
+        #[arg(long, value_name = "I/N")]
+        shard: Option<Shard>,
+    },
     /// Print the least IAM policy that the controller itself needs for the manifests, offline
     ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors
@@ -249,6 +263,11 @@ impl Global {
         let made =
             || env::split_paths(&env::var_os("STATE_DIRECTORY")?).next().filter(|path| !path.as_os_str().is_empty());
         self.state_dir.clone().or_else(made)
+    }
+
+    /// How fast each account is asked.
+    pub(crate) fn budgets(&self) -> Budgets {
+        Budgets::of(self.requests_per_second)
     }
 }
 

@@ -8,56 +8,117 @@ use tokio::time::Instant;
 
 use super::{
     DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, complain, print,
-    survey::{Survey, read, survey, tell_failure},
+    reads::Reads,
+    survey::{Looked, Way, asked_for, each, look, paced, survey, tell_failure, tell_failure_in},
 };
 use crate::{
     controller,
-    iam::{Caller, SdkIam},
-    inventory::Inventory,
+    iam::{Caller, Reader, SdkIam},
     manifest::{ManifestSet, Mode, State},
-    names::AccountId,
-    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Reason, RoleCondition, Step, Summary},
+    names::{AccountId, RoleName},
+    plan::{self, Action, Circumstances, Digest, Excess, Guarded, Ledger, Picks, Reason, RoleCondition, Step, Summary},
     policy::compare::{Change, Direction, Drift},
     readiness::Status,
+    selector::Selector,
     text::{printable, printable_json},
 };
 
 /// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins. With `require_ready` 3 where all is in sync, but a
-/// session would not surely work with each role.
+/// session would not surely work with each role. `explain_reads` tells which reading was chosen, and what it took.
 ///
 /// # Errors
 ///
 /// Where the command line asks for what no manifest names, or standard output cannot be written.
-pub async fn plan(global: &Global, output: Output, require_ready: bool, filter: &Filter) -> Ended {
-    let Some(Survey { iam, manifests, caller }) = survey(global, filter, Instant::now()).await? else {
+pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_ready: bool, filter: &Filter) -> Ended {
+    let Some(survey) = survey(global, filter, Instant::now()).await? else {
         return Ok(FAILED);
     };
-    let planned = match caller {
-        Ok(caller) => planned(iam, &manifests, &caller, global).await,
-        Err(error) => {
-            tell_failure(&error);
-            Planned { steps: unread(&manifests), digest: None, held: None }
+    let manifests = &survey.manifests;
+    let mut plans: Vec<Planned> = Vec::new();
+    match &survey.caller {
+        Ok(own) => {
+            let ways = survey.ways(own, filter);
+            let are_several = ways.len() > 1;
+            let look_into = |way: Way| planned(&survey.iam, manifests, own, way, global);
+            each(ways, look_into, |mut planned| {
+                planned.reads = planned.reads.filter(|_| explain_reads);
+                if output == Output::Text {
+                    print(&told(&planned, manifests, are_several, filter))?;
+                    if let (Some(account), Some(reads)) = (&planned.account, &planned.reads) {
+                        complain(&reads.text(account));
+                    }
+                }
+                plans.push(planned);
+                Ok(())
+            })
+            .await?;
+            if output == Output::Text && (are_several || plans.is_empty()) {
+                let steps: Vec<&Step> = plans.iter().flat_map(|planned| &planned.steps).collect();
+                let accounts = if are_several { format!("{} accounts: ", plans.len()) } else { String::new() };
+                print(&format!("{accounts}{}\n", counts(&steps)))?;
+            }
         }
-    };
-    print(&match output {
-        Output::Json => printable_json(&serde_json::to_string_pretty(&Report::of(&planned))?),
-        Output::Text => text(&planned.steps, &manifests),
-    })?;
-    if let (Output::Text, Some(excess)) = (output, &planned.held) {
-        print(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())))?;
+        Err(error) => {
+            tell_failure(error);
+            let steps = unread(manifests);
+            if output == Output::Text {
+                print(&text(&steps, manifests))?;
+            }
+            plans.push(Planned { steps, unresolved: unresolved(manifests), ..Planned::default() });
+        }
     }
-    let is_ready = planned.steps.iter().all(Step::is_session_ready);
-    Ok(match status(&planned.steps) {
+    plans.sort_by(|one, other| one.account.cmp(&other.account));
+    if output == Output::Json {
+        print(&printable_json(&serde_json::to_string_pretty(&Report::of(&plans))?))?;
+    }
+    let steps = || plans.iter().flat_map(|planned| &planned.steps);
+    let is_ready = steps().all(Step::is_session_ready);
+    if plans.iter().any(|planned| !planned.unresolved.is_empty()) {
+        return Ok(FAILED);
+    }
+    anyhow::ensure!(filter.role.is_none() || steps().next().is_some(), not_picked(filter));
+    Ok(match status(plans.iter().flat_map(|planned| &planned.steps)) {
         OK if require_ready && !is_ready => NOT_READY,
         status => status,
     })
 }
 
-/// A plan, and what the guards say of it: by the writes that the state directory tells of, if there is one.
+/// Where the command line asks for a role that no manifest names and no selector picks.
+pub(crate) fn not_picked(filter: &Filter) -> String {
+    let role = filter.role.as_ref().map(RoleName::as_str).unwrap_or_default();
+    format!("no manifest is about {}\nhint: `explain {role}` says why no selector picks it", filter.in_words())
+}
+
+/// A plan of one account, and what the guards say of it: by the writes that the state directory tells of, if there is one.
+#[derive(Default)]
 struct Planned {
+    account: Option<AccountId>,
     steps: Vec<Step>,
+    /// What came of each selector.
+    picks: Vec<Picks>,
+    /// Why it is not known what selectors pick; empty where it is.
+    unresolved: Vec<String>,
     digest: Option<Digest>,
     held: Option<Excess>,
+    /// How the account was read, where it was entered.
+    reads: Option<Reads>,
+}
+
+/// A plan for a person.
+fn told(planned: &Planned, manifests: &ManifestSet, are_several: bool, filter: &Filter) -> String {
+    let mut told = String::new();
+    if let Some(account) = planned.account.as_ref().filter(|_| are_several) {
+        told.push_str(&format!("account {account}\n\n"));
+    }
+    told.push_str(&text(&planned.steps, manifests));
+    told.push_str(&picked(&planned.picks, &planned.unresolved));
+    if let Some(excess) = &planned.held {
+        told.push_str(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())));
+    }
+    if are_several {
+        told.push('\n');
+    }
+    told
 }
 
 /// That a plan is held, and how it is carried out all the same.
@@ -74,23 +135,32 @@ pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
     )
 }
 
-/// Reads the account, judges every managed policy, and has the guards look at it.
-async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, global: &Global) -> Planned {
-    let circumstances = Circumstances::of(caller, manifests, global.observe);
-    let desired = manifests.desired(&caller.account, caller.partition().as_ref());
-    let asked = plan::asked_for(&desired);
-    let inventory = match read(Arc::new(iam), caller, &asked).await {
-        Ok(inventory) => inventory,
+/// Enters the account, reads it, judges every managed policy, and has the guards look at it.
+async fn planned(iam: &SdkIam, manifests: &ManifestSet, own: &Caller, way: Way, global: &Global) -> Planned {
+    let (iam, caller) = match way.enter(iam, own, Instant::now()).await {
+        Ok(entered) => entered,
         Err(error) => {
-            tell_failure(&error);
-            Arc::new(Inventory::unknown(&asked))
+            way.tell_not_entered(&error);
+            let steps = way.unread(manifests, &error);
+            let unresolved = way.unresolved(manifests, &error.to_string()).into_iter().collect();
+            return Planned { account: Some(way.account), steps, unresolved, ..Planned::default() };
         }
     };
+    let circumstances = Circumstances::of(&caller, manifests, global.observe);
+    let asked = asked_for(&way, manifests, &caller);
+    let iam = paced(iam, global);
+    let reader = Reader::new(Arc::clone(&iam), caller.account.clone());
+    let chosen = reader.reading_plan(&asked, false);
+    let looked = look(&reader, &caller, &way, manifests, &circumstances).await.unwrap_or_else(|error| {
+        tell_failure_in(&caller.account, &error);
+        Looked::nothing(&way, manifests, &caller, &error)
+    });
+    let Looked { desired, inventory, picks, mut unresolved } = looked;
     let mut steps = plan::plan(&desired, &inventory, &circumstances, Timestamp::now());
     let digest = Digest::of(&caller.account, &steps);
     let guarded = plan::guard(
         &mut steps.iter_mut().collect::<Vec<_>>(),
-        &mut ledger(global, caller),
+        &mut ledger(global, &caller),
         &manifests.guards(),
         plan::managed_roles(desired.policies.values(), &inventory),
         Duration::ZERO,
@@ -99,8 +169,12 @@ async fn planned(iam: SdkIam, manifests: &ManifestSet, caller: &Caller, global: 
         Guarded::Held(excess) => Some(excess),
         Guarded::Within | Guarded::WithoutFormer(_) => None,
     };
-    steps.extend(plan::mismatched(manifests, &caller.account));
-    Planned { steps, digest, held }
+    if way.is_own {
+        steps.extend(plan::mismatched(manifests, &caller.account));
+        unresolved.extend(plan::selectors_elsewhere(manifests, &caller.account));
+    }
+    let reads = Reads { chosen, next: reader.reading_plan(&asked, false), calls: iam.calls() };
+    Planned { account: Some(caller.account), steps, picks, unresolved, digest, held, reads: Some(reads) }
 }
 
 /// What was written within the hour.
@@ -116,15 +190,23 @@ fn ledger(global: &Global, caller: &Caller) -> Ledger {
 
 /// Every managed role is unknown, since nobody knows whose credentials these are.
 pub(crate) fn unread(manifests: &ManifestSet) -> Vec<Step> {
-    let all = manifests.permissions().iter().map(AsRef::as_ref);
+    let all = manifests.permissions().iter().flat_map(|permissions| {
+        manifests.accounts_of(permissions).into_iter().map(|account| (permissions.as_ref(), account))
+    });
     plan::unjudged(all, Reason::Unknown, None, manifests.default_mode())
 }
 
+/// That nobody knows what selectors pick, since nobody knows whose credentials these are.
+pub(crate) fn unresolved(manifests: &ManifestSet) -> Vec<String> {
+    let selecting = manifests.permissions().iter().filter(|manifest| manifest.selector.is_some());
+    selecting.map(|manifest| format!("what the selector of manifest {} picks is not known", manifest.name)).collect()
+}
+
 /// The exit status: an undecided role is an error, a drift is a drift; suspended roles count neither way.
-fn status(steps: &[Step]) -> u8 {
-    if steps.iter().any(Step::is_undecided) {
+fn status<'a>(steps: impl Iterator<Item = &'a Step> + Clone) -> u8 {
+    if steps.clone().any(Step::is_undecided) {
         FAILED
-    } else if steps.iter().any(|step| step.has_drifted() && !step.is_suspended()) {
+    } else if steps.clone().any(|step| step.has_drifted() && !step.is_suspended()) {
         DRIFT
     } else {
         OK
@@ -135,9 +217,35 @@ fn status(steps: &[Step]) -> u8 {
 #[derive(Serialize)]
 struct Report<'a> {
     steps: Vec<StepReport<'a>>,
+    selectors: Vec<SelectorReport<'a>>,
+    /// Why it is not known what selectors pick.
+    unresolved: Vec<&'a str>,
+    summary: Summary,
+    /// Of the one account, where there is but one.
+    digest: Option<String>,
+    held: Option<String>,
+    accounts: Vec<AccountReport<'a>>,
+    /// How each account was read; only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<BTreeMap<&'a AccountId, &'a Reads>>,
+}
+
+#[derive(Serialize)]
+struct AccountReport<'a> {
+    account: Option<&'a AccountId>,
     summary: Summary,
     digest: Option<String>,
     held: Option<String>,
+}
+
+/// What came of a selector in an account.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SelectorReport<'a> {
+    account: Option<&'a AccountId>,
+    manifest: &'a str,
+    picked: usize,
+    passed_over: BTreeMap<&'a str, String>,
 }
 
 #[derive(Serialize)]
@@ -145,6 +253,9 @@ struct StepReport<'a> {
     account: Option<&'a AccountId>,
     role: &'a str,
     policy: &'a str,
+    manifest: &'a str,
+    /// The manifest's selector, where the manifest does not name the role: every part of it matches.
+    selector: Option<&'a Selector>,
     state: State,
     mode: Mode,
     action: Action,
@@ -164,13 +275,15 @@ struct ConditionReport {
 }
 
 impl<'a> Report<'a> {
-    fn of(planned: &'a Planned) -> Self {
+    fn of(plans: &'a [Planned]) -> Self {
         let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let as_of_now = |condition| ConditionReport { condition, last_transition_time: now.clone() };
-        let reported = planned.steps.iter().map(|step| StepReport {
+        let reported = plans.iter().flat_map(|planned| &planned.steps).map(|step| StepReport {
             account: step.target.account.as_ref(),
             role: step.target.role.as_str(),
             policy: step.target.policy.as_str(),
+            manifest: &step.manifest,
+            selector: step.origin.selector(),
             state: step.state,
             mode: step.mode,
             action: step.action,
@@ -179,11 +292,40 @@ impl<'a> Report<'a> {
             diff: &step.changes,
             conditions: step.conditions().map(as_of_now),
         });
+        let accounts: Vec<AccountReport<'_>> = plans
+            .iter()
+            .map(|planned| AccountReport {
+                account: planned.account.as_ref(),
+                summary: Summary::of(&planned.steps),
+                digest: planned.digest.as_ref().map(ToString::to_string),
+                held: planned.held.as_ref().map(ToString::to_string),
+            })
+            .collect();
+        let (digest, held) = match &accounts[..] {
+            [only] => (only.digest.clone(), only.held.clone()),
+            _ => (None, None),
+        };
+        let summary = Summary::of(plans.iter().flat_map(|planned| &planned.steps));
+        let reads = plans.iter().filter_map(|planned| Some((planned.account.as_ref()?, planned.reads.as_ref()?)));
+        let reads = Some(reads.collect::<BTreeMap<_, _>>()).filter(|reads| !reads.is_empty());
+        let picks =
+            plans.iter().flat_map(|planned| planned.picks.iter().map(move |pick| (planned.account.as_ref(), pick)));
+        let selectors = picks.map(|(account, pick)| SelectorReport {
+            account,
+            manifest: &pick.manifest,
+            picked: pick.picked,
+            passed_over: pick.passed_over.iter().map(|(role, why)| (role.as_str(), why.to_string())).collect(),
+        });
+        let unresolved = plans.iter().flat_map(|planned| planned.unresolved.iter().map(String::as_str));
         Self {
             steps: reported.collect(),
-            summary: Summary::of(&planned.steps),
-            digest: planned.digest.as_ref().map(ToString::to_string),
-            held: planned.held.as_ref().map(ToString::to_string),
+            selectors: selectors.collect(),
+            unresolved: unresolved.collect(),
+            summary,
+            digest,
+            held,
+            accounts,
+            reads,
         }
     }
 }
@@ -213,7 +355,27 @@ pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         text.push_str(&format!("not read, so nothing is concluded: {}{more}\n\n", roles.join(", ")));
     }
-    text.push_str(&closing(steps));
+    text.push_str(&closing(&steps.iter().collect::<Vec<_>>()));
+    text
+}
+
+/// What came of the selectors, for a person.
+fn picked(picks: &[Picks], unresolved: &[String]) -> String {
+    let mut text = String::new();
+    for pick in picks {
+        let roles = match pick.picked {
+            0 => "no role".to_owned(),
+            1 => "1 role".to_owned(),
+            several => format!("{several} roles"),
+        };
+        let (manifest, selector) = (&pick.manifest, printable(&pick.selector));
+        text.push_str(&format!("the selector of manifest {manifest} ({selector}) picks {roles}"));
+        let over = pick.passed_over_in_words();
+        text.push_str(&if over.is_empty() { "\n".to_owned() } else { format!("; it passes over {over}\n") });
+    }
+    for why in unresolved {
+        text.push_str(&format!("{}\n", printable(why)));
+    }
     text
 }
 
@@ -235,6 +397,9 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
         "role {}, policy {} (account {account}, manifest {}): {drift}\n",
         step.target.role, step.target.policy, step.manifest
     );
+    if let Some(selector) = step.origin.selector() {
+        text.push_str(&format!("  picked by the manifest's selector: {}\n", printable(&selector.to_string())));
+    }
     if let Some(description) = description {
         text.push_str(&format!("  ({})\n", printable(description)));
     }
@@ -268,8 +433,17 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
     text
 }
 
-fn closing(steps: &[Step]) -> String {
-    let summary = Summary::of(steps);
+fn closing(steps: &[&Step]) -> String {
+    let legend = if steps.iter().any(|step| step.has_drifted()) {
+        "(- what the role has lost, + what it has gained, against its manifest)\n"
+    } else {
+        ""
+    };
+    format!("{legend}{}\n", counts(steps))
+}
+
+fn counts(steps: &[&Step]) -> String {
+    let summary = Summary::of(steps.iter().copied());
     let mut counts = vec![format!("{} in sync", summary.in_sync)];
     let suspended = steps.iter().filter(|step| step.is_suspended()).count();
     for (count, what) in [
@@ -288,10 +462,5 @@ fn closing(steps: &[Step]) -> String {
             counts.push(format!("{count} {what}"));
         }
     }
-    let legend = if steps.iter().any(Step::has_drifted) {
-        "(- what the role has lost, + what it has gained, against its manifest)\n"
-    } else {
-        ""
-    };
-    format!("{legend}{}\n", counts.join(", "))
+    counts.join(", ")
 }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Global, OK, until_signal};
 use crate::{
-    controller::{Controller, Options},
+    controller::{Controller, Options, Shard},
+    events::{Exchange, listen},
     iam::{Iam, SdkIam},
     manifest::ManifestSet,
     telemetry::{Event, EventName, emit},
@@ -25,25 +26,35 @@ const TICK: Duration = Duration::from_secs(10);
 ///
 /// Where the manifests cannot be read at the start, where the ControllerConfiguration has a fault, or where nothing
 /// is good.
-pub async fn run(global: &Global) -> Ended {
+pub async fn run(global: &Global, shard: Option<Shard>) -> Ended {
     let shutdown = until_signal()?;
     let options = Options {
         observe_only: global.observe,
         state_dir: global.state_dir(),
         seed: fastrand::u64(..),
+        shard,
+        budgets: global.budgets(),
         ..Options::default()
     };
     // A stop is heard also while the environment, or a dead mount, is slow to answer.
     tokio::select! {
         () = shutdown.cancelled() => {}
-        iam = SdkIam::from_environment() => keep(iam, global, options, shutdown.clone()).await?,
+        iam = SdkIam::from_environment() => {
+            let exchange = Exchange::default();
+            let listening = listen(iam.config().clone(), exchange.clone(), options.seed, shutdown.clone());
+            let listening = tokio::spawn(listening);
+            let kept = keep(iam, exchange, global, options, shutdown.clone()).await;
+            listening.abort();
+            kept?;
+        }
     }
     Ok(OK)
 }
 
-/// Keeps the roles as the manifests say until `shutdown`: the daemon, whatever stands behind `iam`.
+/// Keeps the roles as the manifests say until `shutdown`: the daemon, whatever stands behind `iam` and `exchange`.
 pub(super) async fn keep<I: Iam>(
     iam: I,
+    exchange: Exchange,
     global: &Global,
     options: Options,
     shutdown: CancellationToken,
@@ -68,7 +79,7 @@ pub(super) async fn keep<I: Iam>(
     notify_service_manager(&[NotifyState::Ready]);
     let stopping = shutdown.clone();
     let kept = tokio::select! {
-        () = Controller::new(iam, manifests, options).run(shutdown) => Ok(()),
+        () = Controller::new(iam, manifests, options).woken_by(exchange).run(shutdown) => Ok(()),
         // A controller that no longer hears of its manifests must not go on as if they stood.
         ended = watching => Err(anyhow::anyhow!("the watching of the manifests ended: {:?}", ended.err().map(|e| e.to_string()))),
     };

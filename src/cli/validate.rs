@@ -16,7 +16,15 @@ pub fn validate(global: &Global) -> Ended {
     }
     let (manifests, roles) = (loaded.set.permissions().len(), loaded.set.role_count());
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let (manifests, roles) = (count(manifests, "manifest"), count(roles, "role"));
+    let selectors = loaded.set.permissions().iter().filter(|manifest| manifest.selector.is_some()).count();
+    let (manifests, mut roles) = (count(manifests, "manifest"), count(roles, "role"));
+    if selectors > 0 {
+        roles.push_str(&format!(
+            " and what {} {}",
+            count(selectors, "selector"),
+            if selectors == 1 { "picks" } else { "pick" }
+        ));
+    }
     print(&format!("{}: no faults in {manifests} about {roles}", printable(&global.config.to_string_lossy())))?;
     Ok(OK)
 }

@@ -4,6 +4,8 @@
 //!  manifests.rs   newer manifests ─▶ slots: what is wanted of each policy
 //!  reading.rs     a reading of IAM ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
 //!  repairing.rs   the queue ─▶ leave, canary ─▶ a fresh look, a write ─▶ what is told
+//!  hearing.rs     change events ─▶ fresh looks, readings of everything
+//!  selecting.rs   a reading of IAM ─▶ which roles selectors pick ─▶ slots
 //!  counting.rs    what other processes have written ─▶ the guards
 //! ```
 //!
@@ -12,9 +14,11 @@
 //! the guards have not seen.
 
 mod counting;
+mod hearing;
 mod manifests;
 mod reading;
 mod repairing;
+mod selecting;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,42 +29,60 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::{self, JoinError, JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::reading::Reading;
+use self::{reading::Reading, selecting::SelectorsTold};
 use super::{
-    Options, Outcome, RESYNC_INTERVAL,
+    Options, Outcome,
     approval::Approval,
-    backoff::Backoff,
     canary::Canary,
     ledger_file::LedgerFile,
+    next_manifests,
     repair::{Repaired, Tools},
     report::Reporter,
     slot::Slot,
 };
 use crate::{
-    iam::{Caller, Iam, IamError, Reader, Writer},
+    backoff::Backoff,
+    events::{Hearing, Subscription},
+    iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
     inventory::{Asked, Inventory, Observed},
-    manifest::{DesiredPolicy, Guards, ManifestSet, PolicyKey},
+    manifest::{Guards, ManifestSet, PolicyKey, Selection, USUAL_RESYNC_INTERVAL},
     names::RoleName,
-    plan::{self, Circumstances, Digest, Excess, Ledger, Reason, Step},
+    plan::{self, Circumstances, Digest, Excess, Ledger, Picks, Reason, Step},
     telemetry::{Event, EventName},
 };
 
 /// How long a stop waits for repairs under way: none begins to write any more, and a write is bounded by less.
 const LAST_WRITES: Duration = Duration::from_secs(9);
 
+/// Who the controller is in an account.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) caller: Caller,
+    /// Whether manifests that name no account are about this one.
+    pub(super) is_own: bool,
+    /// Accounts are read in turns: each holds a page of a thousand roles meanwhile.
+    pub(super) turns: Arc<Semaphore>,
+    /// How it hears of changes.
+    pub(super) subscription: Subscription,
+}
+
 /// One account: what is wanted, what was seen, and what is under way.
 #[derive(Debug)]
 pub(super) struct Account<I> {
-    tools: Tools<I>,
+    tools: Tools<Paced<I>>,
+    iam: Arc<Paced<I>>,
+    /// The calls that passes before this one have made.
+    calls_told: Calls,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
     caller: Caller,
+    is_own: bool,
     random: fastrand::Rng,
     started: Instant,
 
@@ -70,10 +92,19 @@ pub(super) struct Account<I> {
     asked: Arc<Asked>,
     /// The steps of manifests for other accounts.
     mismatched: Vec<Step>,
-    /// What was asked for before, until it was told that it no longer is.
-    departed: BTreeMap<PolicyKey, DesiredPolicy>,
+    /// What selectors have picked by the last reading.
+    selection: Selection,
+    /// What came of each selector by the last reading that could tell.
+    picks: Vec<Picks>,
+    selectors_told: SelectorsTold,
+    /// What was asked for before, until it was told that it no longer is. Where selectors may turn out to ask for it still,
+    /// that waits for a reading.
+    departed: BTreeMap<PolicyKey, Slot>,
+    /// Whether it does.
+    awaits_selectors: bool,
     reporter: Reporter,
-    kill_switch_told: Instant,
+    /// When it was told that the account is suspended, while it is.
+    suspension_told: Option<Instant>,
     written: usize,
 
     inventory: Arc<Inventory>,
@@ -90,11 +121,19 @@ pub(super) struct Account<I> {
     spoiled_meanwhile: BTreeSet<RoleName>,
     /// Since when the plan of the newest reading waits for what its managed policies say.
     awaits_policies: Option<Instant>,
+    /// Whether that plan waits for looks that were under way when the reading came: what they look at is part of it.
+    awaits_looks: bool,
     next_reading: Instant,
+    /// Whether the next reading is to tell all that bears on the roles, and whether the one under way does.
+    is_everything_due: bool,
+    is_reading_everything: bool,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
     /// Whether it was told that roles are read one by one.
     one_by_one_told: bool,
+
+    subscription: Subscription,
+    hearing: Hearing,
 
     guards: Guards,
     ledger: Ledger,
@@ -158,20 +197,23 @@ struct ReadBack {
 impl<I: Iam> Account<I> {
     pub(super) fn new(
         iam: Arc<I>,
-        caller: Caller,
+        Seat { caller, is_own, turns, subscription }: Seat,
         manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
     ) -> Self {
         let now = Instant::now();
+        let iam = Arc::new(Paced::new(iam, &options.budgets));
         let tools = Tools {
-            reader: Arc::new(Reader::new(Arc::clone(&iam), caller.account.clone())),
-            writer: Arc::new(Writer::new(iam, caller.account.clone())),
+            reader: Arc::new(Reader::taking_turns(Arc::clone(&iam), caller.account.clone(), turns)),
+            writer: Arc::new(Writer::new(Arc::clone(&iam), caller.account.clone())),
             counting: None,
         };
         let file = |directory| Arc::new(LedgerFile::new(directory, &caller.account));
         let ledger_file = options.state_dir.as_deref().map(file);
         let mut account = Self {
             tools,
+            iam,
+            calls_told: Calls::default(),
             manifests,
             random: fastrand::Rng::with_seed(options.seed),
             started: now,
@@ -179,9 +221,13 @@ impl<I: Iam> Account<I> {
             slots: BTreeMap::new(),
             asked: Arc::default(),
             mismatched: Vec::new(),
+            selection: Selection::default(),
+            picks: Vec::new(),
+            selectors_told: SelectorsTold::default(),
             departed: BTreeMap::new(),
+            awaits_selectors: false,
             reporter: Reporter::default(),
-            kill_switch_told: now,
+            suspension_told: None,
             written: 0,
             inventory: Arc::default(),
             read_at: now,
@@ -191,10 +237,15 @@ impl<I: Iam> Account<I> {
             spoiled: BTreeSet::new(),
             spoiled_meanwhile: BTreeSet::new(),
             awaits_policies: None,
+            awaits_looks: false,
             next_reading: now,
+            is_everything_due: false,
+            is_reading_everything: false,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
             one_by_one_told: false,
+            subscription,
+            hearing: Hearing::new(caller.account.clone()),
             guards: Guards::default(),
             ledger: Ledger::default(),
             ledger_file,
@@ -216,6 +267,7 @@ impl<I: Iam> Account<I> {
             is_stopping: false,
             options,
             caller,
+            is_own,
         };
         account.take_manifests();
         account
@@ -228,6 +280,7 @@ impl<I: Iam> Account<I> {
             self.turn(&shutdown).await;
         }
         self.finish_repairs().await;
+        self.tell_pass();
     }
 
     /// Runs until nothing is left that may pass by itself, or until the deadline.
@@ -245,6 +298,8 @@ impl<I: Iam> Account<I> {
             self.turn(&shutdown).await;
         }
         self.finish_repairs().await;
+        self.tell_pass();
+        let unresolved = self.unresolved();
         let rest_waits = self.canary.waits_until().is_some();
         let last_verdict = |slot: Slot| match slot.step {
             Some(step) if rest_waits && step.is_a_write() => step.held_by(Reason::CanaryUnproven, None),
@@ -254,6 +309,8 @@ impl<I: Iam> Account<I> {
         let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome {
             steps,
+            picks: self.picks,
+            unresolved,
             written: self.written,
             digest: self.digest,
             held: self.held.map(|held| held.excess),
@@ -284,13 +341,18 @@ impl<I: Iam> Account<I> {
                 // A task that ended early proves nothing.
                 self.conclude_read_back(found_right.unwrap_or(false));
             }
+            news = self.subscription.next() => self.take_news(news),
             () = sleep_until(wake_at) => {}
         }
     }
 
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.reading.is_none() && self.next_reading <= now && !self.is_closing {
+        if !self.is_closing {
+            self.wake(now);
+        }
+        let is_due = self.next_reading <= now || self.saves_looks_at_roles(now);
+        if self.reading.is_none() && is_due && !self.is_closing {
             self.begin_reading();
         }
         while !self.is_closing
@@ -300,10 +362,14 @@ impl<I: Iam> Account<I> {
                 self.waiting.insert((due, key));
                 break;
             }
-            if self.slots.get(&key).is_some_and(|slot| slot.is_due(now)) {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if slot.is_due(now) {
                 self.enqueue(&key);
+            } else if slot.is_to_be_looked_at(now) {
+                self.look(&key);
             }
         }
+        self.plan_after_looks(now);
         self.plan_what_was_proved(now);
         self.begin_repairs();
     }
@@ -315,7 +381,9 @@ impl<I: Iam> Account<I> {
         // Where its time is over and nothing may begin, something under way will say when.
         let now = Instant::now();
         let rest = self.canary.waits_until().filter(|until| *until > now && !self.queue.is_empty());
-        reading.into_iter().chain(retry).chain(rest).min().unwrap_or(now + RESYNC_INTERVAL)
+        let heard = self.hearing.next(now).filter(|_| !self.is_closing);
+        let due = reading.into_iter().chain(retry).chain(rest).chain(heard).min();
+        due.unwrap_or(now + USUAL_RESYNC_INTERVAL)
     }
 
     /// Queues a fresh look at the policy, which ends in a write where one is due.
@@ -352,14 +420,18 @@ impl<I: Iam> Account<I> {
     /// Whether anything may be looked at or written now: what is known of the roles is fresh, and what is wanted is
     /// planned.
     fn may_begin(&self) -> bool {
-        self.is_planned && self.reading_failed.is_none()
+        self.is_planned && !self.awaits_looks && self.reading_failed.is_none()
     }
 
     /// Whether nothing is under way, and nothing is left to try that may pass by itself.
     fn has_settled(&self) -> bool {
         let reading_may_pass = match &self.reading_failed {
             Some((error, _)) => error.class.passes_by_itself(),
-            None => self.inventory.may_be_completed() || self.slots.values().any(|slot| slot.step.is_none()),
+            None => {
+                self.inventory.may_be_completed()
+                    || self.awaits_selectors
+                    || self.slots.values().any(|slot| slot.step.is_none())
+            }
         };
         let repair_may_pass =
             |slot: &Slot| slot.postponed.is_some() || slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);
@@ -370,6 +442,7 @@ impl<I: Iam> Account<I> {
             && self.repairs.is_empty()
             && self.read_back.is_none()
             && !self.is_plan_outdated
+            && !self.awaits_looks
             && !self.slots.values().any(repair_may_pass)
     }
 
@@ -390,13 +463,6 @@ impl<I: Iam> Account<I> {
     fn about_account(&self, name: EventName, what: &str) -> Event {
         let account = &self.caller.account;
         Event { account: Some(account.to_string()), ..Event::new(name, format!("account {account} {what}")) }
-    }
-}
-
-/// Waits for newer manifests; for ever once nobody can send any.
-async fn next_manifests(manifests: &mut watch::Receiver<Arc<ManifestSet>>) {
-    if manifests.changed().await.is_err() {
-        pending().await
     }
 }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::backoff::doubled;
-use crate::{policy::compare::Drift, text::span};
+use crate::{backoff::doubled, policy::compare::Drift, text::span};
 
 /// So many repairs in a row, each undone, are a fight.
 const A_FIGHT: u32 = 3;

@@ -1,7 +1,7 @@
 //! The loop: what wakes it, what a pass does, when a failed thing is tried again.
 //!
 //! A pass is observe → plan → guard → apply → report for one account. Whatever wakes the loop (a saved file, the resync
-//! timer, a retry that is due) says only *when*, and for *which* roles, never *what*: every pass takes the newest
+//! timer, a retry that is due, a change event) says only *when*, and for *which* roles, never *what*: every pass takes the newest
 //! manifests and reads IAM. A lost or doubled wake-up costs time, never truth.
 //!
 //! Does not know how YAML or HTTP look. What must stay true: no two writes to one role at once, and none that was
@@ -9,35 +9,44 @@
 
 mod account;
 mod approval;
-mod backoff;
 mod canary;
 mod contention;
+mod fleet;
 mod ledger_file;
 mod repair;
 mod report;
+mod shard;
 #[cfg(test)]
 mod simulation;
 mod slot;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::ledger_file::spent;
-use self::{account::Account, backoff::Backoff};
+pub use self::shard::Shard;
+use self::{
+    account::{Account, Seat},
+    fleet::{Fleet, identify, tell_kill_switch},
+};
+pub(crate) use self::{
+    fleet::{entrance, hint_to_enter},
+    ledger_file::spent,
+};
 use crate::{
-    iam::{Caller, Iam, IamError},
+    events::Exchange,
+    iam::{Budgets, Caller, Iam, IamError},
     manifest::ManifestSet,
     names::AccountId,
-    plan::{Digest, Excess, Step},
+    plan::{Digest, Excess, Picks, Step},
     telemetry::{Event, EventName, emit},
 };
-
-/// How often IAM is read where no manifest says otherwise.
-const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the command line says beside the manifests.
 #[derive(Debug, Clone, Default)]
@@ -53,14 +62,19 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// The seed of all jitter: equal seeds give equal waits.
     pub seed: u64,
+    /// How many requests a second an account is asked.
+    pub budgets: Budgets,
+    /// The share of the accounts that this process keeps; all of them where nobody says. For [`Controller::run`].
+    pub shard: Option<Shard>,
 }
 
-/// Keeps the roles of the caller's account as the newest manifests want them.
+/// Keeps the roles of all accounts that the newest manifests name as they want them.
 #[derive(Debug)]
 pub struct Controller<I> {
     iam: Arc<I>,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
+    exchange: Exchange,
 }
 
 /// How one pass over an account ended.
@@ -68,6 +82,10 @@ pub struct Controller<I> {
 pub struct Outcome {
     /// The last verdict on every managed policy.
     pub steps: Vec<Step>,
+    /// What came of each selector.
+    pub picks: Vec<Picks>,
+    /// Why it is not known what selectors pick; empty where it is.
+    pub unresolved: Vec<String>,
     /// How many policies were written or removed.
     pub written: usize,
     /// The digest of the plan that the last reading led to; none where nothing was to be written.
@@ -83,56 +101,55 @@ pub struct Outcome {
 impl<I: Iam> Controller<I> {
     /// A controller that reads and writes through `iam` what the manifests in the channel ask for.
     pub fn new(iam: I, manifests: watch::Receiver<Arc<ManifestSet>>, options: Options) -> Self {
-        Self { iam: Arc::new(iam), manifests, options }
+        Self { iam: Arc::new(iam), manifests, options, exchange: Exchange::default() }
+    }
+
+    /// The same, woken by the change events of this exchange: [`Controller::run`] names the queue to it.
+    #[must_use]
+    pub fn woken_by(self, exchange: Exchange) -> Self {
+        Self { exchange, ..self }
     }
 
     /// The daemon: runs until `shutdown`, then finishes the writes in flight (each call is bounded in time).
     pub async fn run(self, shutdown: CancellationToken) {
-        let Some(caller) = self.identify(&shutdown).await else { return };
-        let account = caller.account.clone();
-        let mut started = Event::new(EventName::ControllerStarted, format!("keeping the roles of account {account}"));
+        let Some(own) = identify(self.iam.as_ref(), None, self.options.seed, &shutdown).await else { return };
+        let account = own.account.clone();
+        let keeping = match self.options.shard {
+            None => format!("keeping the roles of account {account}"),
+            Some(shard) => {
+                let is_ours = if shard.holds(&account) { "is" } else { "is not" };
+                format!(
+                    "keeping shard {shard} of the accounts; {account}, that of the credentials, {is_ours} among them"
+                )
+            }
+        };
+        let mut started = Event::new(EventName::ControllerStarted, keeping);
         started.account = Some(account.to_string());
         emit(&started);
-        Account::new(self.iam, caller, self.manifests, self.options).run(shutdown).await;
+        Fleet::new(self.iam, own, self.manifests, self.options, self.exchange).run(shutdown).await;
         let mut stopped =
             Event::new(EventName::ControllerStopped, format!("stopped; account {account} is left as it is"));
         stopped.account = Some(account.to_string());
         emit(&stopped);
     }
 
-    /// One pass: ends when everything was tried and nothing that may pass by itself is left, or at the deadline,
-    /// or at `shutdown`. Returns the last verdict on every managed policy; what was not read is unknown.
-    pub async fn once(self, caller: Caller, deadline: Instant, shutdown: CancellationToken) -> Outcome {
-        Account::new(self.iam, caller, self.manifests, self.options).once(deadline, shutdown).await
-    }
-
-    /// Who the credentials belong to; asked until STS answers, told once where it does not.
-    async fn identify(&self, shutdown: &CancellationToken) -> Option<Caller> {
-        let mut backoff = Backoff::new(self.options.seed);
-        let mut told = None;
-        loop {
-            let asked = tokio::select! {
-                () = shutdown.cancelled() => return None,
-                asked = self.iam.caller() => asked,
-            };
-            match asked {
-                Ok(caller) => {
-                    if told.is_some() {
-                        emit(&Event::new(EventName::ReadRecovered, "STS says again who the credentials belong to"));
-                    }
-                    return Some(caller);
-                }
-                Err(error) => {
-                    if told.replace(error.class) != Some(error.class) {
-                        emit(&read_failed(None, &error));
-                    }
-                }
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return None,
-                () = tokio::time::sleep(backoff.next()) => {}
-            }
+    /// One pass over one account: ends when everything was tried and nothing that may pass by itself is left, or at the
+    /// deadline, or at `shutdown`. `is_own` says whether the account is that of the controller's own credentials. Returns
+    /// the last verdict on every managed policy; what was not read is unknown.
+    pub async fn once(self, caller: Caller, is_own: bool, deadline: Instant, shutdown: CancellationToken) -> Outcome {
+        if self.manifests.borrow().configuration().is_some_and(|configuration| configuration.suspend) {
+            tell_kill_switch(true);
         }
+        let subscription = self.exchange.subscribe(caller.account.clone());
+        let seat = Seat { caller, is_own, turns: Arc::new(Semaphore::new(1)), subscription };
+        Account::new(self.iam, seat, self.manifests, self.options).once(deadline, shutdown).await
+    }
+}
+
+/// Waits for newer manifests; for ever once nobody can send any.
+async fn next_manifests(manifests: &mut watch::Receiver<Arc<ManifestSet>>) {
+    if manifests.changed().await.is_err() {
+        pending().await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{contention::Contention, ledger_file::Counting};
 use crate::{
-    iam::{ErrorClass, Iam, IamError, Reader, Writer},
+    iam::{ErrorClass, Iam, IamError, Reader, RequestId, Writer},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
     names::RoleName,
@@ -39,7 +39,7 @@ pub(super) enum Leave {
 }
 
 /// How long what a reading said of a role's account, path and tags is believed before a write.
-const BELIEVED_FOR: Duration = Duration::from_secs(30);
+pub(super) const BELIEVED_FOR: Duration = Duration::from_secs(30);
 
 /// How a repair ended.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(super) enum Repaired {
     NotNeeded(Step),
     /// The fresh read showed that a write is needed, and there was no leave for it.
     Proved(Step),
-    /// Newer manifests, or a stop, came before the write: nothing was sent.
+    /// Newer manifests, or a stop, came before the write, or the role is no longer like its selector: nothing was sent.
     Overtaken,
     /// What the step says was done in place of `before`.
     Written {
@@ -56,6 +56,8 @@ pub(super) enum Repaired {
         step: Step,
         /// What was replaced or removed.
         before: Option<Arc<LiveDocument>>,
+        /// What the write is known by, should it be heard of.
+        request_id: RequestId,
     },
     /// The read before the write failed: nothing was sent.
     ReadFailed(IamError),
@@ -102,6 +104,12 @@ impl<I: Iam> Tools<I> {
         let role = if is_bounded || read_at.elapsed() >= BELIEVED_FOR {
             match self.reader.role_afresh(role).await {
                 Ok(Some(role)) => {
+                    if let Some(selector) = wanted.origin.selector()
+                        && selector.mismatch(role.name.as_str(), &role.path, |key| role.tag(key)).is_some()
+                    {
+                        // The next reading says what becomes of it.
+                        return Repaired::Overtaken;
+                    }
                     afresh = role;
                     &afresh
                 }
@@ -113,6 +121,18 @@ impl<I: Iam> Tools<I> {
         } else {
             role
         };
+        let turn = match leave {
+            // It comes before the read, so that nothing but their calls lies between the read and the write.
+            Leave::Write | Leave::WriteInPlaceOf(_) => tokio::select! {
+                biased;
+                () = overtaken.cancelled() => return Repaired::Overtaken,
+                turn = self.writer.turn() => match turn {
+                    Ok(turn) => Some(turn),
+                    Err(error) => return Repaired::ReadFailed(error),
+                },
+            },
+            Leave::Look | Leave::Held(..) => None,
+        };
         let (step, live) = match self.judge_afresh(wanted, role, circumstances).await {
             Ok(judged) => judged,
             Err(error) => return Repaired::ReadFailed(error),
@@ -121,13 +141,13 @@ impl<I: Iam> Tools<I> {
             return Repaired::NotNeeded(step);
         }
         match leave {
-            Leave::Look => return Repaired::Proved(step),
             Leave::Held(reason, detail) => return Repaired::NotNeeded(step.held_by(reason, detail)),
             Leave::WriteInPlaceOf(approved) if text(approved.as_deref()) != text(live.as_deref()) => {
                 return Repaired::NotNeeded(step.held_by(Reason::ApprovalVoid, None));
             }
-            Leave::Write | Leave::WriteInPlaceOf(_) => {}
+            Leave::Look | Leave::Write | Leave::WriteInPlaceOf(_) => {}
         }
+        let Some(turn) = turn else { return Repaired::Proved(step) };
         let now = Instant::now();
         if let Some(due) = contention.holds(step.drift, now) {
             let how_often = contention.in_words(due, now);
@@ -148,15 +168,15 @@ impl<I: Iam> Tools<I> {
         }
         let policy = &wanted.policy;
         let written = match step.action {
-            Action::Delete => self.writer.remove(role, policy, limits).await,
-            _ => self.writer.put(role, policy, &wanted.document, limits).await,
+            Action::Delete => self.writer.remove(turn, role, policy, limits).await,
+            _ => self.writer.put(turn, role, policy, &wanted.document, limits).await,
         };
         if written.as_ref().is_err_and(|error| error.class != ErrorClass::Transient) {
             // A refusal is certain: nothing was written.
             self.give_back(counted).await;
         }
         match written {
-            Ok(()) => Repaired::Written { step, before: live },
+            Ok(request_id) => Repaired::Written { step, before: live, request_id },
             Err(error) if error.class == ErrorClass::Gone && step.action == Action::Delete => {
                 // Somebody else was quicker.
                 let fresh = role.with_fresh(policy, None);

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     iam::{ErrorClass, IamError},
     inventory::LiveDocument,
-    manifest::State,
+    manifest::{Origin, State},
     plan::{Action, Reason, Step, Target},
     policy::compare::{Change, Direction, Drift},
     readiness::{Cause, Condition, Status},
@@ -51,6 +51,17 @@ struct Record {
     /// Whether a policy that can be taken for ours would stay behind if no manifest asked for it any more.
     leaves_a_policy: bool,
     last_told: Duration,
+}
+
+/// What is known of a policy that nobody asks for any more.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// The manifest that would remove it.
+    pub(super) remedy: Option<String>,
+    /// Whether a selector had picked the role.
+    pub(super) was_selected: bool,
+    /// Whether that is because there is no such role any more.
+    pub(super) is_gone: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +109,9 @@ impl Reporter {
         if step.reason == Some(Reason::RoleNotFound) {
             if !std::mem::replace(&mut record.not_found, true) {
                 *record = Record { not_found: true, ..Record::default() };
-                events.push(about(EventName::RoleNotFound, step, "does not exist, though a manifest names it"));
+                let asked =
+                    if step.origin == Origin::Named { "a manifest names it" } else { "a selector has picked it" };
+                events.push(about(EventName::RoleNotFound, step, &format!("does not exist, though {asked}")));
             }
             events.extend(record.reminder(step, now, told_before));
             return record.noted(events, now);
@@ -247,23 +260,25 @@ impl Reporter {
 
     /// Forgets the policies that nobody asks for any more, and says so.
     ///
-    /// `remedy` is the manifest that would remove what a target leaves behind.
-    pub(super) fn release(
-        &mut self,
-        asked_for: &BTreeSet<Target>,
-        remedy: impl Fn(&Target) -> Option<String>,
-    ) -> Vec<Event> {
+    /// `left` says what is known of a target that is left.
+    pub(super) fn release(&mut self, asked_for: &BTreeSet<Target>, left: impl Fn(&Target) -> Left) -> Vec<Event> {
         let gone: Vec<Target> = self.records.keys().filter(|target| !asked_for.contains(target)).cloned().collect();
         let mut events = Vec::new();
         for target in gone {
             let Some(record) = self.records.remove(&target) else { continue };
+            let left = left(&target);
             let role_still_managed =
                 asked_for.iter().any(|other| other.role == target.role && other.account == target.account);
             if !role_still_managed {
-                let message = sentence(&target, "is named by no manifest any more: it is left as it is");
+                let why = match &left {
+                    Left { is_gone: true, .. } => "is gone, which a selector had picked",
+                    Left { was_selected: true, .. } => "is picked by no selector any more: it is left as it is",
+                    _ => "is named by no manifest any more: it is left as it is",
+                };
+                let message = sentence(&target, why);
                 events.push(addressed(EventName::RoleReleased, &target, message));
             }
-            if record.leaves_a_policy {
+            if record.leaves_a_policy && !left.is_gone {
                 let message = sentence(
                     &target,
                     &format!(
@@ -276,9 +291,8 @@ impl Reporter {
                     shell_word(target.role.as_str()),
                     shell_word(target.policy.as_str())
                 );
-                let remedy = remedy(&target);
                 let event = addressed(EventName::PolicyOrphaned, &target, message);
-                events.push(Event { hint: Some(hint), remedy, ..event });
+                events.push(Event { hint: Some(hint), remedy: left.remedy, ..event });
             }
         }
         events

@@ -11,8 +11,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{backoff::Backoff, contention::Contention, report::REMINDER};
+use super::{contention::Contention, report::REMINDER};
 use crate::{
+    backoff::Backoff,
     iam::{ErrorClass, IamError},
     inventory::{LiveDocument, Observed, Role},
     manifest::DesiredPolicy,
@@ -39,6 +40,8 @@ pub(super) struct Slot {
     pub(super) retry: Option<Retry>,
     /// Until when the next repair waits, since somebody else writes the policy too.
     pub(super) postponed: Option<Instant>,
+    /// When to look again at what a change event has had looked at: reads may lag behind it.
+    pub(super) look_again: Option<Instant>,
     /// The repairs that were undone.
     pub(super) contention: Contention,
     /// A write that may have taken effect although no answer came.
@@ -106,6 +109,7 @@ impl Slot {
             is_planned: false,
             retry: None,
             postponed: None,
+            look_again: None,
             contention: Contention::default(),
             attempt: None,
             old: None,
@@ -140,9 +144,38 @@ impl Slot {
             && wanted.manifest.settings.node_registration == other.manifest.settings.node_registration
     }
 
+    /// Whether nothing is to be decided as long as the role and this policy of it stay as they are: whatever else bears on
+    /// the role makes no difference. Writes, and what stands in their way because of other policies, are judged by all that.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let Some(step) = &self.step else { return false };
+        step.is_in_sync()
+            || matches!(
+                step.reason,
+                Some(
+                    Reason::RoleNotFound
+                        | Reason::Suspended
+                        | Reason::KillSwitch
+                        | Reason::SuspendTag
+                        | Reason::ObserveMode
+                        | Reason::Conflict
+                        | Reason::DeniesPresent
+                        | Reason::ForeignPolicy
+                        | Reason::ProtectedRole
+                        | Reason::OwnRole
+                        | Reason::OutsideLimits
+                        | Reason::DocumentDiffers
+                )
+            )
+    }
+
     /// When a repair that waits may begin.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.retry.as_ref().map(|retry| retry.due).or(self.postponed).is_some_and(|due| due <= now)
+    }
+
+    /// Whether a second look is due; it is asked for once.
+    pub(super) fn is_to_be_looked_at(&mut self, now: Instant) -> bool {
+        self.look_again.take_if(|at| *at <= now).is_some()
     }
 
     /// Whether a verdict on this would be the last one again: the same document, found in sync within a day. What stands
@@ -234,6 +267,14 @@ impl Slot {
             World::Policy(document) if *document != step.live => Worth::News,
             _ if now < old.quiet_until => Worth::Stale(old.quiet_until),
             _ => Worth::Doubtful,
+        }
+    }
+
+    /// Until when a fresh read that shows this is not believed: it is what our own write has just replaced.
+    pub(super) fn stale_until(&self, step: &Step, now: Instant) -> Option<Instant> {
+        match self.worth(step, now) {
+            Worth::Stale(until) => Some(until),
+            Worth::News | Worth::Doubtful => None,
         }
     }
 

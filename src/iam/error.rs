@@ -10,6 +10,9 @@ use aws_sdk_iam::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
+use aws_sdk_sts::operation::{
+    assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
+};
 
 use crate::text::printable;
 
@@ -143,10 +146,16 @@ impl IamError {
     }
 
     /// Sorts and words what the SDK reports.
-    pub(super) fn from_sdk<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
+    pub(crate) fn from_sdk<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
+        if let Some(asked_before) = layers(error).find_map(|layer| layer.downcast_ref::<Self>())
+            && asked_before.operation == operation
+        {
+            // The credentials' own question was this very one, and its answer is the answer.
+            return asked_before.clone();
+        }
         let (class, message) = match error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
@@ -170,7 +179,7 @@ impl IamError {
                     innermost(error)
                 ),
             ),
-            _ if let Some(failure) = credentials_failure(error) => (ErrorClass::Credentials, failure),
+            _ if let Some(failure) = credentials_failure(error) => failure,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
                 (ErrorClass::Transient, "the connection could not be made in the time allowed".to_owned())
             }
@@ -197,16 +206,31 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     cause.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
-/// What kept the call from having credentials, where that is what went wrong.
-fn credentials_failure(error: &(dyn Error + 'static)) -> Option<String> {
-    Some(match layers(error).find_map(|layer| layer.downcast_ref::<CredentialsError>())? {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            "there are no AWS credentials: neither in the environment, nor in a profile, nor from web identity, a \
-             container or an instance"
-                .to_owned()
-        }
-        _ => format!("the AWS credentials cannot be had: {}", innermost(error)),
-    })
+/// What kept the call from having credentials, where that is what went wrong; STS may only have been out of reach.
+fn credentials_failure(error: &(dyn Error + 'static)) -> Option<(ErrorClass, String)> {
+    let lacking = layers(error).find_map(|layer| layer.downcast_ref::<CredentialsError>())?;
+    if matches!(lacking, CredentialsError::CredentialsNotLoaded(_)) {
+        let nowhere = "there are no AWS credentials: neither in the environment, nor in a profile, nor from web identity, a \
+                       container or an instance";
+        return Some((ErrorClass::Credentials, nowhere.to_owned()));
+    }
+    let of_sts = layers(error).find_map(|layer| {
+        let ours = || layer.downcast_ref::<IamError>().cloned();
+        ours()
+            .or_else(|| refused::<AssumeRoleError>("AssumeRole", layer))
+            .or_else(|| refused::<AssumeRoleWithWebIdentityError>("AssumeRoleWithWebIdentity", layer))
+    });
+    let class = of_sts.as_ref().map(|error| error.class).filter(|class| class.passes_by_itself());
+    let why = of_sts.map_or_else(|| innermost(error), |error| error.to_string());
+    Some((class.unwrap_or(ErrorClass::Credentials), format!("the AWS credentials cannot be had: {why}")))
+}
+
+/// What STS answered in place of credentials.
+fn refused<E: ProvideErrorMetadata + Error + 'static>(
+    operation: &'static str,
+    layer: &(dyn Error + 'static),
+) -> Option<IamError> {
+    Some(IamError::from_sdk(operation, layer.downcast_ref::<SdkError<E, HttpResponse>>()?))
 }
 
 #[cfg(test)]

@@ -263,9 +263,9 @@ mod tests {
     impl Fleet {
         fn of(roles: impl IntoIterator<Item = RoleSeed>) -> Self {
             let account: AccountId = "111122223333".parse().unwrap();
-            let (sandbox, mut asked) = (Sandbox::new(account.clone()), Asked::new());
+            let (sandbox, mut asked) = (Sandbox::new(account.clone()), Asked::default());
             for role in roles {
-                asked.insert(role.name.parse().unwrap(), BTreeSet::from(["Ours".parse().unwrap()]));
+                asked.roles.insert(role.name.parse().unwrap(), BTreeSet::from(["Ours".parse().unwrap()]));
                 sandbox.plant(&account, role);
             }
             sandbox.plant_policy(&account, OWN, GRANT);
@@ -275,7 +275,7 @@ mod tests {
         }
 
         async fn read(&self) -> Arc<Inventory> {
-            self.reader.read(&self.asked).await.unwrap().0
+            self.reader.read(&self.asked, false).await.unwrap().0
         }
 
         /// What one reading calls, and how often.

@@ -2,11 +2,15 @@
 //!
 //! Knows nothing of manifests. What must stay true: a failed or partial read is an error, never an empty answer.
 
+mod credentials;
 mod error;
 mod managed;
+mod pace;
 mod pages;
 mod read;
+mod reading_plan;
 mod sdk;
+mod throttles;
 mod whole;
 mod writer;
 
@@ -16,14 +20,16 @@ use serde::Deserialize;
 
 pub use self::{
     error::{ErrorClass, IamError},
+    pace::{Budget, Budgets, Calls, Count, Paced, WriteTurn},
     read::{Manner, Reader},
+    reading_plan::{Choice, ReadingPlan, Why},
     sdk::SdkIam,
     writer::{Put, Removal, Writer},
 };
 
 pub(crate) use self::pages::Pages;
 
-use crate::names::{AccountId, Partition, PolicyName, RoleName};
+use crate::names::{AccountId, Partition, PolicyName, Region, RoleArn, RoleName};
 
 /// Who the credentials belong to, as STS says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +54,21 @@ impl Caller {
     pub fn partition(&self) -> Option<Partition> {
         self.arn.split(':').nth(1)?.parse().ok()
     }
+}
+
+/// How an account is entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// The account: no other is ever read or written through it.
+    pub account: AccountId,
+    /// The role that is assumed; none where the credentials at hand are of this account.
+    pub role: Option<RoleArn>,
+    /// The external id that the role asks for.
+    pub external_id: Option<String>,
+    /// The name of the session, as CloudTrail shows it.
+    pub session_name: String,
+    /// The Region whose endpoints are called; none for that of the environment.
+    pub region: Option<Region>,
 }
 
 /// One inline policy as IAM returned it.
@@ -183,9 +204,31 @@ impl SimulatedAction {
     }
 }
 
+/// The id that AWS gave to one call: CloudTrail tells of the call by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// The id, as AWS answered it.
+    #[must_use]
+    pub fn new(answered: impl Into<String>) -> Self {
+        Self(answered.into())
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The calls that the controller makes, for one account. Two sides stand behind it: the AWS SDK, and the
 /// sandbox's world served in process (the loop's tests and the simulation, under a paused clock).
-pub trait Iam: Send + Sync + 'static {
+pub trait Iam: Sized + Send + Sync + 'static {
+    /// The same calls in another account: `sts:AssumeRole` is asked for when the first of them is made, and again long
+    /// before the session ends.
+    fn within(&self, entrance: &Entrance) -> impl Future<Output = Self> + Send;
+
     /// `sts:GetCallerIdentity`.
     fn caller(&self) -> impl Future<Output = Result<Caller, IamError>> + Send;
 
@@ -227,10 +270,16 @@ pub trait Iam: Send + Sync + 'static {
         resources: &[String],
     ) -> impl Future<Output = Result<Vec<SimulatedAction>, IamError>> + Send;
 
-    /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it.
-    fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<(), IamError>> + Send;
+    /// The turn to write once, where something paces the calls: to be asked for before the read that confirms the write, so
+    /// that the write follows that read at once.
+    fn turn_to_write(&self) -> impl Future<Output = Result<WriteTurn, IamError>> + Send {
+        async { Ok(WriteTurn::default()) }
+    }
+
+    /// `iam:PutRolePolicy`; only a [`Writer`] can ask for it. Whoever hears of the call later knows it by the answer.
+    fn put_role_policy(&self, put: &Put<'_>) -> impl Future<Output = Result<RequestId, IamError>> + Send;
 
     /// `iam:DeleteRolePolicy`; only a [`Writer`] can ask for it. [`ErrorClass::Gone`] where there is no such policy or
     /// no such role.
-    fn delete_role_policy(&self, removal: &Removal<'_>) -> impl Future<Output = Result<(), IamError>> + Send;
+    fn delete_role_policy(&self, removal: &Removal<'_>) -> impl Future<Output = Result<RequestId, IamError>> + Send;
 }

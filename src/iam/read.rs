@@ -1,6 +1,8 @@
-//! Reading an account: in bulk, and role by role only where the bulk read is denied.
+//! Reading an account: in bulk, or role by role where that costs fewer calls, or where the bulk read is denied.
 //!
-//! Knows the trait, not which side of it. What must stay true: a reading is whole or it is an error; a page that
+//! A reading role by role that was chosen ([`ReadingPlan`]) only finds out that all is as the last bulk reading told. Where
+//! anything is not, or could not be read, the bulk reading follows at once: nothing is ever judged by half of what bears on a
+//! role. Knows the trait, not which side of it. What must stay true: a reading is whole or it is an error; a page that
 //! is missing never looks like roles that are gone.
 
 use std::{
@@ -9,29 +11,23 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use super::{
-    ErrorClass, Iam, IamError, InlinePolicy, Pages, RoleDetail,
+    Choice, ErrorClass, Iam, IamError, InlinePolicy, Pages, ReadingPlan, RoleDetail,
     managed::{self, Library},
+    reading_plan::{BULK_AT_LEAST_EVERY, Size, role_calls},
 };
 use crate::{
     inventory::{
         Asked, Documents, Inventory, LiveDocument, Observed, Role, SUSPEND_TAG, Surroundings, Unread, encoded_size,
     },
     names::{AccountId, PolicyName, RoleName},
+    selector::{TagKey, tag_keys},
 };
 
-/// How many roles are read at once where the bulk read is denied: each call holds a connection.
+/// How many roles are read at once, where they are read one by one: each call holds a connection.
 const ROLES_AT_ONCE: usize = 5;
-
-/// So many roles are read one by one without a pause; then ten a second, since others have measured that IAM takes
-/// about fifteen reads of roles a second from an account.
-const ROLES_WITHOUT_PAUSE: usize = 20;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long after a denied bulk read it is asked for again: permissions are mended by people.
 const BULK_AGAIN_AFTER: Duration = Duration::from_secs(600);
@@ -42,10 +38,23 @@ pub struct Reader<I> {
     iam: Arc<I>,
     account: AccountId,
     known: Mutex<Known>,
-    /// The newest bulk reading.
-    latest: Mutex<Arc<Inventory>>,
+    latest: Mutex<Latest>,
+    /// A bulk reading takes one of these while it is made.
+    turns: Arc<Semaphore>,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
+    /// When a reading role by role failed that was chosen.
+    role_reads_failed: Mutex<Option<Instant>>,
+}
+
+/// The newest bulk reading.
+#[derive(Debug, Default)]
+struct Latest {
+    inventory: Arc<Inventory>,
+    /// What it has shown of the account, and when.
+    size: Option<(Size, Instant)>,
+    /// What it looked for; kept only where reading role by role would cost less.
+    asked: Option<Asked>,
 }
 
 /// What readings share.
@@ -62,30 +71,55 @@ pub enum Manner {
     InBulk,
     /// By two calls for each role, since the bulk read is denied. Holds what IAM said.
     OneByOne(String),
+    /// By two calls for each role, since that costs less: all is as the last bulk reading told.
+    ByRole {
+        /// How long ago that was. What only a bulk reading tells is as old.
+        since_bulk: Duration,
+    },
 }
 
 impl<I: Iam> Reader<I> {
     /// A reader for the account that STS says the credentials belong to.
     pub fn new(iam: Arc<I>, account: AccountId) -> Self {
-        Self { iam, account, known: Mutex::default(), latest: Mutex::default(), bulk_denied: Mutex::default() }
+        Self::taking_turns(iam, account, Arc::new(Semaphore::new(1)))
+    }
+
+    /// The same, where several accounts are read and not all of them may be at once.
+    pub fn taking_turns(iam: Arc<I>, account: AccountId, turns: Arc<Semaphore>) -> Self {
+        Self {
+            iam,
+            account,
+            known: Mutex::default(),
+            latest: Mutex::default(),
+            turns,
+            bulk_denied: Mutex::default(),
+            role_reads_failed: Mutex::default(),
+        }
     }
 
     /// Reads what is asked for, and the managed policies that the roles carry. Role-by-role readings mark single roles as
-    /// unknown; a bulk reading that fails is an error for all.
-    pub async fn read(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
-        let (inventory, manner) = self.read_roles(asked).await?;
+    /// unknown; a bulk reading that fails is an error for all. `needs_all_roles` asks for no less than a bulk reading.
+    pub async fn read(&self, asked: &Asked, needs_all_roles: bool) -> Result<(Arc<Inventory>, Manner), IamError> {
+        let (inventory, manner) = self.read_roles(asked, needs_all_roles).await?;
         self.look_after_policies().await;
         Ok((self.completed(&inventory).unwrap_or(inventory), manner))
     }
 
     /// The same, with no more of the managed policies than readings before have found out: whoever waits for the roles
     /// need not wait for them.
-    pub async fn read_roles(&self, asked: &Asked) -> Result<(Arc<Inventory>, Manner), IamError> {
+    pub async fn read_roles(&self, asked: &Asked, needs_all_roles: bool) -> Result<(Arc<Inventory>, Manner), IamError> {
+        if self.reading_plan(asked, needs_all_roles).choice == Choice::ByRole
+            && let Some(unchanged) = self.by_role(asked).await
+        {
+            return Ok(unchanged);
+        }
         let said = match self.bulk_lately_denied() {
             Some(said) => said,
             None => match self.bulk(asked).await {
                 Err(error) if error.class == ErrorClass::Denied => {
                     *lock(&self.bulk_denied) = Some((Instant::now(), error.message.clone()));
+                    // What it told last grows old: nothing is held against it any more.
+                    *lock(&self.latest) = Latest::default();
                     error.message
                 }
                 read => {
@@ -96,6 +130,20 @@ impl<I: Iam> Reader<I> {
             },
         };
         Ok((Arc::new(self.one_by_one(asked).await?), Manner::OneByOne(said)))
+    }
+
+    /// How the next reading would be made, by what is known now.
+    pub fn reading_plan(&self, asked: &Asked, needs_all_roles: bool) -> ReadingPlan {
+        let size = lock(&self.latest).size;
+        let since_bulk = size.map(|(_, at)| at.elapsed()).unwrap_or_default();
+        let plan = ReadingPlan::choose(asked, size.map(|(size, _)| size), since_bulk, needs_all_roles);
+        let has_failed = lock(&self.role_reads_failed).is_some_and(|at| at.elapsed() < BULK_AT_LEAST_EVERY);
+        if has_failed { plan.without_role_reads() } else { plan }
+    }
+
+    /// How many calls the last bulk reading took, where there was one and it is not denied since.
+    pub fn bulk_calls(&self) -> Option<usize> {
+        lock(&self.latest).size.map(|(size, _)| size.pages)
     }
 
     /// What IAM said when it denied the bulk read, where it is not to be asked for again yet.
@@ -119,7 +167,8 @@ impl<I: Iam> Reader<I> {
             Ok(detail) => {
                 self.check_account("GetRole", &detail)?;
                 let is_suspended = is_suspended(&detail.tags);
-                Ok(Some(Role { path: detail.path, is_suspended, ..role.clone() }))
+                let tags = told(&detail.tags).map(|(key, value)| (key.into(), value.into())).collect();
+                Ok(Some(Role { path: detail.path, is_suspended, tags, ..role.clone() }))
             }
             Err(error) if error.class == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
@@ -128,31 +177,82 @@ impl<I: Iam> Reader<I> {
 
     /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
-        let before = Arc::clone(&lock(&self.latest));
-        let inventory = self.roles(asked, &before).await?;
+        // Nobody closes it; and where somebody did, reading goes on all the same.
+        let _turn = self.turns.acquire().await;
+        let before = Arc::clone(&lock(&self.latest).inventory);
+        let (inventory, size) = self.roles(asked, &before).await?;
         drop(before);
         let inventory = Arc::new(inventory);
-        *lock(&self.latest) = Arc::clone(&inventory);
+        *lock(&self.latest) = Latest {
+            inventory: Arc::clone(&inventory),
+            size: Some((size, Instant::now())),
+            asked: (asked.sought.is_empty() && role_calls(asked) < size.pages).then(|| asked.clone()),
+        };
         let known = &mut *lock(&self.known);
         known.library.keep_only_what_is_carried(&inventory);
         known.documents.sweep();
         Ok(inventory)
     }
 
-    async fn roles(&self, asked: &Asked, before: &Inventory) -> Result<Inventory, IamError> {
+    async fn roles(&self, asked: &Asked, before: &Inventory) -> Result<(Inventory, Size), IamError> {
         let mut pages = Pages::of("GetAccountAuthorizationDetails");
+        let looked_for = &LookedFor::of(asked);
         let mut inventory = Inventory::empty(asked);
+        let mut size = Size { roles: 0, pages: 0 };
         let mut marker = None;
         loop {
             let page = self.iam.roles_page(marker.take()).await?;
+            size = Size { roles: size.roles + page.roles.len(), pages: size.pages + 1 };
             for role in &page.roles {
-                self.take_in(&mut inventory, before, asked, role)?;
+                self.take_in(&mut inventory, before, looked_for, role)?;
             }
             match pages.next(page.is_truncated, page.marker)? {
                 Some(next) => marker = Some(next),
-                None => return Ok(inventory),
+                None => return Ok((inventory, size)),
             }
         }
+    }
+
+    /// The last bulk reading, where every role that is asked for still is as it told. `None` where one is not, where that
+    /// could not be found out, or where another thing was asked for then.
+    async fn by_role(&self, asked: &Asked) -> Option<(Arc<Inventory>, Manner)> {
+        let (inventory, at) = {
+            let latest = lock(&self.latest);
+            latest.asked.as_ref().filter(|before| *before == asked)?;
+            (Arc::clone(&latest.inventory), latest.size?.1)
+        };
+        let mut readings = JoinSet::new();
+        let mut waiting = asked.roles.iter();
+        loop {
+            while readings.len() < ROLES_AT_ONCE
+                && let Some((role, policies)) = waiting.next()
+            {
+                let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
+                readings.spawn(async move {
+                    let read = read_role(iam.as_ref(), &role, &policies).await;
+                    (role, read)
+                });
+            }
+            let Some(finished) = readings.join_next().await else { break };
+            let (name, read) = finished.ok()?;
+            let is_as_before = match (inventory.get(&name)?, read) {
+                (Observed::NotFound, Ok(None)) => true,
+                (Observed::Found(role), Ok(Some((detail, live)))) => is_still(role, &detail, &live),
+                (_, Err(_)) => {
+                    // The bulk reading says whether it is more than that: credentials, the network.
+                    *lock(&self.role_reads_failed) = Some(Instant::now());
+                    false
+                }
+                _ => false,
+            };
+            if !is_as_before {
+                return None;
+            }
+        }
+        *lock(&self.role_reads_failed) = None;
+        // What became known of managed policies meanwhile is in the newest.
+        let newest = self.completed(&inventory).unwrap_or(inventory);
+        Some((newest, Manner::ByRole { since_bulk: at.elapsed() }))
     }
 
     /// Brings what is known of the managed policies up to date. What fails is said there: nothing else fails by it.
@@ -202,9 +302,9 @@ impl<I: Iam> Reader<I> {
         }
         let completed = Arc::new(completed?);
         let mut latest = lock(&self.latest);
-        if Arc::ptr_eq(&latest, inventory) {
+        if Arc::ptr_eq(&latest.inventory, inventory) {
             // What the next reading compares with.
-            *latest = Arc::clone(&completed);
+            latest.inventory = Arc::clone(&completed);
         }
         drop(latest);
         Some(completed)
@@ -218,14 +318,15 @@ impl<I: Iam> Reader<I> {
         &self,
         inventory: &mut Inventory,
         before: &Inventory,
-        asked: &Asked,
+        LookedFor { asked, tag_keys }: &LookedFor<'_>,
         detail: &RoleDetail,
     ) -> Result<(), IamError> {
         self.check_account("GetAccountAuthorizationDetails", detail)?;
         let Ok(name) = detail.name.parse::<RoleName>() else { return Ok(()) };
-        let Some(looked_for) = asked.get(&name) else { return Ok(()) };
+        let tag = |key: &TagKey| key.find(told(&detail.tags));
+        let Some(looked_for) = asked.looked_for(&name, &detail.path, tag) else { return Ok(()) };
         if let Some(Observed::Found(role)) = before.get(&name)
-            && is_as_told(role, looked_for, detail)
+            && is_as_told(role, &looked_for, tag_keys, detail)
         {
             inventory.insert(&name, Observed::Found(Arc::clone(role)));
             return Ok(());
@@ -251,6 +352,9 @@ impl<I: Iam> Reader<I> {
             name: name.clone(),
             path: detail.path.clone(),
             is_suspended: is_suspended(&detail.tags),
+            tags: kept(&detail.tags, tag_keys)
+                .map(|(key, value)| (documents.text(key), documents.text(value)))
+                .collect(),
             policies,
             inline_size,
             surroundings: Some(surroundings),
@@ -273,16 +377,14 @@ impl<I: Iam> Reader<I> {
     async fn one_by_one(&self, asked: &Asked) -> Result<Inventory, IamError> {
         // Not `empty`: a role whose reading ended early is unknown, not gone.
         let mut inventory = Inventory::unknown(asked);
+        let tag_keys = tag_keys(asked.sought.iter().map(|sought| sought.selector.as_ref()));
         let mut failures = Vec::new();
         let mut readings = JoinSet::new();
-        let mut waiting = asked.iter().enumerate();
+        let mut waiting = asked.roles.iter();
         loop {
             while readings.len() < ROLES_AT_ONCE
-                && let Some((number, (role, policies))) = waiting.next()
+                && let Some((role, policies)) = waiting.next()
             {
-                if number >= ROLES_WITHOUT_PAUSE {
-                    sleep(PAUSE).await;
-                }
                 let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
                 readings.spawn(async move {
                     let read = read_role(iam.as_ref(), &role, &policies).await;
@@ -299,6 +401,7 @@ impl<I: Iam> Reader<I> {
                         name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
                         path: detail.path,
                         is_suspended: is_suspended(&detail.tags),
+                        tags: kept(&detail.tags, &tag_keys).map(|(key, value)| (key.into(), value.into())).collect(),
                         policies: live
                             .into_iter()
                             .map(|(policy, encoded)| (policy, lock(&self.known).documents.intern(&encoded)))
@@ -316,7 +419,7 @@ impl<I: Iam> Reader<I> {
             };
             inventory.insert(&asked_name, observed);
         }
-        if failures.len() == asked.len()
+        if failures.len() == asked.roles.len()
             && let Some(error) = failures.pop()
         {
             // What fails for every role is a failure of the reading, to be told once and not once a role.
@@ -328,7 +431,12 @@ impl<I: Iam> Reader<I> {
 }
 
 /// Whether a role is, to the letter, what IAM tells of it now.
-fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetail) -> bool {
+fn is_as_told(
+    role: &Role,
+    looked_for: &BTreeSet<PolicyName>,
+    tag_keys: &BTreeSet<TagKey>,
+    detail: &RoleDetail,
+) -> bool {
     let Some(around) = &role.surroundings else { return false };
     let is_as_told = |told: &InlinePolicy| match looked_for.iter().find(|policy| told.name == policy.as_str()) {
         Some(policy) => role.policies.get(policy).is_some_and(|live| live.is(&told.encoded_document)),
@@ -337,6 +445,7 @@ fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetai
     role.name.as_str() == detail.name
         && role.path == detail.path
         && role.is_suspended == is_suspended(&detail.tags)
+        && role.tags.iter().map(|(key, value)| (&**key, &**value)).eq(kept(&detail.tags, tag_keys))
         && around.arn == detail.arn
         && around.trust.is(&detail.trust)
         && around.instance_profiles == detail.instance_profiles
@@ -344,6 +453,44 @@ fn is_as_told(role: &Role, looked_for: &BTreeSet<PolicyName>, detail: &RoleDetai
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() + around.others.len() == detail.inline_policies.len()
         && detail.inline_policies.iter().all(is_as_told)
+}
+
+/// Whether a role is what calls of its own tell of it now, as far as they tell. What IAM percent-encodes may differ between
+/// them and a bulk reading.
+fn is_still(role: &Role, detail: &RoleDetail, live: &[(PolicyName, String)]) -> bool {
+    let Some(around) = &role.surroundings else { return false };
+    let is = |known: &LiveDocument, told: &str| known.is(told) || known.text() == LiveDocument::new(told).text();
+    role.name.as_str() == detail.name
+        && role.path == detail.path
+        && role.is_suspended == is_suspended(&detail.tags)
+        && around.arn == detail.arn
+        && is(&around.trust, &detail.trust)
+        && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
+        && role.policies.len() == live.len()
+        && live.iter().all(|(policy, told)| role.policies.get(policy).is_some_and(|known| is(known, told)))
+}
+
+/// What a bulk reading looks for.
+struct LookedFor<'a> {
+    asked: &'a Asked,
+    /// The keys of the tags by which roles are sought.
+    tag_keys: BTreeSet<TagKey>,
+}
+
+impl<'a> LookedFor<'a> {
+    fn of(asked: &'a Asked) -> Self {
+        Self { asked, tag_keys: tag_keys(asked.sought.iter().map(|sought| sought.selector.as_ref())) }
+    }
+}
+
+/// A role's tags, as IAM told them.
+fn told(tags: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+}
+
+/// Those of a role's tags that roles are sought by.
+fn kept<'t>(tags: &'t BTreeMap<String, String>, keys: &BTreeSet<TagKey>) -> impl Iterator<Item = (&'t str, &'t str)> {
+    told(tags).filter(|(key, _)| keys.iter().any(|wanted| wanted.is(key)))
 }
 
 /// Whether somebody has tagged the role to be left alone. IAM compares the keys of tags ignoring case.
@@ -379,34 +526,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sandbox::{RoleSeed, Sandbox};
-
-    #[tokio::test]
-    async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
-        let account: AccountId = "111122223333".parse().unwrap();
-        let sandbox = Sandbox::new(account.clone());
-        for role in ["left-alone", "changed", "beside"] {
-            sandbox.plant(&account, RoleSeed::new(role).policy("Ours", "{}").policy("Other", "{}"));
-        }
-        let reader = Reader::new(Arc::new(sandbox.iam(&account)), account.clone());
-        let ours: PolicyName = "Ours".parse().unwrap();
-        let names = ["left-alone", "changed", "beside"].map(|name| name.parse::<RoleName>().unwrap());
-        let asked: Asked = names.iter().map(|name| (name.clone(), BTreeSet::from([ours.clone()]))).collect();
-
-        let (first, _) = reader.read(&asked).await.unwrap();
-        sandbox.write_policy(&account, "changed", "Ours", r#"{"Version":"2012-10-17","Statement":[]}"#);
-        sandbox.write_policy(&account, "beside", "Other", "{ \"more\": true }");
-        let (second, _) = reader.read(&asked).await.unwrap();
-
-        let role = |inventory: &Inventory, name: &RoleName| match inventory.get(name) {
-            Some(Observed::Found(role)) => Arc::clone(role),
-            other => panic!("{name}: {other:?}"),
-        };
-        let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
-        assert_eq!([&names[0], &names[1], &names[2]].map(is_shared), [true, false, false]);
-        assert!(role(&second, &names[1]).policies[&ours].text().contains("Statement"));
-        assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
-    }
-}
+mod tests;

@@ -6,26 +6,32 @@
 use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, imds,
+    BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableRegionProvider, identity::IdentityCache, imds,
     imds::region::ImdsRegionProvider, meta::region::RegionProviderChain, profile::ProfileFileRegionProvider,
-    retry::RetryConfig, timeout::TimeoutConfig,
+    retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_iam::{
-    config::http::HttpResponse,
+    config::{SharedHttpClient, SharedIdentityCache, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
-    operation::RequestId,
+    operation::RequestId as _,
     types::{
         AttachedPermissionsBoundary, EntityType, EvaluationResult, ManagedPolicyDetail, PolicyEvaluationDecisionType,
         Statement, Tag,
     },
 };
+use aws_smithy_http_client::{
+    Builder, Connector,
+    proxy::ProxyConfig,
+    tls::{self, rustls_provider::CryptoMode},
+};
 
 use super::{
-    Caller, Decision, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
-    RolesPage, SimulatedAction, whole::WholeAnswers,
+    Caller, Decision, Entrance, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
+    RequestId, RoleDetail, RolesPage, SimulatedAction, credentials::OfOneAccount, throttles::NoRetryOfThrottles,
+    whole::WholeAnswers,
 };
-use crate::names::{PolicyName, RoleName};
+use crate::names::{AccountId, PolicyName, RoleName};
 
 /// A page of 1,000 roles is some 4 MB, which AWS takes seconds to make.
 const BULK_ATTEMPT: Duration = Duration::from_secs(25);
@@ -43,6 +49,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// The calls through the AWS SDK, with the environment's credentials, profile and endpoints.
 #[derive(Debug, Clone)]
 pub struct SdkIam {
+    /// What the clients are made of, for those of other accounts.
+    config: SdkConfig,
     /// For bulk reads: long timeouts.
     bulk: aws_sdk_iam::Client,
     /// For calls about one role: short ones.
@@ -58,7 +66,9 @@ impl SdkIam {
             .or_else(ProfileFileRegionProvider::new())
             .or_else(instance_region())
             .or_else(Region::from_static("us-east-1"));
-        Self::new(&aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region).load().await)
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region);
+        let config = loader.http_client(http_client()).identity_cache(renewed_early()).load().await;
+        Self::new(&of_account(config, None))
     }
 
     /// Clients for a plain HTTP endpoint of the program's own, with credentials that nobody checks. Nothing of the environment
@@ -71,33 +81,32 @@ impl SdkIam {
             .region(Region::from_static("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             // Plain HTTP and no proxy: the default client asks the environment for one, even for this machine.
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .http_client(Builder::new().build_http())
             .endpoint_url(url)
             .build();
         Self::new(&config)
     }
 
+    /// What the clients are made of: credentials, Region, endpoints, and the HTTP client that all of them share.
+    #[must_use]
+    pub fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
     /// Clients for this configuration: its retries and timeouts are replaced by those that the loop relies upon.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
-        let retries = RetryConfig::standard().with_max_attempts(3);
-        let timeouts = |attempt, operation| {
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT)
-                .operation_attempt_timeout(attempt)
-                .operation_timeout(operation)
-                .build()
-        };
         let iam = |attempt, operation| {
             let config = aws_sdk_iam::config::Builder::from(config)
-                .retry_config(retries.clone())
+                .retry_config(retries())
                 .timeout_config(timeouts(attempt, operation))
                 .interceptor(WholeAnswers)
+                .retry_classifier(NoRetryOfThrottles)
                 .build();
             aws_sdk_iam::Client::from_conf(config)
         };
         let sts = aws_sdk_sts::config::Builder::from(config)
-            .retry_config(retries.clone())
+            .retry_config(retries())
             .timeout_config(timeouts(ROLE_ATTEMPT, ROLE_OPERATION))
             .interceptor(WholeAnswers)
             .build();
@@ -105,8 +114,55 @@ impl SdkIam {
             bulk: iam(BULK_ATTEMPT, BULK_OPERATION),
             role: iam(ROLE_ATTEMPT, ROLE_OPERATION),
             sts: aws_sdk_sts::Client::from_conf(sts),
+            config: config.clone(),
         }
     }
+}
+
+/// One for all accounts: each of its own would hold connections and certificates of its own.
+fn http_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder();
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build()
+    })
+}
+
+/// Credentials are renewed this long before they end: a clock may be wrong by minutes, and STS out of reach for as long.
+const RENEWED_BEFORE: Duration = Duration::from_secs(600);
+
+/// How long a role's session lasts: the longest that a session may last that was itself entered from a role's (IAM User
+/// Guide, "Role chaining").
+const SESSION: Duration = Duration::from_secs(3600);
+
+fn renewed_early() -> SharedIdentityCache {
+    // Each attempt of STS is bounded; this is for all of them together.
+    IdentityCache::lazy().buffer_time(RENEWED_BEFORE).load_timeout(ROLE_OPERATION * 2).build()
+}
+
+/// The configuration with credentials that STS is asked about whenever they change.
+fn of_account(config: SdkConfig, account: Option<AccountId>) -> SdkConfig {
+    let Some(inner) = config.credentials_provider() else { return config };
+    let timeouts = timeouts(ROLE_ATTEMPT, ROLE_OPERATION);
+    let bounded = config.to_builder().timeout_config(timeouts).retry_config(retries()).build();
+    let checked = OfOneAccount::new(inner, &bounded, account);
+    config.to_builder().credentials_provider(SharedCredentialsProvider::new(checked)).build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(3)
+}
+
+fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
 }
 
 /// The Region of the EC2 instance, asked briefly: elsewhere nobody answers at that address.
@@ -187,6 +243,26 @@ fn simulated(told: EvaluationResult) -> Result<Vec<SimulatedAction>, IamError> {
 }
 
 impl Iam for SdkIam {
+    async fn within(&self, entrance: &Entrance) -> Self {
+        let region = entrance.region.as_ref().map(|region| Region::new(region.as_str().to_owned()));
+        let region = region.or_else(|| self.config.region().cloned());
+        let here = self.config.to_builder().region(region).build();
+        let Some(role) = &entrance.role else { return Self::new(&of_account(here, Some(entrance.account.clone()))) };
+        let bounded = here.to_builder().timeout_config(timeouts(ROLE_ATTEMPT, ROLE_OPERATION)).retry_config(retries());
+        let assumed = AssumeRoleProvider::builder(role.as_str())
+            .configure(&bounded.build())
+            .session_name(&entrance.session_name)
+            .session_length(SESSION);
+        let assumed = match &entrance.external_id {
+            Some(id) => assumed.external_id(id),
+            None => assumed,
+        };
+        let there = SharedCredentialsProvider::new(assumed.build().await);
+        // A cache of its own: accounts come and go, and what was known of one goes with it.
+        let there = here.to_builder().credentials_provider(there).identity_cache(renewed_early()).build();
+        Self::new(&of_account(there, Some(entrance.account.clone())))
+    }
+
     async fn caller(&self) -> Result<Caller, IamError> {
         const OPERATION: &str = "GetCallerIdentity";
         let answer = self.sts.get_caller_identity().send().await.map_err(failed(OPERATION))?;
@@ -298,14 +374,14 @@ impl Iam for SdkIam {
         }
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         let call = self.role.put_role_policy().role_name(put.role().as_str()).policy_name(put.policy().as_str());
         let call = call.policy_document(put.document()).customize().config_override(one_attempt());
         let answer = call.send().await.map_err(failed(Put::OPERATION))?;
         from_aws(Put::OPERATION, answer.request_id())
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         let (role, policy) = (removal.role().as_str(), removal.policy().as_str());
         let call = self.role.delete_role_policy().role_name(role).policy_name(policy);
         let answer =
@@ -320,8 +396,8 @@ fn one_attempt() -> aws_sdk_iam::config::Builder {
 }
 
 /// The answer to a write has no body to be misread: what is not from AWS would pass for a success.
-fn from_aws(operation: &'static str, request_id: Option<&str>) -> Result<(), IamError> {
-    request_id.map(|_| ()).ok_or_else(|| unreadable(operation, "it holds no request id of AWS"))
+fn from_aws(operation: &'static str, request_id: Option<&str>) -> Result<RequestId, IamError> {
+    request_id.map(RequestId::new).ok_or_else(|| unreadable(operation, "it holds no request id of AWS"))
 }
 
 #[cfg(test)]

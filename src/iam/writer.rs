@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{ErrorClass, Iam, IamError};
+use super::{ErrorClass, Iam, IamError, RequestId, WriteTurn};
 use crate::{
     inventory::Role,
     names::{AccountId, PolicyName, RoleName},
@@ -18,6 +18,7 @@ use crate::{
 /// A checked `PutRolePolicy`.
 #[derive(Debug)]
 pub struct Put<'a> {
+    turn: &'a WriteTurn,
     role: &'a RoleName,
     policy: &'a PolicyName,
     document: &'a str,
@@ -26,6 +27,7 @@ pub struct Put<'a> {
 /// A checked `DeleteRolePolicy`.
 #[derive(Debug)]
 pub struct Removal<'a> {
+    turn: &'a WriteTurn,
     role: &'a RoleName,
     policy: &'a PolicyName,
 }
@@ -33,6 +35,11 @@ pub struct Removal<'a> {
 impl Put<'_> {
     /// The operation's name in AWS's API.
     pub const OPERATION: &'static str = "PutRolePolicy";
+
+    /// The turn in which it is sent.
+    pub(super) fn turn(&self) -> &WriteTurn {
+        self.turn
+    }
 
     /// The role to be written to.
     #[must_use]
@@ -56,6 +63,11 @@ impl Put<'_> {
 impl Removal<'_> {
     /// The operation's name in AWS's API.
     pub const OPERATION: &'static str = "DeleteRolePolicy";
+
+    /// The turn in which it is sent.
+    pub(super) fn turn(&self) -> &WriteTurn {
+        self.turn
+    }
 
     /// The role to be written to.
     #[must_use]
@@ -83,18 +95,28 @@ impl<I: Iam> Writer<I> {
         Self { iam, account }
     }
 
-    /// `iam:PutRolePolicy`, once the document and the role were found to be what this program may write.
+    /// The turn to write once: see [`Iam::turn_to_write`].
+    ///
+    /// # Errors
+    ///
+    /// Where none comes within the time that a call may wait.
+    pub async fn turn(&self) -> Result<WriteTurn, IamError> {
+        self.iam.turn_to_write().await
+    }
+
+    /// `iam:PutRolePolicy`, once the document and the role were found to be what this program may write: the id of the call.
     ///
     /// # Errors
     ///
     /// [`ErrorClass::NotSent`] where they are not; else what IAM says.
     pub async fn put(
         &self,
+        turn: WriteTurn,
         role: &Role,
         policy: &PolicyName,
         document: &SessionManagerDocument,
         limits: &Limits,
-    ) -> Result<(), IamError> {
+    ) -> Result<RequestId, IamError> {
         let text = document.as_str();
         let refused = session_manager::outside_vocabulary(text)
             .or_else(|| limits.outside_resources(text))
@@ -102,19 +124,25 @@ impl<I: Iam> Writer<I> {
         if let Some(why) = refused {
             return Err(not_sent(Put::OPERATION, &why));
         }
-        self.iam.put_role_policy(&Put { role: &role.name, policy, document: text }).await
+        self.iam.put_role_policy(&Put { turn: &turn, role: &role.name, policy, document: text }).await
     }
 
-    /// `iam:DeleteRolePolicy`, once the role was found to be one that this program may write to.
+    /// `iam:DeleteRolePolicy`, once the role was found to be one that this program may write to: the id of the call.
     ///
     /// # Errors
     ///
     /// [`ErrorClass::NotSent`] where it is not; else what IAM says.
-    pub async fn remove(&self, role: &Role, policy: &PolicyName, limits: &Limits) -> Result<(), IamError> {
+    pub async fn remove(
+        &self,
+        turn: WriteTurn,
+        role: &Role,
+        policy: &PolicyName,
+        limits: &Limits,
+    ) -> Result<RequestId, IamError> {
         if let Some(why) = self.outside(role, limits) {
             return Err(not_sent(Removal::OPERATION, &why));
         }
-        self.iam.delete_role_policy(&Removal { role: &role.name, policy }).await
+        self.iam.delete_role_policy(&Removal { turn: &turn, role: &role.name, policy }).await
     }
 
     /// Why this role must not be written to.

@@ -6,6 +6,7 @@
 mod documents;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
 };
@@ -15,15 +16,31 @@ pub use self::documents::{Documents, LiveDocument};
 use crate::{
     names::{AccountId, PolicyName, RoleName},
     policy::evaluate::Prepared,
+    selector::{Selector, TagKey},
 };
 
-/// What a reading is to find out: the managed roles, and the policies that are looked for on each.
-pub type Asked = BTreeMap<RoleName, BTreeSet<PolicyName>>;
+/// What a reading is to find out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Roles by their names, and the policies that are looked for on each.
+    pub roles: BTreeMap<RoleName, BTreeSet<PolicyName>>,
+    /// Roles by what they are like: only a reading of all roles finds them.
+    pub sought: BTreeSet<Sought>,
+}
+
+/// Roles that are sought by what they are like.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sought {
+    /// What they are like.
+    pub selector: Arc<Selector>,
+    /// The policy that is looked for on each.
+    pub policy: PolicyName,
+}
 
 /// The tag by which whoever may tag a role has it left alone; its value says nothing, but for `false`.
 pub const SUSPEND_TAG: &str = "ssm-role-controller.dev/suspend";
 
-/// One reading of an account: exactly the roles that were asked for.
+/// One reading of an account: exactly the roles that were asked for, by name or by what they are like.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     roles: BTreeMap<RoleName, Observed>,
@@ -58,6 +75,8 @@ pub struct Role {
     pub path: String,
     /// Whether the role carries the tag that asks to be left alone: [`SUSPEND_TAG`].
     pub is_suspended: bool,
+    /// Those of its tags that the reading sought roles by.
+    pub tags: BTreeMap<Arc<str>, Arc<str>>,
     /// The policies that were looked for and found.
     pub policies: BTreeMap<PolicyName, Arc<LiveDocument>>,
     /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.
@@ -114,6 +133,44 @@ impl ManagedPolicy {
     }
 }
 
+impl Asked {
+    /// Whether there is nothing to be found out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.sought.is_empty()
+    }
+
+    /// The policies that are looked for on a role; none where the role is neither named nor like one that is sought.
+    /// `tag` looks for the value of a tag.
+    pub fn looked_for<'t>(
+        &self,
+        name: &RoleName,
+        path: &str,
+        tag: impl Fn(&TagKey) -> Option<&'t str>,
+    ) -> Option<Cow<'_, BTreeSet<PolicyName>>> {
+        let mut looked_for = self.roles.get(name).map(Cow::Borrowed);
+        for Sought { selector, policy } in &self.sought {
+            let is_known = looked_for.as_ref().is_some_and(|policies| policies.contains(policy));
+            if !is_known && selector.mismatch(name.as_str(), path, &tag).is_none() {
+                looked_for.get_or_insert_default().to_mut().insert(policy.clone());
+            }
+        }
+        looked_for
+    }
+
+    /// Whether this policy of this role is looked for by name.
+    #[must_use]
+    pub fn names(&self, role: &RoleName, policy: &PolicyName) -> bool {
+        self.roles.get(role).is_some_and(|policies| policies.contains(policy))
+    }
+}
+
+impl FromIterator<(RoleName, BTreeSet<PolicyName>)> for Asked {
+    fn from_iter<T: IntoIterator<Item = (RoleName, BTreeSet<PolicyName>)>>(named: T) -> Self {
+        Self { roles: named.into_iter().collect(), sought: BTreeSet::new() }
+    }
+}
+
 impl Surroundings {
     /// The managed policies: those that are attached, and the boundary.
     pub fn managed(&self) -> impl Iterator<Item = &Arc<ManagedPolicy>> {
@@ -129,6 +186,12 @@ impl Role {
     pub fn is_protected(&self) -> bool {
         let path = self.path.to_ascii_lowercase();
         path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/") || self.name.is_aws_owned()
+    }
+
+    /// The value of the tag of this key, among those that the reading has kept.
+    #[must_use]
+    pub fn tag(&self, key: &TagKey) -> Option<&str> {
+        key.find(self.tags.iter().map(|(key, value)| (&**key, &**value)))
     }
 
     /// The same role with what a fresh read said of one policy.
@@ -150,13 +213,13 @@ impl Inventory {
     /// An inventory in which every role that was asked for is unknown.
     #[must_use]
     pub fn unknown(asked: &Asked) -> Self {
-        Self { roles: asked.keys().map(|role| (role.clone(), Observed::Unknown(None))).collect() }
+        Self { roles: asked.roles.keys().map(|role| (role.clone(), Observed::Unknown(None))).collect() }
     }
 
     /// An inventory in which no role was found so far.
     #[must_use]
     pub fn empty(asked: &Asked) -> Self {
-        Self { roles: asked.keys().map(|role| (role.clone(), Observed::NotFound)).collect() }
+        Self { roles: asked.roles.keys().map(|role| (role.clone(), Observed::NotFound)).collect() }
     }
 
     /// Takes in what was read of one role.
@@ -167,6 +230,11 @@ impl Inventory {
                 self.roles.insert(name.clone(), observed);
             }
         }
+    }
+
+    /// All that was read, by the names under which it was asked for or found.
+    pub fn iter(&self) -> impl Iterator<Item = (&RoleName, &Observed)> {
+        self.roles.iter()
     }
 
     /// The roles that were found, by the names under which they were asked for.

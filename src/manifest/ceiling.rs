@@ -47,9 +47,14 @@ impl Subject {
 }
 
 impl ControllerConfiguration {
-    /// A fault for each thing in a manifest that is outside of the limits.
+    /// A fault for each thing in a manifest that is outside of the limits, or of the accounts that are looked after.
     pub(super) fn outside<'a>(&'a self, permissions: &'a Permissions) -> impl Iterator<Item = Fault> + 'a {
         permissions.bounded.iter().filter_map(|bounded| {
+            if let Subject::Account(account) = &bounded.what
+                && !self.is_configured(account)
+            {
+                return Some(self.unconfigured(account, bounded));
+            }
             let why = bounded.what.outside(&self.limits)?;
             let hint = format!(
                 "`spec.limits.{}` of the ControllerConfiguration ({}) is a ceiling over all manifests: write what it \
@@ -67,9 +72,25 @@ impl ControllerConfiguration {
         })
     }
 
+    fn unconfigured(&self, account: &AccountId, bounded: &Bounded) -> Fault {
+        let hint = format!(
+            "add it to `spec.accounts` of the ControllerConfiguration ({}), or take it out: nobody enters it",
+            self.place
+        );
+        Fault {
+            place: bounded.place.clone(),
+            path: bounded.path.to_string(),
+            message: format!("account {account} is not configured"),
+            hint: Some(hint),
+            stands_for: 1,
+        }
+    }
+
     /// Why nothing of a manifest may be written in `account`, which it need not have named itself.
     pub(super) fn outside_in(&self, account: &AccountId, permissions: &Permissions) -> Option<String> {
-        let named = || permissions.bounded.iter().find_map(|bounded| bounded.what.outside(&self.limits));
+        // Other accounts that it names are no matter of this one.
+        let here = permissions.bounded.iter().filter(|bounded| !matches!(bounded.what, Subject::Account(_)));
+        let named = || here.clone().find_map(|bounded| bounded.what.outside(&self.limits));
         let why = self.limits.outside_accounts(account).or_else(named)?;
         Some(format!("{why} (spec.limits in {})", self.place))
     }

@@ -3,7 +3,9 @@
 //! Knows what IAM, S3 and CloudWatch Logs accept as names. What must stay true: whatever leaves this room as part of
 //! [`Settings`] opens no wildcard and no policy variable, and was checked against the rules of the service that it names.
 
+mod accounts;
 mod operator;
+mod selector;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +24,7 @@ use super::{
     types::{ConfigurationManifest, Metadata, PermissionsManifest, Registration, SessionPreferences},
 };
 use crate::{
-    names::{AccountId, KeyArn, NameError, Partition, PolicyName, RoleName},
+    names::{KeyArn, NameError, Partition, PolicyName, RoleName},
     policy::session_manager::{LogBucket, NodeRegistration, Settings},
 };
 
@@ -50,34 +52,35 @@ impl<'a> Judge<'a> {
 
     pub(super) fn configuration(&mut self, manifest: &ConfigurationManifest) -> Option<ControllerConfiguration> {
         let place = self.name(&manifest.metadata);
-        let path = KeyPath::default().key("spec").key("resyncInterval");
-        let resync_interval = manifest.spec.resync_interval.as_deref().and_then(|text| {
-            let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));
-            if read.is_none() {
-                let message = format!("`{}` is not a time from 1s to 24h", shown(text));
-                self.tell(&path, message, "write hours, minutes and seconds: `90s`, `5m`, `1h30m`");
-            }
-            read
-        });
+        let spec = KeyPath::default().key("spec");
+        let resync_interval = self.interval(manifest.spec.resync_interval.as_deref(), &spec.key("resyncInterval"));
+        let accounts = self.configured(&manifest.spec.accounts, &spec.key("accounts"));
+        let (queue_url, resync_interval_with_events) = self.change_events(&manifest.spec, resync_interval);
         let guards = self.guards(&manifest.spec.guards);
         let limits = Arc::new(self.limits(&manifest.spec.limits));
         self.good.then_some(ControllerConfiguration {
             place,
             suspend: manifest.spec.suspend,
             resync_interval,
+            resync_interval_with_events,
+            queue_url,
             default_mode: manifest.spec.default_mode,
             guards,
             limits,
+            accounts,
         })
     }
 
     pub(super) fn permissions(&mut self, manifest: PermissionsManifest) -> Option<Permissions> {
         let place = self.name(&manifest.metadata);
         let spec = KeyPath::default().key("spec");
-        let at_account = spec.key("accountId");
-        let account: Option<AccountId> =
-            manifest.spec.account_id.as_ref().and_then(|id| self.checked(&id.0, &at_account));
-        let roles = self.roles(&manifest.spec.roles, &spec.key("roles"));
+        let (accounts, places) = self.accounts(&manifest.spec, &spec);
+        let roles = manifest.spec.roles.as_deref().map(|roles| self.roles(roles, &spec.key("roles")));
+        let selector =
+            manifest.spec.selector.as_ref().and_then(|written| self.selector(written, &spec.key("selector")));
+        if manifest.spec.roles.is_none() && manifest.spec.selector.is_none() {
+            self.names_nothing(&spec);
+        }
         let policy_name = match &manifest.spec.policy_name {
             Some(text) => self.policy_name(text, &spec.key("policyName")),
             None => Some(PolicyName::customary()),
@@ -88,15 +91,14 @@ impl<'a> Judge<'a> {
             // It grants nothing: what a ceiling no longer admits must not keep anybody from removing it.
             self.bounded.clear();
         }
-        if let Some(account) = &account {
-            self.bounded.push((Subject::Account(account.clone()), at_account));
-        }
+        self.bounded.extend(places.into_iter().map(|(account, path)| (Subject::Account(account), path)));
         Some(Permissions {
             name: manifest.metadata.name,
             place,
             description: manifest.spec.description,
-            account,
-            roles,
+            accounts,
+            roles: roles.unwrap_or_default(),
+            selector,
             mode: manifest.spec.mode,
             suspend: manifest.spec.suspend,
             state: manifest.spec.state,
@@ -106,6 +108,17 @@ impl<'a> Judge<'a> {
             settings,
             bounded: self.bounded(),
         })
+    }
+
+    /// A time from 1s to 24h, if one is given.
+    fn interval(&mut self, written: Option<&str>, path: &KeyPath) -> Option<Duration> {
+        let text = written?;
+        let read = duration(text).filter(|length| (1..=24 * 3600).contains(&length.as_secs()));
+        if read.is_none() {
+            let message = format!("`{}` is not a time from 1s to 24h", shown(text));
+            self.tell(path, message, "write hours, minutes and seconds: `90s`, `5m`, `1h30m`");
+        }
+        read
     }
 
     fn bounded(&mut self) -> Box<[Bounded]> {
@@ -144,7 +157,8 @@ impl<'a> Judge<'a> {
 
     fn roles(&mut self, written: &[String], path: &KeyPath) -> Vec<RoleName> {
         if written.is_empty() {
-            self.tell(path, "this manifest names no role", "name one at least, or remove the manifest");
+            let hint = "name one at least, or leave `roles` out where there is a `selector`";
+            self.tell(path, "this manifest names no role", hint);
         }
         let mut first: BTreeMap<RoleName, usize> = BTreeMap::new();
         let mut roles = Vec::with_capacity(written.len());

@@ -9,9 +9,11 @@
 //! Pure: no files, no clock, no logging, and nothing of AWS but its names. What must stay true: every fault of a file
 //! is found in one go and carries its place, and a file with any fault yields nothing that could be put in force.
 
+mod accounts;
 mod ceiling;
 mod fault;
 mod judge;
+mod selection;
 mod set;
 mod shape;
 mod source;
@@ -20,11 +22,24 @@ mod tree;
 mod types;
 pub mod write;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    accounts::{Accounts, ConfiguredAccount, Whose},
+    fault::{Fault, Place},
+    selection::Selection,
+    set::{Desired, DesiredPolicy, ManifestSet, Origin, PolicyKey, Successor},
+    source::{LARGEST_FILE, too_large},
+    standing::{Content, Files, Rejected, Standing, Verdict},
+    types::schema,
+};
 use self::{
     ceiling::Bounded,
     fault::{Faults, KeyPath},
@@ -34,17 +49,14 @@ use self::{
     tree::{Node, Value},
     types::{API_VERSION, CONFIGURATION, ConfigurationManifest, PERMISSIONS, PermissionsManifest, schema_of},
 };
-pub use self::{
-    fault::{Fault, Place},
-    set::{Desired, DesiredPolicy, ManifestSet, PolicyKey, Successor},
-    source::{LARGEST_FILE, too_large},
-    standing::{Content, Files, Rejected, Standing, Verdict},
-    types::schema,
-};
 use crate::{
-    names::{AccountId, Partition, PolicyName, RoleName},
+    names::{AccountId, Partition, PolicyName, QueueUrl, RoleName},
     policy::{limits::Limits, session_manager::Settings},
+    selector::Selector,
 };
+
+/// How often everything is checked where no manifest says otherwise.
+pub const USUAL_RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What to do about drift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +109,7 @@ impl Default for Guards {
 }
 
 /// What kind of node uses a role: what readiness asks of its trust policy and instance profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Platform {
     /// An EC2 instance.
@@ -118,10 +130,12 @@ pub struct Permissions {
     pub place: Place,
     /// For people. It may hold anything: it is escaped before it is shown.
     pub description: Option<String>,
-    /// The account of the roles; none means that of the controller's own credentials.
-    pub account: Option<AccountId>,
+    /// The accounts of the roles.
+    pub accounts: Accounts,
     /// The roles, as they were written, each once.
     pub roles: Vec<RoleName>,
+    /// What further roles are like.
+    pub selector: Option<Arc<Selector>>,
     /// The mode, where the manifest names one.
     pub mode: Option<Mode>,
     /// Whether the roles are to be left alone.
@@ -149,12 +163,19 @@ pub struct ControllerConfiguration {
     pub suspend: bool,
     /// How often everything is checked, at the latest; 1 second to 24 hours.
     pub resync_interval: Option<Duration>,
+    /// The same while change events are seen to arrive; never less than without them.
+    pub resync_interval_with_events: Option<Duration>,
+    /// The queue that changes in IAM are heard of by.
+    pub queue_url: Option<QueueUrl>,
     /// The mode of manifests that name none.
     pub default_mode: Mode,
     /// How much may change within an hour.
     pub guards: Guards,
     /// The ceiling over all manifests.
     pub limits: Arc<Limits>,
+    /// The accounts that are looked after beside that of the controller's own credentials; where there are any, no
+    /// manifest may name another one.
+    pub accounts: BTreeMap<AccountId, ConfiguredAccount>,
 }
 
 /// What one file holds.

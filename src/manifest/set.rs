@@ -8,7 +8,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{ControllerConfiguration, Fault, Guards, Mode, Named, Parsed, Permissions, Place, State};
+use super::{
+    Accounts, ControllerConfiguration, Fault, Guards, Mode, Named, Parsed, Permissions, Place, Selection, State, Whose,
+};
 use crate::{
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
@@ -16,6 +18,7 @@ use crate::{
         limits::Limits,
         session_manager::{NodeRegistration, SessionManagerDocument},
     },
+    selector::Selector,
 };
 
 /// Which policy of which role of an account.
@@ -26,6 +29,8 @@ pub type PolicyKey = (RoleName, PolicyName);
 pub struct ManifestSet {
     permissions: Vec<Arc<Permissions>>,
     configuration: Option<ControllerConfiguration>,
+    /// The only role that the set is about, where it was narrowed to one.
+    only_role: Option<RoleName>,
 }
 
 /// What the manifests ask for in one account.
@@ -58,12 +63,34 @@ pub struct DesiredPolicy {
     pub document: Arc<SessionManagerDocument>,
     /// The manifest that asks for it.
     pub manifest: Arc<Permissions>,
+    /// How the role came to be among those of the manifest.
+    pub origin: Origin,
     /// Where the manifest has changed its `policyName`: the policy under the new name, which must be right before this
     /// one, under the old name, is removed. No manifest says so; the loop knows what was asked for before.
     pub successor: Option<Successor>,
     /// What else manifests want to be there on the same role: a write of this policy must not take away what those mean to
     /// be possible.
     pub beside: Vec<Arc<DesiredPolicy>>,
+}
+
+/// How a role comes to be among those of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The manifest names it.
+    Named,
+    /// The manifest's selector has picked it: every part of it matches.
+    Selected(Arc<Selector>),
+}
+
+impl Origin {
+    /// The selector that has picked the role, where one has.
+    #[must_use]
+    pub fn selector(&self) -> Option<&Selector> {
+        match self {
+            Self::Named => None,
+            Self::Selected(selector) => Some(selector),
+        }
+    }
 }
 
 /// The policy that takes the place of another one.
@@ -119,7 +146,7 @@ impl ManifestSet {
         let configuration = configuration(tree.iter().copied(), controller_config);
         let mut permissions: Vec<_> = tree.iter().flat_map(|parsed| parsed.permissions.iter().cloned()).collect();
         permissions.sort_by(|one: &Arc<Permissions>, other| (&one.name, &one.place).cmp(&(&other.name, &other.place)));
-        Self { permissions, configuration: configuration.cloned() }
+        Self { permissions, configuration: configuration.cloned(), only_role: None }
     }
 
     /// Takes over the settings of `before`.
@@ -157,21 +184,36 @@ impl ManifestSet {
         self.configuration.as_ref().map_or_else(Guards::default, |configuration| configuration.guards)
     }
 
-    /// What is desired in `account`: by the manifests that name it, and by those that name none.
-    /// `partition` is that of the account, for manifests whose keys do not tell theirs.
+    /// What is desired in an account of the roles that manifests name.
     #[must_use]
-    pub fn desired(&self, account: &AccountId, partition: Option<&Partition>) -> Desired {
+    pub fn desired(&self, whose: Whose<'_>, partition: Option<&Partition>) -> Desired {
+        self.desired_with(whose, partition, &Selection::default())
+    }
+
+    /// What is desired in an account: by the manifests that name it, and where it is that of the controller's own
+    /// credentials by those that name none; of the roles that they name, and of those that their selectors have picked.
+    /// `partition` is that of the account, for manifests whose keys do not tell theirs.
+    ///
+    /// A name is no more than a match: where one manifest names a role and another one's selector picks it, they have to
+    /// agree as well.
+    #[must_use]
+    pub fn desired_with(&self, whose: Whose<'_>, partition: Option<&Partition>, selection: &Selection) -> Desired {
+        let account = whose.account;
         let mut policies: BTreeMap<PolicyKey, DesiredPolicy> = BTreeMap::new();
         // Who was the first to ask for each policy: the one whom the others have to agree with.
         let mut first: BTreeMap<PolicyKey, &Permissions> = BTreeMap::new();
         for permissions in &self.permissions {
-            if permissions.account.as_ref().is_some_and(|named| named != account) {
+            if !self.is_about(permissions, whose) {
                 continue;
             }
             let partition = permissions.partition.as_ref().or(partition).cloned().unwrap_or_default();
             let document = Arc::new(permissions.settings.document(account, &partition));
             let outside = self.configuration.as_ref().and_then(|settings| settings.outside_in(account, permissions));
-            for role in &permissions.roles {
+            let named = permissions.roles.iter().map(|role| (role, Origin::Named));
+            let selected = permissions.selector.iter().flat_map(|selector| {
+                selection.roles_of(&permissions.name).map(|role| (role, Origin::Selected(Arc::clone(selector))))
+            });
+            for (role, origin) in named.chain(selected) {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
                     desired.suspended |= permissions.suspend;
@@ -190,12 +232,13 @@ impl ManifestSet {
                         role: role.clone(),
                         policy: permissions.policy_name.clone(),
                         state: permissions.state,
-                        mode: self.mode(permissions),
+                        mode: self.mode(permissions, Some(account)),
                         suspended: permissions.suspend,
                         conflict: None,
                         outside: outside.clone(),
                         document: Arc::clone(&document),
                         manifest: Arc::clone(permissions),
+                        origin,
                         successor: None,
                         beside: Vec::new(),
                     },
@@ -209,48 +252,64 @@ impl ManifestSet {
     /// How many roles the manifests name, each once for an account.
     #[must_use]
     pub fn role_count(&self) -> usize {
-        let named = |permissions: &Arc<Permissions>| {
-            permissions.roles.iter().map(|role| (permissions.account.clone(), role.clone())).collect::<Vec<_>>()
+        let pairs = |permissions: &'_ Arc<Permissions>| -> Vec<(Option<AccountId>, RoleName)> {
+            let accounts = self.accounts_of(permissions).into_iter();
+            accounts
+                .flat_map(|account| permissions.roles.iter().map(move |role| (account.cloned(), role.clone())))
+                .collect()
         };
-        self.permissions.iter().flat_map(named).collect::<BTreeSet<_>>().len()
+        self.permissions.iter().flat_map(pairs).collect::<BTreeSet<_>>().len()
     }
 
-    /// Leaves out what is not about this role or this account. Manifests without an account are about that of the
+    /// Whether any manifest has a selector: then what they are about is not known before IAM was read.
+    #[must_use]
+    pub fn has_selectors(&self) -> bool {
+        self.permissions.iter().any(|permissions| permissions.selector.is_some())
+    }
+
+    /// The only role that the set is about, where it was narrowed to one: selectors pick no other.
+    #[must_use]
+    pub fn only_role(&self) -> Option<&RoleName> {
+        self.only_role.as_ref()
+    }
+
+    /// Leaves out what is not about this role or this account; selectors stay, since they may turn out to pick it. Manifests without an account are about that of the
     /// credentials, `own_account`, as far as it is known.
     pub fn narrow(&mut self, role: Option<&RoleName>, account: Option<&AccountId>, own_account: Option<&AccountId>) {
         let is_about = |permissions: &Permissions| {
-            account
-                .is_none_or(|wanted| permissions.account.as_ref().or(own_account).is_none_or(|named| named == wanted))
+            account.is_none_or(|account| {
+                self.is_about(permissions, Whose { account, is_own: own_account.is_none_or(|own| own == account) })
+            })
         };
-        let narrowed = |mut permissions: Arc<Permissions>| {
+        let narrowed = |permissions: &Arc<Permissions>| {
+            let mut permissions = Arc::clone(permissions);
             if let Some(role) = role {
                 Arc::make_mut(&mut permissions).roles.retain(|name| name == role);
             }
             permissions
         };
-        self.permissions = std::mem::take(&mut self.permissions)
-            .into_iter()
-            .filter(|permissions| is_about(permissions))
-            .map(narrowed)
-            .filter(|permissions| !permissions.roles.is_empty())
-            .collect();
+        let kept = self.permissions.iter().filter(|permissions| is_about(permissions)).map(narrowed);
+        let may_be_about_it =
+            |permissions: &Arc<Permissions>| !permissions.roles.is_empty() || permissions.selector.is_some();
+        self.permissions = kept.filter(may_be_about_it).collect();
+        self.only_role = role.cloned();
     }
 
-    /// The manifests that are for another account than `account`.
-    pub fn elsewhere<'a>(&'a self, account: &'a AccountId) -> impl Iterator<Item = &'a Permissions> {
-        self.permissions
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(move |permissions| permissions.account.as_ref().is_some_and(|named| named != account))
-    }
-
-    fn mode(&self, permissions: &Permissions) -> Mode {
-        permissions.mode.unwrap_or(self.default_mode())
+    /// The manifests that are for another account than `own`, each with that account, where no account is configured: then
+    /// nobody else looks after it.
+    pub fn elsewhere<'a>(&'a self, own: &'a AccountId) -> impl Iterator<Item = (&'a Permissions, &'a AccountId)> {
+        let permissions = self.permissions.iter().filter(|_| self.accounts().is_empty());
+        permissions.flat_map(move |permissions| {
+            let others = permissions.accounts.named().filter(move |account| *account != own);
+            others.map(|account| (permissions.as_ref(), account))
+        })
     }
 
     /// Whether two manifests that name the same policy of the same role want the same. `account` is where, if it is known.
     fn agree(&self, one: &Permissions, other: &Permissions, account: Option<&AccountId>) -> bool {
-        self.mode(one) == self.mode(other) && one.state == other.state && want_the_same_policy(one, other, account)
+        self.mode(one, account) == self.mode(other, account)
+            && one.state == other.state
+            && want_the_same_policy(one, other, account)
     }
 
     /// What the set has to be told of as a whole: manifests that disagree, and what is outside of the limits.
@@ -270,8 +329,9 @@ impl ManifestSet {
         for permissions in &self.permissions {
             for role in &permissions.roles {
                 let group = groups.entry((role, &permissions.policy_name)).or_default();
-                let opinions = group.entry(permissions.account.as_ref()).or_default();
-                opinions.hear(self, permissions);
+                for account in whereabouts(permissions) {
+                    group.entry(account).or_default().hear(self, permissions);
+                }
             }
         }
         // By manifest and by the other one, so that a hundred roles in conflict are one fault.
@@ -281,12 +341,11 @@ impl ManifestSet {
         for (at, permissions) in self.permissions.iter().enumerate() {
             for role in &permissions.roles {
                 let Some(group) = groups.get(&(role, &permissions.policy_name)) else { continue };
-                let differing = match &permissions.account {
+                let differs = |account| group.get(&account)?.other_than(self, permissions);
+                let differing = whereabouts(permissions).find_map(|account| match account {
                     None => group.values().find_map(|opinions| opinions.other_than(self, permissions)),
-                    account => [account.as_ref(), None]
-                        .into_iter()
-                        .find_map(|account| group.get(&account)?.other_than(self, permissions)),
-                };
+                    account => [account, None].into_iter().find_map(differs),
+                });
                 if let Some(other) = differing.and_then(|other| index.get(&std::ptr::from_ref(other))) {
                     told.entry((at, *other)).or_default().insert(role);
                 }
@@ -312,6 +371,12 @@ fn know_each_other(policies: &mut BTreeMap<PolicyKey, DesiredPolicy>) {
         let Some(of_role) = present.get(&wanted.role) else { continue };
         wanted.beside = of_role.iter().filter(|other| other.policy != wanted.policy).cloned().collect();
     }
+}
+
+/// The accounts that a manifest is about as far as it names them: one that is not named may turn out to be any.
+fn whereabouts(permissions: &Permissions) -> impl Iterator<Item = Option<&AccountId>> {
+    let unnamed = !matches!(permissions.accounts, Accounts::Named(_));
+    permissions.accounts.named().map(Some).chain(unnamed.then_some(None))
 }
 
 /// Of all who ask for a policy: the first, and the first who disagrees with it. Enough to find somebody who
@@ -341,7 +406,8 @@ fn want_the_same_policy(one: &Permissions, other: &Permissions, account: Option<
     let assumed = |permissions: &Permissions| permissions.settings.node_registration == NodeRegistration::Assumed;
     // Where nobody says which account it is, it makes little difference, as long as it is the same.
     let placeholder = "000000000000".parse().ok();
-    let account = account.or(one.account.as_ref()).or(other.account.as_ref()).or(placeholder.as_ref());
+    let named = || one.accounts.named().chain(other.accounts.named()).next();
+    let account = account.or_else(named).or(placeholder.as_ref());
     let document = |permissions: &Permissions| {
         let partition = permissions.partition.clone().unwrap_or_default();
         permissions.settings.document_offline(account, &partition)

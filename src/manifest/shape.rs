@@ -15,13 +15,6 @@ use super::{
     tree::{Node, Value},
 };
 
-/// What is planned but not there yet: told by name, so that nobody looks for a typing error.
-const LATER: &[(&str, &str)] = &[
-    ("spec.selector", "name the roles under `spec.roles`"),
-    ("spec.accountIds", "write one manifest for each account, with `spec.accountId`"),
-    ("spec.accounts", "run one controller for each account"),
-];
-
 pub(super) struct Shape<'a> {
     pub(super) source: &'a Source<'a>,
     pub(super) faults: &'a mut Faults,
@@ -133,11 +126,6 @@ impl Shape<'_> {
 
     fn unknown_key(&mut self, mark: Mark, key: &str, known: &[&str], path: &KeyPath) {
         self.faults.tell(|| {
-            let full = path.to_string();
-            if let Some((_, instead)) = LATER.iter().find(|(later, _)| *later == full) {
-                let message = format!("`{full}` is not supported by this version yet");
-                return self.source.fault(mark, path, message, Some((*instead).to_owned()));
-            }
             let hint = match nearest(key, known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the keys here are {}", known.join(", ")),

@@ -62,7 +62,7 @@ fn everything_that_the_format_has_is_read() {
          \x20 runAsEnabled: true\n  runAsDefaultUser: ''\n  idleSessionTimeout: 20\n  maxSessionDuration: '60'\n\
          \x20 shellProfile: {{windows: '', linux: exec bash}}"
     ));
-    assert_eq!(permissions.account.unwrap().as_str(), "012345678901");
+    assert_eq!(permissions.accounts.only().unwrap().as_str(), "012345678901");
     assert_eq!(permissions.mode, Some(Mode::Observe));
     assert!(permissions.suspend);
     assert_eq!(permissions.policy_name.as_str(), "Other");
@@ -85,7 +85,7 @@ fn everything_that_the_format_has_is_read() {
 fn the_least_manifest_names_a_role_and_nothing_else() {
     let permissions = good("roles: [web]");
     assert_eq!(permissions.policy_name, PolicyName::customary());
-    assert_eq!((permissions.mode, permissions.suspend, permissions.account), (None, false, None));
+    assert_eq!((permissions.mode, permissions.suspend, permissions.accounts), (None, false, Accounts::Own));
     assert_eq!(permissions.settings, Settings { s3_encryption_enabled: true, ..Settings::default() });
 }
 
@@ -101,8 +101,8 @@ fn an_encrypted_bucket_is_asked_for_unless_the_platform_is_ecs() {
 
 #[test]
 fn an_unquoted_account_id_is_read_exactly_as_it_is_written() {
-    assert_eq!(good("roles: [web]\naccountId: 012345678901").account.unwrap().as_str(), "012345678901");
-    assert_eq!(good("roles: [web]\naccountId: 111122223333").account.unwrap().as_str(), "111122223333");
+    assert_eq!(good("roles: [web]\naccountId: 012345678901").accounts.only().unwrap().as_str(), "012345678901");
+    assert_eq!(good("roles: [web]\naccountId: 111122223333").accounts.only().unwrap().as_str(), "111122223333");
     assert_eq!(messages("roles: [web]\naccountId: 12345"), ["spec.accountId: `12345` is not an AWS account id"]);
     assert_eq!(messages("roles: [web]\naccountId: 1.5"), ["spec.accountId: expected digits, found a number"]);
 }
@@ -135,12 +135,12 @@ fn all_faults_of_shape_are_found_at_once() {
        |                  ^^
     hint: put it in quotes
 
-    web.yaml:5:1: missing key `roles`
+    web.yaml:5:1: this manifest has neither `roles` nor a `selector`
        at spec
        |
      5 | spec:
        | ^^^^
-    hint: add `roles`: the names of the roles, compared ignoring case
+    hint: add `roles: [NAME]`, or a `selector` with a `pathPrefix`, `nameLike` or `tags`
 
     web.yaml:6:3: unknown key `role`
        at spec.role
@@ -249,15 +249,56 @@ fn unknown_kinds_and_versions_are_told_with_what_to_write() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_told_by_name() {
-    assert_eq!(
-        messages("roles: [web]\nselector: {pathPrefix: /a/}\naccountIds: []"),
-        [
-            "spec.selector: `spec.selector` is not supported by this version yet",
-            "spec.accountIds: `spec.accountIds` is not supported by this version yet",
-        ]
-    );
-    assert!(told(&controller("accounts: []")).contains("is not supported by this version yet"));
+fn a_selector_is_read_with_all_of_its_parts() {
+    let read = good("selector: {pathPrefix: /fleet/, nameLike: web-*, tags: {Team: a b}, exclude: [x?]}");
+    assert!(read.roles.is_empty());
+    assert_eq!(read.selector.unwrap().to_string(), "pathPrefix /fleet/, nameLike web-*, tag Team=a b, exclude x?");
+    let both = good("roles: [web]\nselector: {nameLike: \"*\"}");
+    assert_eq!((both.roles.len(), both.selector.is_some()), (1, true));
+    assert_eq!(good("roles: [web]").selector, None);
+}
+
+#[test]
+fn what_is_wrong_with_a_selector_is_told_with_what_to_write() {
+    let name =
+        |text: &str| format!("spec.selector.nameLike: `{text}` is not a pattern that the name of a role can fit");
+    for (spec, told) in [
+        ("mode: observe", "spec: this manifest has neither `roles` nor a `selector`".to_owned()),
+        ("selector: {}", "spec.selector: this selector is empty: it would pick every role of the account".to_owned()),
+        (
+            "selector: {exclude: [a]}",
+            "spec.selector: this selector only excludes: it would pick every other role of the account".to_owned(),
+        ),
+        ("roles: []\nselector: {nameLike: a}", "spec.roles: this manifest names no role".to_owned()),
+        ("selector: {tags: {}}", "spec.selector.tags: no tag is named".to_owned()),
+        ("selector: {nameLike: b, namelike: a}", "spec.selector.namelike: unknown key `namelike`".to_owned()),
+        ("selector: [a]", "spec.selector: expected a map, found a list".to_owned()),
+        ("selector: {nameLike: \"\"}", name("")),
+        ("selector: {nameLike: /fleet/web}", name("/fleet/web")),
+        ("selector: {nameLike: \"web[12]\"}", name("web[12]")),
+        ("selector: {nameLike: \"${x}\"}", name("${x}")),
+        (
+            "selector: {nameLike: a, exclude: [b, \"c d\"]}",
+            "spec.selector.exclude[1]: `c d` is not a pattern that the name of a role can fit".to_owned(),
+        ),
+        (
+            "selector: {pathPrefix: /fleet}",
+            "spec.selector.pathPrefix: `/fleet` is not the beginning of a role's path".to_owned(),
+        ),
+        (
+            "selector: {pathPrefix: /aws-reserved/sso/}",
+            "spec.selector.pathPrefix: `/aws-reserved/sso/` is not the beginning of a role's path".to_owned(),
+        ),
+        ("selector: {tags: {on: true}}", "spec.selector.tags.on: expected text, found true or false".to_owned()),
+        ("selector: {tags: {\"a*\": b}}", "spec.selector.tags[\"a*\"]: `a*` is not the key of a tag".to_owned()),
+        ("selector: {tags: {a: \"b*\"}}", "spec.selector.tags.a: `b*` is not the value of a tag".to_owned()),
+        (
+            "selector: {tags: {team: b, Team: c}}",
+            "spec.selector.tags.team: the tag `team` is given twice; IAM ignores the case of its key".to_owned(),
+        ),
+    ] {
+        assert_eq!(messages(spec), [told], "{spec}");
+    }
 }
 
 #[test]
@@ -401,14 +442,14 @@ fn a_limit_that_can_admit_nothing_is_told_with_what_to_write() {
            |
          7 |     rolePathPrefixes: [/fleet, "/web/*"]
            |                        ^^^^^^
-        hint: begin and end it with `/`, as in `/fleet/`; `/` alone admits every path
+        hint: begin and end it with `/`, as in `/fleet/`; `/` alone is every path
 
         web.yaml:7:32: `/web/*` is not the beginning of a role's path
            at spec.limits.rolePathPrefixes[1]
            |
          7 |     rolePathPrefixes: [/fleet, "/web/*"]
            |                                ^^^^^^^^
-        hint: it is a beginning, without wildcards and variables: `/fleet/` admits that path and all below it
+        hint: it is a beginning, without wildcards and variables: `/fleet/` is that path and all below it
 
         web.yaml:8:18: `alias/x` is the name of an alias: a policy needs the key's ARN
            at spec.limits.kmsKeyArns[0]
@@ -468,7 +509,7 @@ fn manifests_agree_where_what_they_write_differently_means_the_same_in_their_acc
     let other = parse("other.yaml", text.as_bytes());
     let (set, faults) = ManifestSet::of([&one, &other], None);
     assert_eq!(faults, []);
-    let desired = set.desired(&"111122223333".parse().unwrap(), None);
+    let desired = set.desired(Whose::own(&"111122223333".parse().unwrap()), None);
     assert!(desired.policies.values().all(|wanted| wanted.conflict.is_none()));
 }
 
@@ -521,7 +562,7 @@ fn names_and_numbers_are_held_to_the_rules_of_their_service() {
         assert!(found.len() == 1 && found[0].contains(expected), "{lines}: {found:?}");
     }
     assert_eq!(messages("roles: []"), ["spec.roles: this manifest names no role"]);
-    assert_eq!(messages("mode: enforce"), ["spec: missing key `roles`"]);
+    assert_eq!(messages("mode: enforce"), ["spec: this manifest has neither `roles` nor a `selector`"]);
     assert_eq!(messages("roles: [web]\npolicyName: AWSRevokeOlderSessions").len(), 1);
     assert_eq!(messages("roles: [web]\npolicyName: a b"), ["spec.policyName: `a b` is not a policy name"]);
     for name in ["Web", "a_b", "-a", "a..b", "", &"x".repeat(254)] {
@@ -594,6 +635,63 @@ fn the_controllers_settings_are_a_manifest_too() {
     let outside = parse_controller_configuration("c.yaml", manifest("roles: [web]").as_bytes());
     assert_eq!(outside.faults.len(), 1);
     assert_eq!(parse_controller_configuration("c.yaml", b"# nothing\n").faults.len(), 1);
+}
+
+#[test]
+fn change_events_come_by_a_queue_and_let_the_resync_be_rarer() {
+    let url = "https://sqs.us-east-1.amazonaws.com/111122223333/iam-changes";
+    let given = operator(&format!("changeEvents: {{queueUrl: {url}}}\nresyncIntervalWithEvents: 30m"));
+    assert_eq!(given.queue_url.unwrap().as_str(), url);
+    assert_eq!(given.resync_interval_with_events, Some(Duration::from_secs(1800)));
+    let given = operator(&format!("changeEvents: {{queueUrl: {url}}}"));
+    assert_eq!((given.queue_url.is_some(), given.resync_interval_with_events), (true, None));
+    assert_eq!(operator("suspend: false").queue_url, None);
+    let equal = format!("resyncInterval: 24h\nresyncIntervalWithEvents: 24h\nchangeEvents: {{queueUrl: {url}}}");
+    assert!(operator(&equal).resync_interval_with_events.is_some());
+}
+
+#[test]
+fn what_cannot_be_listened_to_and_a_resync_that_events_would_hasten_are_faults() {
+    let faults = |spec: &str| {
+        let parsed = parse("c.yaml", controller(spec).as_bytes());
+        parsed.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect::<Vec<_>>()
+    };
+    let events = "changeEvents: {queueUrl: http://127.0.0.1:5000/111122223333/a}";
+    for (spec, expected) in [
+        (
+            "changeEvents: {queueUrl: iam-changes}".to_owned(),
+            "spec.changeEvents.queueUrl: `iam-changes` is not the URL of a queue",
+        ),
+        (
+            "changeEvents: {queueUrl: https://sqs.us-east-1.amazonaws.com/111122223333/a.fifo}".to_owned(),
+            "spec.changeEvents.queueUrl: `https://sqs.us-east-1.amazonaws.com/111122223333/a.fifo` is a FIFO queue: one \
+             event that cannot be read would hold up all behind it",
+        ),
+        (
+            format!("{events}\nresyncIntervalWithEvents: 59s"),
+            "spec.resyncIntervalWithEvents: `resyncIntervalWithEvents` (59s) is less than `resyncInterval` (1m 0s)",
+        ),
+        (
+            format!("{events}\nresyncInterval: 10m\nresyncIntervalWithEvents: 5m"),
+            "spec.resyncIntervalWithEvents: `resyncIntervalWithEvents` (5m 0s) is less than `resyncInterval` (10m 0s)",
+        ),
+        (
+            format!("{events}\nresyncIntervalWithEvents: 25h"),
+            "spec.resyncIntervalWithEvents: `25h` is not a time from 1s to 24h",
+        ),
+        (
+            format!("{events}\nresyncInterval: soon\nresyncIntervalWithEvents: 5s"),
+            "spec.resyncInterval: `soon` is not a time from 1s to 24h",
+        ),
+        (
+            "resyncIntervalWithEvents: 30m".to_owned(),
+            "spec.resyncIntervalWithEvents: `resyncIntervalWithEvents` has no effect without `changeEvents`",
+        ),
+    ] {
+        assert_eq!(faults(&spec), [expected]);
+    }
+    assert_eq!(faults("changeEvents: {}").len(), 1);
+    assert_eq!(faults("changeEvents: {queueURL: a}").len(), 2, "the unknown key, and the one that is missing");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The manifests as people write them, field for field, and the JSON Schema that is made of these very types.
 //!
 //! Knows spelling, not sense: what a name or a number may be is the business of `judge`. The comments here are
-//! what an editor shows while somebody types. What must stay true: these are plain structs (an account id read
-//! through an untagged, tagged or flattened enum would become a number), and every key is known here or refused.
+//! what an editor shows while somebody types. What must stay true: an account id stays the text that was written (it is
+//! read from a tree in which numbers are text, never by serde_yaml from the file itself, which would make a number of it in
+//! an untagged, tagged or flattened enum), and every key is known here or refused.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -71,14 +72,20 @@ pub(super) struct Metadata {
 /// Which roles, and what their policy shall grant.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = json!([{"required": ["roles"]}, {"required": ["selector"]}])))]
 pub(super) struct PermissionsSpec {
     /// For people: shown, never sent to IAM.
     pub(super) description: Option<String>,
     /// The account that the roles are in. Left out: the account of the controller's own credentials.
     pub(super) account_id: Option<Digits>,
+    /// The accounts that the roles are in, in place of one `accountId`: a list of ids, or `"*"` for every account that the
+    /// ControllerConfiguration names.
+    pub(super) account_ids: Option<AccountIds>,
     /// The names of the roles, compared ignoring case.
     #[schemars(extend("minItems" = 1))]
-    pub(super) roles: Vec<String>,
+    pub(super) roles: Option<Vec<String>>,
+    /// Roles by what they are like, beside those that are named: also such as are made later.
+    pub(super) selector: Option<SelectorSpec>,
     /// What to do about drift. Left out: the controller's `defaultMode`.
     pub(super) mode: Option<Mode>,
     /// Leave these roles alone, and say so.
@@ -105,6 +112,23 @@ pub(super) struct PermissionsSpec {
     /// What the preferences document does not know about where logs go.
     #[serde(default)]
     pub(super) log_delivery: LogDelivery,
+}
+
+/// Which roles are meant: every part that is given must match, and one at least must be given beside `exclude`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("anyOf" = json!([{"required": ["pathPrefix"]}, {"required": ["nameLike"]}, {"required": ["tags"]}])))]
+pub(super) struct SelectorSpec {
+    /// What the role's path begins with, such as `/fleet/`. Case matters.
+    pub(super) path_prefix: Option<String>,
+    /// What the role's name is like, with `*` for any characters and `?` for one. Case does not matter.
+    pub(super) name_like: Option<String>,
+    /// Tags that the role carries. Case does not matter in their keys, and matters in their values.
+    #[schemars(extend("minProperties" = 1))]
+    pub(super) tags: Option<BTreeMap<String, String>>,
+    /// Names that are not meant, with `*` and `?`. Case does not matter.
+    #[serde(default)]
+    pub(super) exclude: Vec<String>,
 }
 
 /// The `inputs` of the Session Manager preferences document. Empty text means not given.
@@ -169,9 +193,19 @@ pub(super) struct ConfigurationSpec {
     pub(super) suspend: bool,
     /// How often everything is checked, at the latest: 1s to 24h, such as `90s`, `5m` or `1h30m`.
     pub(super) resync_interval: Option<String>,
+    /// How often everything is checked while change events are seen to arrive: 1s to 24h, not less than
+    /// `resyncInterval`. Left out: no less often than without them.
+    pub(super) resync_interval_with_events: Option<String>,
+    /// Where changes in IAM are heard of: a role that somebody has changed is then looked at at once. Left out: at the next
+    /// resync.
+    pub(super) change_events: Option<ChangeEventsSpec>,
     /// The mode of manifests that name none. Left out: `enforce`.
     #[serde(default)]
     pub(super) default_mode: Mode,
+    /// The accounts that are looked after: where there are any, manifests may name no others. Left out: the account of the
+    /// controller's own credentials.
+    #[serde(default)]
+    pub(super) accounts: Vec<AccountSpec>,
     /// How much may change in an account within any hour: what goes beyond waits.
     #[serde(default)]
     pub(super) guards: GuardsSpec,
@@ -179,6 +213,16 @@ pub(super) struct ConfigurationSpec {
     /// left out bounds nothing; one that is an empty list admits nothing.
     #[serde(default)]
     pub(super) limits: LimitsSpec,
+}
+
+/// Where changes in IAM are heard of: a role that somebody has changed is then looked at at once. Left out: at the next
+/// resync.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangeEventsSpec {
+    /// The URL of the SQS queue that EventBridge sends IAM's events to, such as
+    /// `https://sqs.us-east-1.amazonaws.com/111122223333/name`: a standard queue that nobody else reads.
+    pub(super) queue_url: String,
 }
 
 /// How much may change in an account within any hour: what goes beyond waits.
@@ -216,6 +260,31 @@ pub(super) struct LimitsSpec {
     pub(super) cloud_watch_log_group_names: Option<Vec<String>>,
 }
 
+/// An account that is looked after, and how it is entered.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AccountSpec {
+    /// The account's id.
+    pub(super) id: Digits,
+    /// The role that is assumed there. Left out: the controller's own credentials are of this account.
+    pub(super) assume_role_arn: Option<String>,
+    /// The external id that the role's trust policy asks for.
+    pub(super) external_id: Option<String>,
+    /// The name of the session, as CloudTrail shows it. Left out: `ssm-role-controller`.
+    pub(super) session_name: Option<String>,
+    /// The Region whose endpoints are called. Left out: the one in which the partition has its IAM.
+    pub(super) region: Option<String>,
+    /// The partition. Left out: that of the role's ARN.
+    pub(super) partition: Option<String>,
+    /// How often the account is checked, in place of `spec.resyncInterval`: 1s to 24h.
+    pub(super) resync_interval: Option<String>,
+    /// The mode of manifests that name none, in this account; `observe` holds back the others as well.
+    pub(super) mode: Option<Mode>,
+    /// Nothing is written in this account.
+    #[serde(default)]
+    pub(super) suspend: bool,
+}
+
 /// Who grants `ssm:UpdateInstanceInformation`.
 #[derive(Default, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -241,6 +310,24 @@ impl JsonSchema for Digits {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "integer"] })
+    }
+}
+
+/// Ids of accounts, or one word for them all. What was written as a number is text here already.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum AccountIds {
+    Listed(Vec<Digits>),
+    Word(String),
+}
+
+impl JsonSchema for AccountIds {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AccountIds".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["array", "string"], "items": { "type": ["string", "integer"] }, "minItems": 1, "pattern": r"^\*$" })
     }
 }
 

@@ -7,6 +7,7 @@ mod condition;
 mod guard;
 mod reason;
 mod record;
+mod select;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,11 +23,12 @@ pub use self::{
     guard::{Digest, Excess, Guarded, Ledger, Past, guard, hold_alone},
     reason::Reason,
     record::{Counted, Record, Refusal, Terms},
+    select::{PassedOver, Picks, Selected, select, selectors_elsewhere, why_not},
 };
 use crate::{
     iam::Caller,
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
-    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Permissions, Platform, State, Successor},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Origin, Permissions, Platform, State, Successor, Whose},
     names::{AccountId, PolicyName, RoleName},
     policy::{
         compare::{Change, Comparison, Drift, compare, compare_missing, compare_unreadable, compare_unwanted},
@@ -82,6 +84,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// The `metadata.name` of the manifest that asks for it.
     pub manifest: String,
+    /// How the role came to be among those of the manifest.
+    pub origin: Origin,
     /// The live document that was judged.
     pub live: Option<Arc<LiveDocument>>,
     /// The document that the step writes, where it writes one.
@@ -168,9 +172,9 @@ pub struct Circumstances {
     pub account: Option<AccountId>,
     /// The role that the controller itself runs as.
     pub own_role: Option<RoleName>,
-    /// Nothing is written whatever the manifests say (`--observe`).
+    /// Nothing is written whatever the manifests say (`--observe`, or the account's mode in `ControllerConfiguration`).
     pub observe_only: bool,
-    /// The kill switch of `ControllerConfiguration`.
+    /// The kill switch of `ControllerConfiguration`, for all or for this account.
     pub suspended: bool,
     /// The ceiling of `ControllerConfiguration`.
     pub limits: Arc<Limits>,
@@ -183,8 +187,9 @@ impl Circumstances {
         Self {
             account: Some(caller.account.clone()),
             own_role: caller.role(),
-            observe_only,
-            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend),
+            observe_only: observe_only || manifests.only_observes(&caller.account),
+            suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend)
+                || manifests.suspends(&caller.account),
             limits: manifests.limits(),
         }
     }
@@ -199,12 +204,17 @@ pub fn managed_roles<'a>(wanted: impl IntoIterator<Item = &'a DesiredPolicy>, in
     kept.into_iter().filter(|role| matches!(inventory.get(role), Some(Observed::Found(_)))).count()
 }
 
-/// The roles and policies that the desired state is about.
+/// What a reading of the account is to find out: about the roles and policies of the desired state, and which further
+/// roles selectors might pick.
 #[must_use]
-pub fn asked_for(desired: &Desired) -> Asked {
-    let mut asked = Asked::new();
+pub fn asked_for(desired: &Desired, manifests: &ManifestSet, whose: Whose<'_>) -> Asked {
+    let mut asked = Asked { sought: manifests.sought(whose), ..Asked::default() };
     for (role, policy) in desired.policies.keys() {
-        asked.entry(role.clone()).or_default().insert(policy.clone());
+        asked.roles.entry(role.clone()).or_default().insert(policy.clone());
+    }
+    if let Some(role) = manifests.only_role().filter(|_| !asked.sought.is_empty()) {
+        // Whether selectors pick it or not: somebody asks about it.
+        asked.roles.entry(role.clone()).or_default();
     }
     asked
 }
@@ -237,6 +247,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         detail: None,
         changes: Vec::new(),
         manifest: wanted.manifest.name.clone(),
+        origin: wanted.origin.clone(),
         live: None,
         document: None,
         session: None,
@@ -399,19 +410,19 @@ fn outside(wanted: &DesiredPolicy, role: &Role, circumstances: &Circumstances) -
     wanted.outside.clone().or_else(of_account).or_else(|| limits.outside_paths(&role.path))
 }
 
-/// Steps for manifests that cannot be judged at all, for one reason: nothing was read for them.
+/// Steps for manifests that cannot be judged at all, for one reason: nothing was read for them. Each manifest comes with
+/// the account that it is about, where that is known.
 #[must_use]
 pub fn unjudged<'a>(
-    manifests: impl IntoIterator<Item = &'a Permissions>,
+    manifests: impl IntoIterator<Item = (&'a Permissions, Option<&'a AccountId>)>,
     reason: Reason,
     detail: Option<&str>,
     default_mode: Mode,
 ) -> Vec<Step> {
     let mut steps = BTreeMap::new();
-    for manifest in manifests {
+    for (manifest, account) in manifests {
         for role in &manifest.roles {
-            let target =
-                Target { account: manifest.account.clone(), role: role.clone(), policy: manifest.policy_name.clone() };
+            let target = Target { account: account.cloned(), role: role.clone(), policy: manifest.policy_name.clone() };
             steps.entry(target.clone()).or_insert_with(|| Step {
                 target,
                 state: manifest.state,
@@ -422,6 +433,7 @@ pub fn unjudged<'a>(
                 detail: detail.map(str::to_owned),
                 changes: Vec::new(),
                 manifest: manifest.name.clone(),
+                origin: Origin::Named,
                 live: None,
                 document: None,
                 session: None,
@@ -437,7 +449,8 @@ pub fn unjudged<'a>(
 #[must_use]
 pub fn mismatched(manifests: &ManifestSet, account: &AccountId) -> Vec<Step> {
     let detail = format!("the credentials belong to account {account}");
-    unjudged(manifests.elsewhere(account), Reason::AccountMismatch, Some(&detail), manifests.default_mode())
+    let elsewhere = manifests.elsewhere(account).map(|(manifest, account)| (manifest, Some(account)));
+    unjudged(elsewhere, Reason::AccountMismatch, Some(&detail), manifests.default_mode())
 }
 
 fn compare_with(wanted: &DesiredPolicy, live: Option<&LiveDocument>) -> Comparison {
@@ -565,7 +578,8 @@ pub struct Summary {
 impl Summary {
     /// Counts the steps. Suspended ones count nowhere; a drifted policy that is blocked counts under both.
     #[must_use]
-    pub fn of(steps: &[Step]) -> Self {
+    pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
+        let steps: Vec<&Step> = steps.into_iter().collect();
         let mut by_drift: BTreeMap<Drift, usize> = BTreeMap::new();
         let counted = || steps.iter().filter(|step| !step.is_suspended());
         for drift in counted().filter_map(|step| step.drift) {

@@ -213,7 +213,9 @@ impl Reason {
             Self::Suspended => "set suspend: false in the manifest to have it judged and repaired again",
             Self::ObserveMode => "set mode: enforce in the manifest to have it repaired",
             Self::KillSwitch => "set suspend: false in the ControllerConfiguration to have it repaired",
-            Self::Conflict => "let only one manifest name this role for this policyName",
+            Self::Conflict => {
+                "let only one manifest name or select this role for this policyName (`exclude` takes a role out of a selector), or let them agree"
+            }
             Self::DeniesPresent => {
                 "if the Deny is no longer wanted, remove it from the policy by hand; the controller takes over from there"
             }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     inventory::{LiveDocument, ManagedPolicy, Role, Surroundings},
     manifest::Platform,
-    names::Partition,
+    names::{AccountId, Partition},
     policy::{
         evaluate::{
             Answer, Context, Denial, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource, instant,
@@ -53,7 +53,7 @@ pub(super) fn all(subject: Subject<'_>) -> Vec<Check> {
     if is_instance && manifest.settings.node_registration == NodeRegistration::DefaultHostManagement {
         return vec![eyes.left_to_default_host_management()];
     }
-    let mut checks = vec![eyes.trust()];
+    let mut checks = vec![trust(subject.account, around, manifest.platform)];
     if is_instance {
         checks.push(eyes.instance_profile());
     }
@@ -82,6 +82,86 @@ fn not_read() -> Check {
     }
 }
 
+/// Whether the trust policy admits the service that assumes roles for nodes of this platform.
+pub(super) fn trust(account: &AccountId, around: &Surroundings, platform: Platform) -> Check {
+    let asked = Asked::Trust(service(platform));
+    let partition = partition_of(around);
+    let Some(services) = services(&partition, platform) else { return of_another_partition(asked, &partition) };
+    let prepared = match around.trust.parsed() {
+        Ok(document) => Prepared::of_trust(document, services),
+        Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
+    };
+    let assumed_in = |region: &str| assumed_in(region, account, &partition, platform);
+    let mut contexts = vec![assumed_in(ANY_REGION)];
+    // A trust policy may name the Region of its nodes: then those nodes are asked about.
+    contexts.extend(regions(&prepared).into_iter().map(assumed_in));
+    let name = PolicyName { kind: Kind::Trust, name: "trust policy".into() };
+    let trust = Permissions { policies: vec![Policy { name, document: prepared.into() }], boundary: None };
+    let question = Question::new("sts:AssumeRole", Resource::Unnamed);
+    let mut answers = contexts.iter().map(|context| trust.answer(&question, context));
+    let first = answers.next();
+    let sure = answers.find(|answer| matches!(answer, Answer::Allowed { .. }));
+    let answer = sure.or(first).unwrap_or(Answer::Denied(Denial::NotGranted));
+    let nearest = trust.nearest(&question);
+    let evidence = match (&answer, &nearest) {
+        (Answer::Denied(Denial::NotGranted), Some(nearest)) => {
+            format!("{nearest} admits it, but under a condition that its requests do not meet")
+        }
+        (Answer::Denied(Denial::NotGranted), None) => "no statement of the trust policy admits it".to_owned(),
+        (answer, _) => words::evidence(answer),
+    };
+    let remedy = remedy::of_trust(&answer, nearest.as_ref(), services[0], account);
+    Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
+}
+
+/// The partition that a role lies in.
+fn partition_of(around: &Surroundings) -> Partition {
+    around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default()
+}
+
+/// The names under which a platform's service assumes roles; none where they are not known.
+fn services(partition: &Partition, platform: Platform) -> Option<&'static [&'static str]> {
+    match (partition.as_str(), platform) {
+        ("aws-cn", Platform::Ec2) => Some(&["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]),
+        ("aws" | "aws-us-gov", Platform::Ec2) => Some(&["ec2.amazonaws.com"]),
+        ("aws" | "aws-cn" | "aws-us-gov", Platform::Hybrid) => Some(&["ssm.amazonaws.com"]),
+        ("aws" | "aws-cn" | "aws-us-gov", Platform::Ecs) => Some(&["ecs-tasks.amazonaws.com"]),
+        _ => None,
+    }
+}
+
+/// Partitions that are apart from the others may have names of their own for services.
+fn of_another_partition(asked: Asked, partition: &Partition) -> Check {
+    Check {
+        asked,
+        standing: Standing::Unknown,
+        cause: Cause::PolicyNotReadable,
+        evidence: format!("under which name the service assumes roles in the partition {partition} is not known here"),
+        remedy: Some(Remedy::Change(format!(
+            "see whether the trust policy allows sts:AssumeRole to the service by the name that it has in {partition}"
+        ))),
+        allows: None,
+    }
+}
+
+/// What is known of the service's request for the role, made for nodes of a Region.
+///
+/// Sources: Systems Manager User Guide, "Create the IAM service role required for Systems Manager in hybrid and
+/// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role"; IAM User Guide, "AWS global
+/// condition context keys" (`aws:PrincipalIsAWSService`).
+fn assumed_in(region: &str, account: &AccountId, partition: &Partition, platform: Platform) -> Context {
+    let by_service = Context::new().with("aws:PrincipalIsAWSService", ["true"]);
+    let service = match platform {
+        Platform::Hybrid => "ssm",
+        Platform::Ecs => "ecs",
+        // No page says whether EC2 tells a source.
+        Platform::Ec2 => return by_service,
+    };
+    by_service
+        .with("aws:SourceAccount", [account.as_str()])
+        .within("aws:SourceArn", &format!("arn:{partition}:{service}:{region}:{account}:*"))
+}
+
 /// What all checks of one role look with.
 pub(super) struct Eyes<'a> {
     subject: Subject<'a>,
@@ -93,7 +173,7 @@ pub(super) struct Eyes<'a> {
 
 impl<'a> Eyes<'a> {
     pub(super) fn of(subject: Subject<'a>, around: &'a Surroundings) -> Self {
-        let partition = around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default();
+        let partition = partition_of(around);
         let permissions = permissions(subject.role, around);
         let context = Context::of_role_session(&around.arn, subject.account.as_str());
         // Nodes fetch new credentials within hours: the question is about those. Of what lies ahead there are none yet.
@@ -101,83 +181,6 @@ impl<'a> Eyes<'a> {
         let past = revocations.filter(|moment| is_past(moment, subject.now));
         let context = past.fold(context, |context, moment| context.since("aws:TokenIssueTime", moment));
         Self { subject, around, partition, permissions, context }
-    }
-
-    fn trust(&self) -> Check {
-        let platform = self.subject.wanted.manifest.platform;
-        let asked = Asked::Trust(service(platform));
-        let Some(services) = self.services(platform) else { return self.of_another_partition(asked) };
-        let prepared = match self.around.trust.parsed() {
-            Ok(document) => Prepared::of_trust(document, services),
-            Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
-        };
-        let mut contexts = vec![self.assumed_in(ANY_REGION)];
-        // A trust policy may name the Region of its nodes: then those nodes are asked about.
-        contexts.extend(regions(&prepared).into_iter().map(|region| self.assumed_in(region)));
-        let name = PolicyName { kind: Kind::Trust, name: "trust policy".into() };
-        let trust = Permissions { policies: vec![Policy { name, document: prepared.into() }], boundary: None };
-        let question = Question::new("sts:AssumeRole", Resource::Unnamed);
-        let mut answers = contexts.iter().map(|context| trust.answer(&question, context));
-        let first = answers.next();
-        let sure = answers.find(|answer| matches!(answer, Answer::Allowed { .. }));
-        let answer = sure.or(first).unwrap_or(Answer::Denied(Denial::NotGranted));
-        let nearest = trust.nearest(&question);
-        let evidence = match (&answer, &nearest) {
-            (Answer::Denied(Denial::NotGranted), Some(nearest)) => {
-                format!("{nearest} admits it, but under a condition that its requests do not meet")
-            }
-            (Answer::Denied(Denial::NotGranted), None) => "no statement of the trust policy admits it".to_owned(),
-            (answer, _) => words::evidence(answer),
-        };
-        let remedy = remedy::of_trust(&answer, nearest.as_ref(), services[0], self.subject.account);
-        Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
-    }
-
-    /// The names under which a platform's service assumes roles; none where they are not known.
-    fn services(&self, platform: Platform) -> Option<&'static [&'static str]> {
-        match (self.partition.as_str(), platform) {
-            ("aws-cn", Platform::Ec2) => Some(&["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]),
-            ("aws" | "aws-us-gov", Platform::Ec2) => Some(&["ec2.amazonaws.com"]),
-            ("aws" | "aws-cn" | "aws-us-gov", Platform::Hybrid) => Some(&["ssm.amazonaws.com"]),
-            ("aws" | "aws-cn" | "aws-us-gov", Platform::Ecs) => Some(&["ecs-tasks.amazonaws.com"]),
-            _ => None,
-        }
-    }
-
-    /// Partitions that are apart from the others may have names of their own for services.
-    fn of_another_partition(&self, asked: Asked) -> Check {
-        let partition = &self.partition;
-        Check {
-            asked,
-            standing: Standing::Unknown,
-            cause: Cause::PolicyNotReadable,
-            evidence: format!(
-                "under which name the service assumes roles in the partition {partition} is not known here"
-            ),
-            remedy: Some(Remedy::Change(format!(
-                "see whether the trust policy allows sts:AssumeRole to the service by the name that it has in {partition}"
-            ))),
-            allows: None,
-        }
-    }
-
-    /// What is known of the service's request for the role, made for nodes of a Region.
-    ///
-    /// Sources: Systems Manager User Guide, "Create the IAM service role required for Systems Manager in hybrid and
-    /// multicloud environments"; Amazon ECS Developer Guide, "Amazon ECS task IAM role"; IAM User Guide, "AWS global
-    /// condition context keys" (`aws:PrincipalIsAWSService`).
-    fn assumed_in(&self, region: &str) -> Context {
-        let account = self.subject.account.as_str();
-        let by_service = Context::new().with("aws:PrincipalIsAWSService", ["true"]);
-        let service = match self.subject.wanted.manifest.platform {
-            Platform::Hybrid => "ssm",
-            Platform::Ecs => "ecs",
-            // No page says whether EC2 tells a source.
-            Platform::Ec2 => return by_service,
-        };
-        by_service
-            .with("aws:SourceAccount", [account])
-            .within("aws:SourceArn", &format!("arn:{}:{service}:{region}:{account}:*", self.partition))
     }
 
     fn instance_profile(&self) -> Check {

@@ -28,7 +28,11 @@ use serde::Serialize;
 #[cfg(test)]
 pub(crate) use self::cause::tests::table;
 pub use self::{advice::advise, cause::Cause, checks::Check, remedy::Remedy, words::Asked};
-use crate::{inventory::Role, manifest::DesiredPolicy, names::AccountId};
+use crate::{
+    inventory::{Role, Surroundings},
+    manifest::{DesiredPolicy, Platform},
+    names::AccountId,
+};
 
 /// What may stand in the way of a session and cannot be seen in IAM.
 pub const NOT_CHECKED: &[&str] = &[
@@ -153,6 +157,12 @@ pub fn would_lose(subject: Subject<'_>, after: &Role) -> Option<String> {
         return Some(then.losses_against(&now));
     }
     None
+}
+
+/// Whether the role's trust policy admits the service that assumes roles for nodes of this platform.
+#[must_use]
+pub fn admits(account: &AccountId, around: &Surroundings, platform: Platform) -> Check {
+    checks::trust(account, around, platform)
 }
 
 /// Whether the role would still surely let its node register.

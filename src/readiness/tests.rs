@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     inventory::{LiveDocument, ManagedPolicy, Surroundings},
-    manifest::{ManifestSet, parse},
+    manifest::{ManifestSet, Whose, parse},
     policy::{
         evaluate::Kind,
         session_manager::{NodeRegistration, tests::any_settings},
@@ -48,7 +48,7 @@ fn wanted(spec: &str) -> DesiredPolicy {
     let parsed = parse("fleet.yaml", text.as_bytes());
     let (set, faults) = ManifestSet::of([&parsed], None);
     assert_eq!(faults, []);
-    set.desired(&account(), None).policies.into_values().next().unwrap()
+    set.desired(Whose::own(&account()), None).policies.into_values().next().unwrap()
 }
 
 fn live(document: &Value) -> Arc<LiveDocument> {
@@ -110,6 +110,7 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
         name: "web".parse().unwrap(),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: BTreeMap::new(),
         inline_size: Some(document.size()),
         policies: BTreeMap::from([(wanted.policy.clone(), document)]),
         surroundings: Some(around),

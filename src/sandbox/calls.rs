@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::names::AccountId;
 
-use super::wire::Request;
+use super::{role::fingerprint, wire::Request};
 
 /// One call, in the order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,8 +27,17 @@ pub struct Call {
     pub role: Option<String>,
     /// The inline policy that it named.
     pub policy: Option<String>,
+    /// The id that AWS would give to it.
+    pub request_id: String,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// The request id of the call with this number, in the form of AWS's.
+pub(super) fn request_id(number: u64) -> String {
+    let (one, other) = (fingerprint(&number.to_string()), fingerprint(&format!("{number}/id")));
+    let all = format!("{one:016x}{other:016x}");
+    format!("{}-{}-4{}-a{}-{}", &all[..8], &all[8..12], &all[13..16], &all[17..20], &all[20..])
 }
 
 /// What came of a call in the world, whatever its caller got to see.
@@ -90,6 +99,7 @@ impl Calls {
             operation,
             role: request.role().map(str::to_owned),
             policy: request.policy().map(str::to_owned),
+            request_id: request_id(number),
             outcome: Outcome::Pending,
         });
         self.trim();
@@ -137,6 +147,13 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn request_ids_look_like_awss() {
+        let id = request_id(1);
+        assert_eq!(id.len(), 36);
+        assert_ne!(id, request_id(2));
+    }
 
     #[test]
     fn counters_go_on_when_calls_are_forgotten() {

@@ -3,6 +3,7 @@
 //! | request | body, by example | what it does |
 //! |---|---|---|
 //! | `POST /_sandbox/faults` | `{"operation":"PutRolePolicy","role":"web-server","times":2,"effect":"throttle"}`, or a list | adds faults ([`Fault`]) |
+//! | | `{"beyond":{"per_second":5,"burst":5},"effect":"throttle"}` | lets an account have no more than five calls a second |
 //! | `DELETE /_sandbox/faults` | – | takes back every fault |
 //! | `GET /_sandbox/calls` | – | `{"counts":{…},"calls":[…]}`, oldest first |
 //! | `DELETE /_sandbox/calls` | – | forgets them |

@@ -3,7 +3,7 @@
 //! Pure: the time is an argument. What must stay true: of several faults that match a call, the first that is not a mere
 //! delay decides; a fault that is used up matches nothing.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ pub struct Fault {
     /// How many calls it meets; every one where nothing is said.
     #[serde(default)]
     pub times: Option<u64>,
-    /// Calls within this rate pass; only those beyond it are met.
+    /// Calls within this rate pass; only those beyond it are met. Each account has a bucket of its own, as in AWS.
     #[serde(default)]
     pub beyond: Option<Rate>,
     /// The call takes effect first; only its answer suffers.
@@ -177,13 +177,13 @@ pub(super) struct Faults(Vec<Active>);
 #[derive(Debug)]
 struct Active {
     fault: Fault,
-    /// Tokens left of its rate, and when they were last counted.
-    tokens: Option<(f64, Duration)>,
+    /// Tokens left of its rate, by account, and when they were last counted.
+    tokens: BTreeMap<AccountId, (f64, Duration)>,
 }
 
 impl Faults {
     pub(super) fn add(&mut self, fault: Fault) {
-        self.0.push(Active { fault, tokens: None });
+        self.0.push(Active { fault, tokens: BTreeMap::new() });
     }
 
     pub(super) fn clear(&mut self) {
@@ -199,7 +199,7 @@ impl Faults {
     pub(super) fn judge(&mut self, account: &AccountId, request: &Request, now: Duration) -> Verdict {
         let mut verdict = Verdict::default();
         for active in &mut self.0 {
-            if !active.fault.matches(account, request) || !active.meets(now) {
+            if !active.fault.matches(account, request) || !active.meets(account, now) {
                 continue;
             }
             let Fault { effect, done, .. } = &active.fault;
@@ -217,17 +217,17 @@ impl Faults {
 }
 
 impl Active {
-    fn meets(&mut self, now: Duration) -> bool {
+    fn meets(&mut self, account: &AccountId, now: Duration) -> bool {
         if self.fault.after > 0 {
             self.fault.after -= 1;
             return false;
         }
         if let Some(rate) = self.fault.beyond {
             let full = f64::from(rate.burst);
-            let (tokens, counted) = self.tokens.unwrap_or((full, now));
+            let (tokens, counted) = self.tokens.get(account).copied().unwrap_or((full, now));
             let tokens = now.saturating_sub(counted).as_secs_f64().mul_add(rate.per_second, tokens).min(full);
             let passes = tokens >= 1.0;
-            self.tokens = Some((if passes { tokens - 1.0 } else { tokens }, now));
+            self.tokens.insert(account.clone(), (if passes { tokens - 1.0 } else { tokens }, now));
             if passes {
                 return false;
             }
@@ -328,6 +328,15 @@ mod tests {
         faults.add(Fault::new(Effect::Throttle).beyond(1.0, 2));
         let met: Vec<bool> = [0, 0, 0, 1, 1, 60, 60, 60].map(|second| meets(&mut faults, &get("a"), second)).to_vec();
         assert_eq!(met, [false, false, true, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn each_account_has_a_rate_of_its_own() {
+        let mut faults = Faults::default();
+        faults.add(Fault::new(Effect::Throttle).beyond(1.0, 1));
+        let mut meets =
+            |account: &str| faults.judge(&account.parse().unwrap(), &get("a"), Duration::ZERO).effect.is_some();
+        assert_eq!(["111122223333", "111122223333", "444455556666"].map(&mut meets), [false, true, false]);
     }
 
     #[test]

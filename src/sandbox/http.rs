@@ -33,7 +33,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Sandbox, Shape, control,
+    Sandbox, Shape,
+    calls::request_id,
+    control,
     query::{self, Service},
     wire::Refusal,
     xml,
@@ -117,10 +119,7 @@ async fn respond(
     let body = match timeout(PATIENCE, Limited::new(body, LARGEST_BODY).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Ok(refuse(
-                Service::Iam,
-                &Refusal::new(413, "RequestEntityTooLarge", "Request size exceeded 1 MiB"),
-            ));
+            return Ok(turn_away(&Refusal::new(413, "RequestEntityTooLarge", "Request size exceeded 1 MiB")));
         }
         // The client went away in the middle, or never ends: there is nobody to answer.
         Ok(Err(_)) | Err(_) => return Err(io::Error::other("half a request")),
@@ -130,7 +129,7 @@ async fn respond(
     }
     if head.method != Method::POST || head.uri.path() != "/" {
         let refusal = Refusal::new(400, "InvalidAction", "the sandbox takes calls as POST / with a form");
-        return Ok(refuse(Service::Iam, &refusal));
+        return Ok(turn_away(&refusal));
     }
     let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::to_str);
     let identity = match access_key_id(authorization.and_then(Result::ok)) {
@@ -139,7 +138,7 @@ async fn respond(
     };
     let (identity, call) = match identity.and_then(|identity| Ok((identity, query::parse(&body)?))) {
         Ok(both) => both,
-        Err(refusal) => return Ok(refuse(Service::Iam, &refusal)),
+        Err(refusal) => return Ok(turn_away(&refusal)),
     };
     let operation = call.operation();
     let reply = sandbox.call(&identity, &call).await;
@@ -155,10 +154,10 @@ async fn respond(
         }
         Shape::Whole | Shape::Cut => {}
     }
-    let id = next_request_id();
+    let id = reply.request_id;
     let mut answer = match reply.result {
         Ok(answer) => response(StatusCode::OK, "text/xml", xml::answer(operation, &answer, &id).into()),
-        Err(refusal) => refuse(Service::of(operation), &refusal),
+        Err(refusal) => refuse(Service::of(operation), &refusal, &id),
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
         answer.headers_mut().insert("x-amzn-requestid", id);
@@ -180,14 +179,15 @@ fn access_key_id(authorization: Option<&str>) -> Result<&str, Refusal> {
     })
 }
 
-fn next_request_id() -> String {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    xml::request_id(NUMBER.fetch_add(1, Ordering::Relaxed))
+/// Refuses what is no call: it has no number, so its id is counted from the other end.
+fn turn_away(refusal: &Refusal) -> Response<Payload> {
+    static NUMBER: AtomicU64 = AtomicU64::new(u64::MAX);
+    refuse(Service::Iam, refusal, &request_id(NUMBER.fetch_sub(1, Ordering::Relaxed)))
 }
 
-fn refuse(service: Service, refusal: &Refusal) -> Response<Payload> {
+fn refuse(service: Service, refusal: &Refusal, request_id: &str) -> Response<Payload> {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response(status, "text/xml", xml::refusal(service, refusal, &next_request_id()).into())
+    response(status, "text/xml", xml::refusal(service, refusal, request_id).into())
 }
 
 pub(super) fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Payload> {

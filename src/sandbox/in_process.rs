@@ -3,14 +3,17 @@
 //! Knows the trait's types and the world's answers. What must stay true: every fault that HTTP can show has its class
 //! here too, the one that the AWS side gives it.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
 use crate::{
     iam::{
-        Caller, ErrorClass, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail,
-        RolesPage, SimulatedAction,
+        Caller, Entrance, ErrorClass, Iam, IamError, InlinePolicy, Pages, PoliciesPage, PolicyDetail, Put, Removal,
+        RequestId, RoleDetail, RolesPage, SimulatedAction,
     },
     names::{AccountId, PolicyName, RoleName},
 };
@@ -27,13 +30,32 @@ use super::{
 pub struct InProcess {
     sandbox: Sandbox,
     identity: Identity,
+    /// The session in which the calls are made, where it is not the identity's own.
+    session: Option<Arc<Session>>,
     patience: Duration,
     page_size: i64,
 }
 
+/// A role that is assumed before calls are made, and again before its session ends.
+#[derive(Debug)]
+struct Session {
+    entrance: Entrance,
+    /// Who it is, and until when.
+    current: Mutex<Option<(Identity, Duration)>>,
+}
+
+/// A session is renewed this long before it ends, as by the SDK's side.
+const RENEWED_BEFORE: Duration = Duration::from_secs(600);
+
 impl InProcess {
     pub(super) fn new(sandbox: Sandbox, account: &AccountId) -> Self {
-        Self { sandbox, identity: identity_in(account.clone()), patience: Duration::from_secs(30), page_size: 1000 }
+        Self {
+            sandbox,
+            identity: identity_in(account.clone()),
+            session: None,
+            patience: Duration::from_secs(30),
+            page_size: 1000,
+        }
     }
 
     /// Gives a call up after this long; 30 s unless it is said.
@@ -52,12 +74,17 @@ impl InProcess {
 
     /// A write that goes on whether or not anybody still waits for it. `None` removes the policy.
     #[cfg(test)]
-    pub(crate) async fn write(&self, role: String, policy: String, document: Option<String>) -> Result<(), IamError> {
+    pub(crate) async fn write(
+        &self,
+        role: String,
+        policy: String,
+        document: Option<String>,
+    ) -> Result<RequestId, IamError> {
         let request = match document {
             Some(document) => Request::PutRolePolicy { role, policy, document },
             None => Request::DeleteRolePolicy { role, policy },
         };
-        self.ask(request).await.map(|_| ())
+        self.call(request).await.map(|(_, id)| id)
     }
 
     /// One page of a bulk read of one kind.
@@ -71,11 +98,63 @@ impl InProcess {
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, IamError> {
+        self.call(request).await.map(|(answer, _)| answer)
+    }
+
+    async fn call(&self, request: Request) -> Result<(Answer, RequestId), IamError> {
+        match &self.session {
+            Some(session) => self.ask_as(&self.entered(session).await?, request).await,
+            None => self.ask_as(&self.identity, request).await,
+        }
+    }
+
+    /// Who this is once the role is assumed. What is refused is a lack of credentials for the call that was to be made.
+    async fn entered(&self, session: &Session) -> Result<Identity, IamError> {
+        let now = self.sandbox.now();
+        if let Some((identity, until)) = &*session.lock()
+            && now + RENEWED_BEFORE < *until
+        {
+            return Ok(identity.clone());
+        }
+        let Entrance { account, role, external_id, session_name, .. } = &session.entrance;
+        let lacking = |class: ErrorClass, why: String| IamError {
+            class: if class.passes_by_itself() { class } else { ErrorClass::Credentials },
+            operation: "AssumeRole",
+            code: None,
+            message: format!("the AWS credentials cannot be had: {why}"),
+        };
+        let identity = match role {
+            None => self.identity.clone(),
+            Some(role) => {
+                let request = Request::AssumeRole {
+                    role_arn: role.to_string(),
+                    session: session_name.clone(),
+                    external_id: external_id.clone(),
+                    seconds: None,
+                };
+                match self.ask_as(&self.identity, request).await {
+                    Ok((Answer::Session { identity, expires, .. }, _)) => {
+                        *session.lock() = Some((identity.clone(), expires));
+                        identity
+                    }
+                    Ok(_) => return astray("AssumeRole"),
+                    Err(error) => return Err(lacking(error.class, error.to_string())),
+                }
+            }
+        };
+        if identity.account != *account {
+            let why = format!("they are of account {}, and not of {account}: they are not used", identity.account);
+            return Err(lacking(ErrorClass::Credentials, why));
+        }
+        Ok(identity)
+    }
+
+    async fn ask_as(&self, identity: &Identity, request: Request) -> Result<(Answer, RequestId), IamError> {
         let operation = request.operation();
         let transient =
             |message: String| Err(IamError { class: ErrorClass::Transient, operation, code: None, message });
         let answered = async {
-            let reply = self.sandbox.call(&self.identity, &request).await;
+            let reply = self.sandbox.call(identity, &request).await;
             if reply.shape == Shape::Hang {
                 std::future::pending::<()>().await;
             }
@@ -88,9 +167,15 @@ impl InProcess {
             (Shape::Reset, _) => transient("the connection was reset".to_owned()),
             (Shape::Cut, _) => transient("the answer broke off".to_owned()),
             (Shape::Html, _) => transient("the answer is not XML".to_owned()),
-            (Shape::Hang | Shape::Whole, Ok(answer)) => Ok(answer),
+            (Shape::Hang | Shape::Whole, Ok(answer)) => Ok((answer, RequestId::new(reply.request_id))),
             (Shape::Hang | Shape::Whole, Err(refusal)) => Err(error(operation, refusal)),
         }
+    }
+}
+
+impl Session {
+    fn lock(&self) -> MutexGuard<'_, Option<(Identity, Duration)>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,6 +252,11 @@ fn policy_detail(policy: &Managed, with_document: bool) -> PolicyDetail {
 }
 
 impl Iam for InProcess {
+    async fn within(&self, entrance: &Entrance) -> Self {
+        let session = Session { entrance: entrance.clone(), current: Mutex::default() };
+        Self { session: Some(Arc::new(session)), ..self.clone() }
+    }
+
     async fn caller(&self) -> Result<Caller, IamError> {
         match self.ask(Request::GetCallerIdentity).await? {
             Answer::Caller(Identity { account, arn }) => Ok(Caller { account, arn }),
@@ -244,14 +334,14 @@ impl Iam for InProcess {
         }
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         let (role, policy) = (put.role().to_string(), put.policy().to_string());
         let request = Request::PutRolePolicy { role, policy, document: put.document().to_owned() };
-        self.ask(request).await.map(|_| ())
+        self.call(request).await.map(|(_, id)| id)
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         let (role, policy) = (removal.role().to_string(), removal.policy().to_string());
-        self.ask(Request::DeleteRolePolicy { role, policy }).await.map(|_| ())
+        self.call(Request::DeleteRolePolicy { role, policy }).await.map(|(_, id)| id)
     }
 }

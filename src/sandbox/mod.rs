@@ -117,6 +117,7 @@ enum Shape {
 struct Reply {
     result: Result<Answer, Refusal>,
     shape: Shape,
+    request_id: String,
 }
 
 impl Sandbox {
@@ -391,7 +392,8 @@ impl Sandbox {
             // The caller hears nothing, so it does not matter what is not said.
             (false, None) => Ok(Answer::Done),
         };
-        Reply { result: result.map(|answer| spoil_page(answer, effect, request)), shape }
+        let request_id = calls::request_id(number);
+        Reply { result: result.map(|answer| spoil_page(answer, effect, request)), shape, request_id }
     }
 }
 

@@ -135,6 +135,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Request, Refusal> {
         "AssumeRole" => Request::AssumeRole {
             role_arn: form.needed("RoleArn")?,
             session: form.needed("RoleSessionName")?,
+            external_id: form.text("ExternalId"),
             seconds: form.number("DurationSeconds")?,
         },
         _ => return Err(no_such_operation(&action, &version)),

@@ -47,7 +47,7 @@ pub(super) enum Request {
     GetPolicyVersion { arn: String, version: String },
     SimulatePrincipalPolicy { role_arn: String, actions: Vec<String>, resources: Vec<String>, paging: Paging },
     GetCallerIdentity,
-    AssumeRole { role_arn: String, session: String, seconds: Option<i64> },
+    AssumeRole { role_arn: String, session: String, external_id: Option<String>, seconds: Option<i64> },
 }
 
 impl Request {
@@ -173,7 +173,7 @@ pub(super) enum Answer {
         token: String,
         /// Since the world's start.
         expires: Duration,
-        arn: String,
+        identity: Identity,
         id: String,
     },
 }

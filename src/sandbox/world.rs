@@ -198,7 +198,9 @@ impl World {
                 self.simulate(account, role_arn, actions, resources, paging, now)
             }
             Request::GetCallerIdentity => Ok(Answer::Caller(by.clone())),
-            Request::AssumeRole { role_arn, session, seconds } => self.assume(by, role_arn, session, *seconds, now),
+            Request::AssumeRole { role_arn, session, external_id, seconds } => {
+                self.assume(by, (role_arn, external_id.as_deref()), session, *seconds, now)
+            }
         }
     }
 
@@ -375,7 +377,7 @@ impl World {
     fn assume(
         &mut self,
         by: &Identity,
-        role_arn: &str,
+        (role_arn, external_id): (&str, Option<&str>),
         session: &str,
         seconds: Option<i64>,
         now: Duration,
@@ -393,7 +395,8 @@ impl World {
             _ => return Err(Refusal::invalid(format!("{role_arn} is invalid"))),
         };
         // STS does not tell a role that is not there from one that may not be assumed.
-        let Some(role) = role.filter(|role| role.arn == role_arn) else {
+        let admits = |role: &Role| asks_for(role.trust.text()).is_none_or(|asked| external_id == Some(asked.as_str()));
+        let Some(role) = role.filter(|role| role.arn == role_arn && admits(role)) else {
             let who = &by.arn;
             let message = format!("User: {who} is not authorized to perform: sts:AssumeRole on resource: {role_arn}");
             return Err(Refusal::new(403, "AccessDenied", message));
@@ -409,12 +412,21 @@ impl World {
             secret: format!("sandbox/{}", entity_id("", &origin)),
             token: format!("SandboxSession{}", entity_id("", &access_key_id)),
             expires,
-            arn: identity.arn.clone(),
+            identity: identity.clone(),
             id: format!("{}:{session}", role.id),
         };
         self.sessions.insert(access_key_id, Session { identity, expires });
         Ok(answer)
     }
+}
+
+/// The external id that a trust policy asks for, where it does; of all else in it the sandbox knows nothing.
+fn asks_for(trust: &str) -> Option<String> {
+    let trust: serde_json::Value = serde_json::from_str(trust).ok()?;
+    let statements = trust["Statement"].as_array()?.iter();
+    let mut asked =
+        statements.filter_map(|statement| statement["Condition"]["StringEquals"]["sts:ExternalId"].as_str());
+    asked.next().map(str::to_owned)
 }
 
 fn no_such_role(role: &str) -> Refusal {

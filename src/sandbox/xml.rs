@@ -12,7 +12,7 @@ use crate::iam::SimulatedAction;
 use super::{
     managed::{Managed, Version},
     query::Service,
-    role::{Role, Tag, entity_id, fingerprint},
+    role::{Role, Tag, entity_id},
     wire::{Answer, Detail, Page, Refusal},
 };
 
@@ -44,13 +44,6 @@ fn element(xml: &mut String, name: &str, text: &str) {
     let _ = write!(xml, "<{name}>");
     escape(text, xml);
     let _ = write!(xml, "</{name}>");
-}
-
-/// A request id in the form of AWS's, from a number.
-pub(super) fn request_id(number: u64) -> String {
-    let (one, other) = (fingerprint(&number.to_string()), fingerprint(&format!("{number}/id")));
-    let all = format!("{one:016x}{other:016x}");
-    format!("{}-{}-4{}-a{}-{}", &all[..8], &all[8..12], &all[13..16], &all[17..20], &all[20..])
 }
 
 fn namespace(service: Service) -> &'static str {
@@ -176,10 +169,10 @@ fn result(answer: &Answer, xml: &mut String) {
             element(xml, "UserId", &format!("{}:sandbox", entity_id("AROA", &identity.arn)));
             element(xml, "Account", identity.account.as_str());
         }
-        Answer::Session { access_key_id, secret, token, expires, arn, id } => {
+        Answer::Session { access_key_id, secret, token, expires, identity, id } => {
             xml.push_str("<AssumedRoleUser>");
             element(xml, "AssumedRoleId", id);
-            element(xml, "Arn", arn);
+            element(xml, "Arn", &identity.arn);
             xml.push_str("</AssumedRoleUser><Credentials>");
             element(xml, "AccessKeyId", access_key_id);
             element(xml, "SecretAccessKey", secret);
@@ -350,13 +343,6 @@ mod tests {
         let mut xml = String::new();
         element(&mut xml, "a", "<&>\"'\u{0}\r é");
         assert_eq!(xml, "<a>&lt;&amp;&gt;&quot;'\u{fffd}&#xD; é</a>");
-    }
-
-    #[test]
-    fn request_ids_look_like_awss() {
-        let id = request_id(1);
-        assert_eq!(id.len(), 36);
-        assert_ne!(id, request_id(2));
     }
 
     #[test]

@@ -53,13 +53,18 @@ catalogue! {
     SessionReady, "session.ready", Info, "`SessionReady` of a role is True again, or its node registers with Default Host Management as its manifest asks.";
     RoleNotFound, "role.not_found", Warn, "A manifest names a role that does not exist in the account.";
     RoleFound, "role.found", Info, "A role that was not there exists now.";
-    RoleReleased, "role.released", Info, "No manifest names the role any more: it is left as it is.";
+    RoleReleased, "role.released", Info, "No manifest names the role and no selector picks it any more: it is left as it is.";
     RoleSuspended, "role.suspended", Warn, "A manifest (`suspend: true`), or the role's tag `ssm-role-controller.dev/suspend`, says to leave the role alone.";
     RoleResumed, "role.resumed", Info, "The role is no longer suspended.";
     PolicyRemoved, "policy.removed", Info, "The controller removed a policy: its manifest says `state: absent`, or has changed its `policyName`. `replaced` holds the document, `undo` the AWS CLI line that would put it back.";
     PolicyOrphaned, "policy.orphaned", Warn, "A policy that a manifest used to ask for is still on the role: nothing was removed. `remedy` holds the manifest that would remove it.";
     PolicyContended, "policy.contended", Warn, "Somebody else undoes the repairs of a policy again and again: the next ones wait longer each time, what grants too much at most five minutes.";
     PolicySettled, "policy.settled", Info, "A contended policy has stayed in sync for half an hour.";
+    SelectorEmpty, "selector.empty", Warn, "A manifest's selector picks no role of an account: none matches, or those that match are passed over. Told once, and again only after it has picked one.";
+    SelectorPicks, "selector.picks", Info, "A selector that picked nothing picks roles now.";
+    SelectorPassedOver, "selector.passed_over", Warn, "A selector matches a role of which it is not sure that its trust policy admits the platform's service: it is not picked. Told once for each role.";
+    SelectorUnresolved, "selector.unresolved", Warn, "It cannot be found out which roles selectors pick: the bulk read is denied, or a manifest is about an account that nobody enters. What was picked before is kept.";
+    SelectorResolved, "selector.resolved", Info, "It can be found out again which roles selectors pick.";
     GuardHeld, "guard.held", Warn, "A whole plan is beyond what may change in the account within an hour: nothing of it is written. `digest` is what `apply --approve` asks for.";
     GuardReleased, "guard.released", Info, "No plan is held any more.";
     LedgerFailed, "ledger.failed", Warn, "The file in the state directory that counts an account's writes cannot be read or written: nothing is written to IAM meanwhile.";
@@ -73,8 +78,14 @@ catalogue! {
     ReadRecovered, "read.recovered", Info, "IAM can be read again.";
     ReadDegraded, "read.degraded", Warn, "The bulk read is denied: roles are read one by one, which costs two calls for each.";
     ReadRestored, "read.restored", Info, "The bulk read is allowed again.";
+    PassCompleted, "pass.completed", Debug, "A pass over an account is over. `calls` says how many calls it took, by operation, and how many of them were throttled or failed.";
     ControllerStarted, "controller.started", Info, "The daemon begins its work on an account.";
     ControllerStopped, "controller.stopped", Info, "The daemon has finished its writes in flight and ends.";
+    AccountEntered, "account.entered", Info, "A configured account was entered: STS says that the credentials are of it.";
+    AccountNotEntered, "account.not_entered", Warn, "A configured account cannot be entered: the role cannot be assumed, or STS names another account. It is tried again, and no other account waits for it.";
+    AccountLeft, "account.left", Info, "An account is not configured any more: its roles are left as they are.";
+    AccountSuspended, "account.suspended", Warn, "The settings suspend this account: nothing is written there.";
+    AccountResumed, "account.resumed", Info, "The settings suspend this account no more.";
     ControllerSuspended, "controller.suspended", Warn, "The kill switch is on: nothing is written anywhere.";
     ControllerResumed, "controller.resumed", Info, "The kill switch is off again.";
     ConfigurationKept, "configuration.kept", Warn, "The file of the ControllerConfiguration is gone: its last version stays in force until there is another, or a restart.";
@@ -82,11 +93,19 @@ catalogue! {
     ManifestsReturned, "manifests.returned", Info, "The directory of manifests can be read again.";
     WatchDegraded, "watch.degraded", Warn, "The system does not tell of changed files: they are looked at on a timer instead.";
     WatchRestored, "watch.restored", Info, "Changed files are told of again.";
+    EventsFlowing, "events.flowing", Info, "Change events of an account are seen to arrive: until they stop, the resync interval is `resyncIntervalWithEvents`.";
+    EventsStopped, "events.stopped", Warn, "Change events of an account are not seen to arrive any more: the resync interval is the usual one again. `reason` says why: `QueueFailed`, `OwnWriteUnheard` (a write of the controller's own made no event) or `NothingHeard` (perhaps nothing was changed).";
+    EventsQueueFailed, "events.queue_failed", Warn, "The queue of change events cannot be read, or its messages cannot be deleted. Told once for each `reason`; everything is still checked at each resync.";
+    EventsQueueRecovered, "events.queue_recovered", Info, "The queue of change events works again.";
+    EventsMessageRejected, "events.message_rejected", Warn, "A message of the queue is not a change event of a configured account: `reason` says why. What cannot be understood is left for the dead-letter queue, the rest is deleted. Ten within ten minutes are told, the others counted.";
+    ChangeClaimed, "change.claimed", Info, "A change event has woken a role. What it says of who made the change is in the fields `claimed_…`: it is the event's word, and nothing is decided by it.";
 }
 
 /// How loud an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
+    /// For whoever looks into it: `RUST_LOG=ssm_role_controller=debug` shows it.
+    Debug,
     /// Worth knowing.
     Info,
     /// Somebody should look.
@@ -134,6 +153,18 @@ pub struct Event {
     pub digest: Option<String>,
     /// The manifest that would bring about what the event says is missing.
     pub remedy: Option<String>,
+    /// The calls that were made.
+    pub calls: Option<String>,
+    /// IAM's name for the call by which something was changed, as a change event claims.
+    pub claimed_call: Option<String>,
+    /// The ARN of whoever made it, as a change event claims.
+    pub claimed_by: Option<String>,
+    /// The ARN of the role that their session was made from, as a change event claims.
+    pub claimed_role: Option<String>,
+    /// The address that they called from, as a change event claims.
+    pub claimed_from: Option<String>,
+    /// When they called, as a change event claims.
+    pub claimed_at: Option<String>,
     /// The manifest by its `metadata.name`, or the file.
     pub manifest: Option<String>,
     /// The line of a fault.
@@ -214,6 +245,12 @@ impl Event {
             undo: None,
             digest: None,
             remedy: None,
+            calls: None,
+            claimed_call: None,
+            claimed_by: None,
+            claimed_role: None,
+            claimed_from: None,
+            claimed_at: None,
             manifest: None,
             line: None,
             column: None,
@@ -244,6 +281,12 @@ pub fn emit(event: &Event) {
                 undo = event.undo.as_deref(),
                 digest = event.digest.as_deref(),
                 remedy = event.remedy.as_deref(),
+                calls = event.calls.as_deref(),
+                claimed_call = event.claimed_call.as_deref(),
+                claimed_by = event.claimed_by.as_deref(),
+                claimed_role = event.claimed_role.as_deref(),
+                claimed_from = event.claimed_from.as_deref(),
+                claimed_at = event.claimed_at.as_deref(),
                 manifest = event.manifest.as_deref(),
                 line = event.line,
                 column = event.column,
@@ -255,6 +298,7 @@ pub fn emit(event: &Event) {
         };
     }
     match event.name.severity() {
+        Severity::Debug => tell!(tracing::Level::DEBUG),
         Severity::Info => tell!(tracing::Level::INFO),
         Severity::Warn => tell!(tracing::Level::WARN),
     }
@@ -269,6 +313,7 @@ mod tests {
         let mut table = String::from("| `event` | level | when |\n|---|---|---|\n");
         for name in EventName::ALL {
             let level = match name.severity() {
+                Severity::Debug => "DEBUG",
                 Severity::Info => "INFO",
                 Severity::Warn => "WARN",
             };

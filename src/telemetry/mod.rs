@@ -39,6 +39,19 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off,ssm_role_controller=info"));
+    filtered(filter, format, colour, writer)
+}
+
+/// The same for the events that a filter lets through.
+pub(crate) fn filtered<W>(
+    filter: EnvFilter,
+    format: LogFormat,
+    colour: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)

@@ -11,7 +11,7 @@ use aws_sdk_iam::{
 };
 use percent_encoding::percent_decode_str;
 use ssm_role_controller::{
-    iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, SdkIam, SimulatedAction, Writer},
+    iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, RequestId, SdkIam, SimulatedAction, WriteTurn, Writer},
     inventory::{Role, SUSPEND_TAG},
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
@@ -479,14 +479,22 @@ fn named(name: &str) -> RoleName {
 /// A role as an inventory holds it.
 fn known(name: &str, path: &str) -> Role {
     let (name, path) = (named(name), path.to_owned());
-    Role { name, path, is_suspended: false, policies: BTreeMap::new(), inline_size: None, surroundings: None }
+    Role {
+        name,
+        path,
+        is_suspended: false,
+        tags: BTreeMap::new(),
+        policies: BTreeMap::new(),
+        inline_size: None,
+        surroundings: None,
+    }
 }
 
 fn document(settings: &Settings) -> SessionManagerDocument {
     settings.document(&account(), &Partition::default())
 }
 
-fn class(result: Result<(), IamError>) -> ErrorClass {
+fn class<T: std::fmt::Debug>(result: Result<T, IamError>) -> ErrorClass {
     result.expect_err("it was accepted").class
 }
 
@@ -498,19 +506,24 @@ async fn the_programs_own_writer_puts_a_policy_and_removes_that_one_alone() {
         backend.role("written").await;
         backend.put("written", "Other", PLAIN).await;
         let wanted = document(&Settings::default());
-        writer.put(&role, &ours, &wanted, &limits).await.unwrap();
+        let put = writer.put(WriteTurn::default(), &role, &ours, &wanted, &limits).await.unwrap();
         let encoded = edge.role_policy(&role.name, &ours).await.unwrap();
         assert_eq!(percent_decode_str(&encoded).decode_utf8().unwrap(), wanted.as_str(), "{:?}", backend.kind);
         // IAM finds a role in any case of its name.
         let in_capitals = known("WRITTEN", "/");
-        match backend.kind {
-            Kind::Sandbox => writer.remove(&in_capitals, &ours, &limits).await.unwrap(),
+        let removed = match backend.kind {
+            Kind::Sandbox => writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await.unwrap(),
             // moto does not.
             Kind::Moto => {
-                assert_eq!(class(writer.remove(&in_capitals, &ours, &limits).await), ErrorClass::Gone);
-                writer.remove(&role, &ours, &limits).await.unwrap();
+                assert_eq!(
+                    class(writer.remove(WriteTurn::default(), &in_capitals, &ours, &limits).await),
+                    ErrorClass::Gone
+                );
+                writer.remove(WriteTurn::default(), &role, &ours, &limits).await.unwrap()
             }
-        }
+        };
+        // By these CloudTrail tells of each.
+        assert!(put != removed && !put.as_str().is_empty(), "{put:?} {removed:?}");
         assert_eq!(backend.policies("written").await, ["Other"], "{:?}", backend.kind);
         assert_eq!(edge.role_policy(&role.name, &ours).await.unwrap_err().class, ErrorClass::Gone);
     }
@@ -522,12 +535,14 @@ async fn what_is_not_there_to_be_removed_is_told_as_gone() {
     for backend in Backend::both().await {
         backend.role("nothing-to-remove").await;
         for role in ["nothing-to-remove", "no-such-role"] {
-            let error = backend.writer().remove(&known(role, "/"), &ours, &limits).await.unwrap_err();
+            let error =
+                backend.writer().remove(WriteTurn::default(), &known(role, "/"), &ours, &limits).await.unwrap_err();
             assert_eq!((error.class, error.operation), (ErrorClass::Gone, "DeleteRolePolicy"), "{:?}", backend.kind);
             assert_eq!(error.code.as_deref(), Some("NoSuchEntity"), "{:?} {role}", backend.kind);
         }
         let wanted = document(&Settings::default());
-        let put = backend.writer().put(&known("no-such-role", "/"), &ours, &wanted, &limits).await;
+        let put =
+            backend.writer().put(WriteTurn::default(), &known("no-such-role", "/"), &ours, &wanted, &limits).await;
         assert_eq!(class(put), ErrorClass::Gone, "{:?}", backend.kind);
     }
 }
@@ -546,8 +561,8 @@ async fn a_role_that_turns_out_to_be_protected_is_told_as_such() {
         }
         // As an inventory of a moment ago might have it: by a path that is not protected, so that it is sent.
         let (writer, role, wanted) = (backend.writer(), known("guarded", "/"), document(&Settings::default()));
-        let put = writer.put(&role, &ours, &wanted, &limits).await;
-        let removed = writer.remove(&role, &ours, &limits).await;
+        let put = writer.put(WriteTurn::default(), &role, &ours, &wanted, &limits).await;
+        let removed = writer.remove(WriteTurn::default(), &role, &ours, &limits).await;
         match backend.kind {
             Kind::Sandbox => {
                 assert_eq!((class(put), class(removed)), (ErrorClass::Protected, ErrorClass::Protected));
@@ -624,17 +639,20 @@ async fn what_lies_outside_of_the_limits_is_refused_by_the_writer_and_nothing_is
             serving.sandbox.clear_calls();
         }
         let writer = backend.writer();
-        let refused = |result: Result<(), IamError>, why: &str| {
+        let refused = |result: Result<RequestId, IamError>, why: &str| {
             let error = result.expect_err(why);
             assert_eq!((error.class, &error.code), (ErrorClass::NotSent, &None), "{error}");
             assert!(error.message.contains(why), "{error}");
         };
         for (role, limits, why) in &roles {
-            refused(writer.put(role, &ours, &plain, limits).await, why);
-            refused(writer.remove(role, &ours, limits).await, why);
+            refused(writer.put(WriteTurn::default(), role, &ours, &plain, limits).await, why);
+            refused(writer.remove(WriteTurn::default(), role, &ours, limits).await, why);
         }
         for (settings, limits, why) in &documents {
-            refused(writer.put(&known("limited", "/"), &ours, &document(settings), limits).await, why);
+            refused(
+                writer.put(WriteTurn::default(), &known("limited", "/"), &ours, &document(settings), limits).await,
+                why,
+            );
         }
         if let Some(serving) = &backend.serving {
             assert_eq!(serving.sandbox.counts(), BTreeMap::new());
@@ -644,8 +662,8 @@ async fn what_lies_outside_of_the_limits_is_refused_by_the_writer_and_nothing_is
         // And what lies within them is sent.
         let (within, role) =
             (Limits { account_ids: Some([account()].into()), ..fleet.clone() }, known("limited", "/fleet/web/"));
-        writer.put(&role, &ours, &plain, &within).await.unwrap();
-        writer.remove(&role, &ours, &within).await.unwrap();
+        writer.put(WriteTurn::default(), &role, &ours, &plain, &within).await.unwrap();
+        writer.remove(WriteTurn::default(), &role, &ours, &within).await.unwrap();
         assert!(backend.policies("limited").await.is_empty(), "{:?}", backend.kind);
     }
 }

@@ -3,6 +3,7 @@
 use std::slice::from_ref;
 
 use aws_sdk_iam::config::Credentials;
+use serde_json::{Value, json};
 use ssm_role_controller::policy::document::Document;
 
 use crate::{
@@ -244,4 +245,26 @@ async fn moto_enforcing_it_lets_plan_and_apply_work_and_refuses_every_other_role
     assert_eq!(code(bound.send().await), denied);
     assert_eq!(code(iam.delete_role_permissions_boundary().role_name(own).send().await), denied);
     iam.get_role().role_name(own).send().await.unwrap();
+}
+
+#[test]
+fn with_several_accounts_each_has_a_policy_of_its_own_and_the_home_may_assume_the_roles_of_the_others() {
+    let keeper = "arn:aws:iam::222222222222:role/keepers/keeper";
+    let entry = format!("accounts: [{{id: \"222222222222\", assumeRoleArn: \"{keeper}\"}}]");
+    let tree = Tree::of(&[
+        ("config/web.yaml", manifest("web", "roles: [web], accountIds: [\"222222222222\"]")),
+        ("config/controller.yaml", settings(&entry)),
+    ]);
+    let statements = |account: &str| -> Vec<(String, Value)> {
+        let finished = printed(&tree, &["--account", account]).exits(0);
+        let policy: Value = serde_json::from_str(&finished.stdout).unwrap();
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        statements.map(|one| (one["Sid"].as_str().unwrap().to_owned(), one["Resource"].clone())).collect()
+    };
+    let home = statements("111122223333");
+    assert_eq!(home[0], ("EnterAccounts".to_owned(), json!([keeper])));
+    assert_eq!(home.iter().map(|(sid, _)| sid.as_str()).collect::<Vec<_>>(), ["EnterAccounts", "NeverItself"]);
+    let there = statements("222222222222");
+    assert!(!there.iter().any(|(sid, _)| sid == "EnterAccounts"), "{there:?}");
+    assert_eq!(there.last().unwrap(), &("NeverItself".to_owned(), json!([keeper])));
 }

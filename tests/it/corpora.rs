@@ -38,3 +38,8 @@ fn any_documents_are_a_role_s_and_what_they_allow_follows_iam_s_rules() {
 fn any_answers_of_iam_are_an_error_or_a_reading_of_what_stands_in_them() {
     replay("answers", bodies::answers::answers);
 }
+
+#[test]
+fn any_message_is_a_change_event_or_is_passed_over_and_nothing_harmful_comes_out_of_it() {
+    replay("messages", bodies::messages::messages);
+}

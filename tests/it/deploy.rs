@@ -1,4 +1,5 @@
-//! What is in deploy/: the unit by systemd's own judgement, and the policy by the calls that are made.
+//! What is in deploy/: the unit by systemd's own judgement, the templates by cfn-lint's, and the policy by the calls that
+//! are made.
 
 use std::{
     collections::BTreeSet,
@@ -6,8 +7,11 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
-use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
+use serde_json::{Value, json};
+use ssm_role_controller::{
+    events::{Heard, What},
+    sandbox::{Effect, Fault, RoleSeed},
+};
 use tokio::{net::UnixDatagram, time::timeout};
 
 use crate::support::{
@@ -15,6 +19,7 @@ use crate::support::{
     moto::Moto,
     program::{PATIENCE, Running, bare, finish, program},
     serving::Serving,
+    world::tool,
 };
 
 const UNIT: &str = "ssm-role-controller.service";
@@ -74,6 +79,54 @@ fn the_units_command_is_one_that_the_program_takes() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ssm-role-controller"));
     let output = command.args(line.split(' ').skip(1)).arg("--help").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What cfn-lint has to say of a template: nothing is too small.
+fn lint(template: &Path) -> String {
+    let mut command = Command::new(tool("cfn-lint"));
+    command.args(["--include-checks", "I", "--non-zero-exit-code", "informational", "--"]).arg(template);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.success(), said.is_empty(), "{said}");
+    said
+}
+
+const TEMPLATES: [&str; 2] = ["events/change-events.yaml", "events/forward.yaml"];
+
+#[test]
+fn cfn_lint_finds_nothing_to_say_of_the_templates_for_change_events() {
+    for template in TEMPLATES {
+        assert_eq!(lint(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(template)), "", "{template}");
+    }
+}
+
+#[test]
+fn cfn_lint_would_say_so_of_a_property_that_cloudformation_does_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("template.yaml");
+    std::fs::write(&path, deployed(TEMPLATES[0]).replace("VisibilityTimeout:", "VisibleTimeout:")).unwrap();
+    assert!(lint(&path).contains("VisibleTimeout"));
+}
+
+#[test]
+fn the_rules_let_through_what_wakes_a_role_and_say_the_same_in_every_account() {
+    let rules = TEMPLATES.map(|template| {
+        let template: Value = serde_yaml::from_str(&deployed(template)).unwrap();
+        let rule = &template["Resources"]["Rule"]["Properties"];
+        (rule["EventPattern"].clone(), rule["State"].clone())
+    });
+    assert_eq!(rules[0], rules[1]);
+    let calls = rules[0].0["detail"]["$or"][0]["eventName"].as_array().unwrap();
+    assert!(calls.len() >= 16);
+    for call in calls {
+        let mut event: Value = serde_json::from_str(include_str!("../data/events/put_role_policy.json")).unwrap();
+        event["detail"]["eventName"] = call.clone();
+        if call.as_str().unwrap().ends_with("PolicyVersion") {
+            event["detail"]["requestParameters"] = json!({"policyArn": "arn:aws:iam::123456789012:policy/shared"});
+        }
+        let heard = Heard::read(&event.to_string()).unwrap();
+        assert!(matches!(heard.what, What::Changed(_)), "{call}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

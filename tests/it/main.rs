@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test that cannot go on panics")]
 
+mod accounts;
 mod apply;
 mod bad_input;
 mod contract;
@@ -11,6 +12,7 @@ mod crash;
 mod credentials;
 mod demo;
 mod deploy;
+mod events;
 mod explain;
 mod life;
 mod manifests;
@@ -21,6 +23,7 @@ mod run;
 mod sandbox_control;
 mod sandbox_faults;
 mod sandbox_http;
+mod selectors;
 mod state;
 mod support;
 mod trust;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use ssm_role_controller::{
     manifest::{
-        Fault, Files, ManifestSet, Mode, Parsed, Standing, State, Verdict, parse, parse_controller_configuration,
-        schema,
+        Fault, Files, ManifestSet, Mode, Parsed, Standing, State, Verdict, Whose, parse,
+        parse_controller_configuration, schema,
     },
     names::{AccountId, PolicyName, RoleName},
     watch::load,
@@ -50,7 +50,7 @@ fn key(role: &str) -> (RoleName, PolicyName) {
 fn the_demos_manifests_have_no_fault() {
     let loaded = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config"), None).unwrap();
     assert!(loaded.faults.is_empty(), "{}", told(&loaded.faults));
-    let desired = loaded.set.desired(&account("111122223333"), None);
+    let desired = loaded.set.desired(Whose::own(&account("111122223333")), None);
     let roles: Vec<String> = desired.policies.keys().map(|(role, _)| role.to_string()).collect();
     assert_eq!(roles, ["bastion", "batch-worker", "build-agent", "legacy-app", "web-canary", "web-server"]);
     assert_eq!(desired.policies[&key("legacy-app")].mode, Mode::Observe);
@@ -64,16 +64,18 @@ fn the_settings_that_the_examples_show_can_be_used_as_they_stand() {
     let shown = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let shown = shown.filter(|text| text.contains("kind: ControllerConfiguration")).map(str::to_owned);
     let commented = std::fs::read_to_string(root.join("config/controller.yaml")).unwrap();
-    let uncommented =
-        commented.replace("  # limits:", "  limits:").replace("  # guards:", "  guards:").replace("  #  ", "   ");
+    let uncommented = ["limits:", "guards:", "accounts:", " "]
+        .iter()
+        .fold(commented, |text, key| text.replace(&format!("  # {key}"), &format!("  {key}")));
     let mut count = 0;
     for text in shown.chain([uncommented]) {
         let parsed = parse("example.yaml", text.as_bytes());
         assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
-        assert!(parsed.configurations[0].limits.kms_key_arns.is_some(), "{text}");
+        let settings = &parsed.configurations[0];
+        assert!(settings.limits.kms_key_arns.is_some() || !settings.accounts.is_empty(), "{text}");
         count += 1;
     }
-    assert_eq!(count, 2);
+    assert_eq!(count, 3);
 }
 
 #[test]
@@ -99,10 +101,10 @@ fn a_manifest_counts_where_its_account_is_the_one_that_is_asked_for_or_is_not_na
     )]);
     assert!(faults.is_empty(), "{}", told(&faults));
     let here = account("111122223333");
-    let desired = set.desired(&here, None);
+    let desired = set.desired(Whose::own(&here), None);
     assert_eq!(desired.policies.keys().cloned().collect::<Vec<_>>(), [key("a"), key("c")]);
     assert!(desired.policies[&key("c")].suspended && !desired.policies[&key("a")].suspended);
-    assert_eq!(set.elsewhere(&here).map(|other| other.name.as_str()).collect::<Vec<_>>(), ["there"]);
+    assert_eq!(set.elsewhere(&here).map(|(other, _)| other.name.as_str()).collect::<Vec<_>>(), ["there"]);
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn manifests_that_agree_about_a_role_are_fine_and_the_suspended_one_wins() {
         ("b.yaml", manifest("b", "roles: [WEB], suspend: true, mode: enforce")),
     ]);
     assert!(faults.is_empty(), "{}", told(&faults));
-    let desired = set.desired(&account("111122223333"), None);
+    let desired = set.desired(Whose::own(&account("111122223333")), None);
     let policy = &desired.policies[&key("web")];
     assert_eq!((desired.policies.len(), policy.suspended, &policy.conflict), (1, true, &None));
 }
@@ -139,7 +141,7 @@ fn manifests_that_disagree_about_a_role_are_both_told_and_the_policy_is_held() {
        |         ^
     hint: name the role in one of the two only, let them agree, or give one another `policyName`
     ");
-    let desired = set.desired(&account("111122223333"), None);
+    let desired = set.desired(Whose::own(&account("111122223333")), None);
     insta::assert_snapshot!(desired.policies[&key("web")].conflict.as_deref().unwrap(), @"`a` (a.yaml:4) and `b` (b.yaml:4) want it differently");
     assert_eq!(desired.policies[&key("other")].conflict, None);
 }
@@ -156,7 +158,7 @@ fn differing_modes_are_a_conflict_too_and_the_default_mode_counts() {
     let (set, faults) = files("defaultMode: enforce");
     assert_eq!(faults.len(), 2, "{}", told(&faults));
     assert!(faults[0].message.contains("in another mode"));
-    assert!(set.desired(&account("111122223333"), None).policies[&key("web")].conflict.is_some());
+    assert!(set.desired(Whose::own(&account("111122223333")), None).policies[&key("web")].conflict.is_some());
     assert!(files("defaultMode: observe").1.is_empty());
 }
 
@@ -171,8 +173,8 @@ fn a_manifest_without_account_may_meet_any_other_and_differing_accounts_never_me
     let (set, faults) = set(&files);
     let files: Vec<&str> = faults.iter().map(|fault| &*fault.place.file).collect();
     assert_eq!(files, ["b.yaml", "c.yaml"]);
-    assert_eq!(set.desired(&account("111122223333"), None).policies[&key("web")].conflict, None);
-    assert!(set.desired(&account("444455556666"), None).policies[&key("web")].conflict.is_some());
+    assert_eq!(set.desired(Whose::own(&account("111122223333")), None).policies[&key("web")].conflict, None);
+    assert!(set.desired(Whose::own(&account("444455556666")), None).policies[&key("web")].conflict.is_some());
 }
 
 #[test]
@@ -246,7 +248,8 @@ fn manifests_that_yield_the_same_policy_agree_however_they_are_written() {
     let (a, b) = ("0000000a-0000-0000-0000-000000000000", "0000000b-0000-0000-0000-000000000000");
     let same = |one: &str, other: &str| {
         let (set, faults) = set(&[("a.yaml", manifest("a", one)), ("b.yaml", manifest("b", other))]);
-        faults.is_empty() && set.desired(&account("111122223333"), None).policies[&key("web")].conflict.is_none()
+        faults.is_empty()
+            && set.desired(Whose::own(&account("111122223333")), None).policies[&key("web")].conflict.is_none()
     };
     assert!(same(&keys(a, b), &keys(b, a)));
     assert!(same(
@@ -267,7 +270,7 @@ fn manifests_that_want_a_policy_present_and_absent_are_in_conflict_whatever_else
         ]);
         assert_eq!(faults.len(), 2, "{}", told(&faults));
         assert!(faults.iter().all(|fault| fault.message.contains("in another state: it is held")));
-        let wanted = &set.desired(&account("111122223333"), None).policies[&key("web")];
+        let wanted = &set.desired(Whose::own(&account("111122223333")), None).policies[&key("web")];
         assert!(wanted.conflict.is_some());
         assert_eq!(wanted.suspended, other.starts_with("suspend"));
     }
@@ -276,7 +279,7 @@ fn manifests_that_want_a_policy_present_and_absent_are_in_conflict_whatever_else
         ("b.yaml", manifest("b", "roles: [web, x], state: absent")),
     ]);
     assert!(faults.is_empty(), "{}", told(&faults));
-    let desired = set.desired(&account("111122223333"), None);
+    let desired = set.desired(Whose::own(&account("111122223333")), None);
     let states = |role| (desired.policies[&key(role)].state, desired.policies[&key(role)].suspended);
     assert_eq!((states("web"), states("x")), ((State::Absent, true), (State::Absent, false)));
 }
@@ -369,7 +372,7 @@ fn a_policy_may_be_removed_whatever_it_names_but_not_in_any_account() {
 fn an_account_that_is_known_only_at_run_time_is_held_against_the_limits_then() {
     let (set, faults) = set(&[("a.yaml", manifest("a", "roles: [a]")), ("c.yaml", settings(LIMITS))]);
     assert!(faults.is_empty(), "{}", told(&faults));
-    let outside = |id| set.desired(&account(id), None).policies[&key("a")].outside.clone();
+    let outside = |id| set.desired(Whose::own(&account(id)), None).policies[&key("a")].outside.clone();
     assert_eq!(outside("111122223333"), None);
     insta::assert_snapshot!(outside("444455556666").unwrap(), @"account 444455556666 is not among `accountIds`: 111122223333 (spec.limits in c.yaml:4)");
 }
@@ -571,7 +574,7 @@ fn five_thousand_roles_resolve_however_they_are_spread() {
         let parsed = parse("all.yaml", text.as_bytes());
         assert!(parsed.faults.is_empty(), "{}", told(&parsed.faults));
         let (set, faults) = ManifestSet::of([&parsed], None);
-        let desired = set.desired(&account("111122223333"), None);
+        let desired = set.desired(Whose::own(&account("111122223333")), None);
         (desired.policies.len(), faults.len())
     };
     assert_eq!(spread(50, 100, false), (5000, 0));
@@ -581,7 +584,7 @@ fn five_thousand_roles_resolve_however_they_are_spread() {
 
 /// The manifests in force that are held by the limits.
 fn held(verdict: &Verdict) -> Vec<String> {
-    let desired = verdict.set.desired(&account("111122223333"), None);
+    let desired = verdict.set.desired(Whose::own(&account("111122223333")), None);
     let held = desired.policies.values().filter(|wanted| wanted.outside.is_some());
     held.map(|wanted| wanted.manifest.name.clone()).collect()
 }

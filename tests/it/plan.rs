@@ -418,6 +418,31 @@ fn each_step_carries_whether_it_is_in_sync_and_whether_a_session_would_work() {
 }
 
 #[test]
+fn explain_reads_tells_which_reading_was_chosen_and_the_calls_that_were_made() {
+    let world = World::new();
+    world.manifest("web", &with_key("roles: [web, ghost]"));
+    world.node_with("web", &documented());
+    assert_eq!(world.plan(&[]).1.get("reads"), None, "only who asks is told");
+    let (_, plan) = world.plan(&["--explain-reads"]);
+    let (account, reads) = plan["reads"].as_object().unwrap().iter().next().unwrap();
+    assert_eq!(plan["steps"][0]["account"], *account);
+    assert_eq!((&reads["chosen"]["choice"], &reads["chosen"]["why"]), (&json!("bulk"), &json!("sizeUnknown")));
+    assert_eq!((&reads["chosen"]["bulkCalls"], &reads["chosen"]["roleCalls"]), (&Value::Null, &json!(4)));
+    assert_eq!((&reads["next"]["bulkCalls"], &reads["next"]["managedRoles"]), (&json!(1), &json!(2)));
+    assert_eq!(reads["calls"]["GetAccountAuthorizationDetails"], json!({"ok": 1, "throttled": 0, "failed": 0}));
+
+    let told = world.run(&["plan", "--explain-reads"]);
+    assert!(!told.stdout.contains("calls"), "{}", told.stdout);
+    for line in [
+        &format!("account {account} was to be read in bulk, since no reading has shown the account's size so far"),
+        "calls made: GetAccountAuthorizationDetails 1",
+        "in bulk, 1 call against 4 role by role",
+    ] {
+        assert!(told.stderr.contains(line), "{line}: {}", told.stderr);
+    }
+}
+
+#[test]
 fn require_ready_exits_3_where_all_is_in_sync_and_a_session_would_not_surely_work() {
     let world = World::new();
     world.manifest("web", &with_key("roles: [web, bastion]"));

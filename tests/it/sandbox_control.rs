@@ -102,6 +102,15 @@ async fn every_control_path_does_what_it_says() {
     ask(port, "DELETE", "/_sandbox/faults", Value::Null).await;
     assert!(iam.caller().await.is_ok());
 
+    // A rate that no machine is slow enough to keep to.
+    let rate = json!({ "operation": "GetCallerIdentity", "beyond": { "per_second": 0.001, "burst": 2 }, "effect": "throttle" });
+    ask(port, "POST", "/_sandbox/faults", rate).await;
+    let passed = [iam.caller().await.is_ok(), iam.caller().await.is_ok(), iam.caller().await.is_ok()];
+    assert_eq!(passed, [true, true, false]);
+    let another = sandbox.iam(&"444455556666".parse().unwrap());
+    assert!(another.caller().await.is_ok(), "each account has a rate of its own");
+    ask(port, "DELETE", "/_sandbox/faults", Value::Null).await;
+
     ask(port, "POST", "/_sandbox/lag", json!({ "bulk_ms": 60_000 })).await;
     ask(port, "DELETE", "/_sandbox/roles/zebra", Value::Null).await;
     assert_eq!(iam.roles_page(None).await.unwrap().roles.len(), 2);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ssm_role_controller::{
-    iam::{ErrorClass, Iam, Writer},
+    iam::{ErrorClass, Iam, WriteTurn, Writer},
     inventory::Role,
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{limits::Limits, session_manager::Settings},
@@ -176,15 +176,16 @@ async fn both_sides_give_the_same_answers() {
         name: role("zebra"),
         path: "/".to_owned(),
         is_suspended: false,
+        tags: BTreeMap::new(),
         policies: BTreeMap::new(),
         inline_size: None,
         surroundings: None,
     };
     let writer = Writer::new(Arc::new(iam), account.clone());
-    let here = writer.put(&zebra, &policy, &document, &Limits::default()).await;
+    let here = writer.put(WriteTurn::default(), &zebra, &policy, &document, &Limits::default()).await;
     let put = clients.iam.put_role_policy().role_name("zebra").policy_name("P").policy_document(document.as_str());
     match (here, put.send().await) {
-        (Ok(()), Ok(_)) => {
+        (Ok(_), Ok(_)) => {
             assert_eq!(sandbox.document(&account, "zebra", "P").as_deref(), Some(document.as_str()));
         }
         (Err(here), there) => assert_eq!(here.code.unwrap(), code(there).1),

@@ -1,24 +1,23 @@
-//! What keeps from harm, end to end: the real process against moto, with drift made and read back by boto3; where the
-//! order of calls is what counts, against the sandbox.
+//! What keeps from harm, end to end: the real process against moto, with drift made and read back by boto3.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, sync::Arc};
 
 use serde_json::{Value, json};
 
-use ssm_role_controller::sandbox::RoleSeed;
-
 use crate::support::{
+    moto::Moto,
     process::Daemon,
-    program::{finish, program},
-    serving::Serving,
-    world::{POLICY, World, and, documented, manifest, settings, with_key, without_key},
+    world::{POLICY, World, and, documented, settings, with_key, without_key},
 };
 
 const FOUR: [&str; 4] = ["a", "b", "c", "d"];
 
 /// An account with these roles, without their policy, and a manifest that asks for it.
 fn fleet(roles: &[&str], spec: &str) -> World {
-    let world = World::new();
+    fleet_in(World::new(), roles, spec)
+}
+
+fn fleet_in(world: World, roles: &[&str], spec: &str) -> World {
     for role in roles {
         world.role(role);
     }
@@ -239,21 +238,15 @@ fn several_roles_are_repaired_and_each_is_told() {
     assert!(repaired.iter().eq(FOUR), "{repaired:?}");
 }
 
-/// Against the sandbox, which keeps a record of calls: moto has none.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_several_writes_the_first_is_read_back_before_the_rest() {
-    let serving = Serving::start("111122223333").await;
-    for role in FOUR {
-        serving.sandbox.plant(&serving.account, RoleSeed::new(role));
-    }
-    let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join("fleet.yaml"), manifest("fleet", "roles: [a, b, c, d]")).unwrap();
-    let ended = finish(program(&serving.endpoint(), directory.path(), &["apply"])).await;
-    assert_eq!(ended.code(), 0, "{}", ended.err);
-    let calls: Vec<(&str, String)> =
-        serving.sandbox.calls().into_iter().filter_map(|call| Some((call.operation, call.role?))).collect();
+#[test]
+fn of_several_writes_the_first_is_read_back_before_the_rest() {
+    let moto = Arc::new(Moto::recording());
+    let world = fleet_in(World::on(Arc::clone(&moto), "210000009999"), &FOUR, "");
+    world.run(&["apply"]).exits(0);
+    assert!(FOUR.iter().all(|role| world.document(role) == Some(documented())));
+    let calls: Vec<_> = moto.calls().into_iter().filter(|(_, role)| !role.is_empty()).collect();
     let first = calls[0].1.clone();
-    let of_first = ["GetRolePolicy", "PutRolePolicy", "GetRolePolicy"].map(|operation| (operation, first.clone()));
+    let of_first = ["GetRolePolicy", "PutRolePolicy", "GetRolePolicy"].map(|name| (name.to_owned(), first.clone()));
     assert_eq!(calls[..3], of_first, "{calls:?}");
-    assert_eq!(calls.iter().filter(|(operation, _)| *operation == "PutRolePolicy").count(), 4);
+    assert_eq!(calls.iter().filter(|(operation, _)| operation == "PutRolePolicy").count(), 4);
 }

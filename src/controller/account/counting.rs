@@ -12,7 +12,7 @@ use crate::{
         ledger_file::Counting,
         repair::{Leave, Tools},
     },
-    iam::{ErrorClass, Iam},
+    iam::{ErrorClass, Iam, Paced},
     plan::{Reason, Terms},
     telemetry::{Event, EventName, emit},
 };
@@ -65,7 +65,7 @@ impl<I: Iam> Account<I> {
     }
 
     /// The tools of a repair with this leave.
-    pub(super) fn tools_for(&self, leave: &Leave) -> Tools<I> {
+    pub(super) fn tools_for(&self, leave: &Leave) -> Tools<Paced<I>> {
         let terms = match (leave, &self.options.approve) {
             (Leave::WriteInPlaceOf(_), Some(digest)) => Terms::Approved(digest.clone()),
             _ => Terms::Within(self.guards, self.role_count()),

@@ -12,9 +12,13 @@ use tokio::time::Instant;
 
 use super::Account;
 use crate::{
-    controller::slot::Slot,
+    controller::{
+        report::{Left, REMINDER},
+        slot::Slot,
+    },
     iam::Iam,
-    manifest::{self, Desired, DesiredPolicy, Mode, PolicyKey, State, Successor},
+    inventory::Observed,
+    manifest::{self, Desired, DesiredPolicy, ManifestSet, Mode, PolicyKey, State, Successor, Whose},
     names::RoleName,
     plan::{self, Circumstances, Target},
     telemetry::{Event, EventName, emit},
@@ -26,19 +30,45 @@ impl<I: Iam> Account<I> {
         let manifests = Arc::clone(&self.manifests.borrow_and_update());
         let circumstances = Circumstances::of(&self.caller, &manifests, self.options.observe_only);
         let same_circumstances = circumstances == self.circumstances;
-        if circumstances.suspended != self.circumstances.suspended {
-            self.tell_kill_switch(circumstances.suspended);
-        }
+        self.tell_suspension(manifests.suspends(&self.caller.account));
         self.circumstances = circumstances;
+        let with_events = manifests.configuration().and_then(|configuration| configuration.resync_interval_with_events);
+        self.hearing.configure(with_events);
         // What began with leave of other guards has none of these.
         let same_guards = self.guards == manifests.guards();
         self.guards = manifests.guards();
-        let mut desired = manifests.desired(&self.caller.account, self.caller.partition().as_ref());
+        let whose = Whose { account: &self.caller.account, is_own: self.is_own };
+        // What selectors make of the newest manifests, only a reading can tell.
+        self.selection.keep_only(&manifests, whose);
+        self.awaits_selectors = manifests.selecting(whose).next().is_some();
+        self.picks.clear();
+        if self.is_own {
+            self.mismatched = plan::mismatched(&manifests, &self.caller.account);
+        }
+        self.tell_selectors_elsewhere(&manifests);
+        self.want(&manifests, same_circumstances, same_guards);
+        if let Some(back) = &self.read_back {
+            back.overtaken.cancel();
+        }
+        self.canary.plan_anew();
+        self.is_planned = false;
+        // A reading of their own is planned by them.
+        (self.awaits_policies, self.awaits_looks) = (None, false);
+        self.release();
+        if !self.awaits_selectors {
+            self.tell_selectors_gone();
+        }
+        self.tell_mismatched();
+        self.next_reading = Instant::now();
+    }
+
+    /// What is wanted from now on: of the roles that manifests name, and of those that selectors have picked.
+    pub(super) fn want(&mut self, manifests: &ManifestSet, same_circumstances: bool, same_guards: bool) {
+        let whose = Whose { account: &self.caller.account, is_own: self.is_own };
+        let mut desired = manifests.desired_with(whose, self.caller.partition().as_ref(), &self.selection);
         let former = self.former_names(&desired);
         desired.policies.extend(former);
-        self.asked = Arc::new(plan::asked_for(&desired));
-        self.mismatched = plan::mismatched(&manifests, &self.caller.account);
-
+        self.asked = Arc::new(plan::asked_for(&desired, manifests, whose));
         for busy in self.busy.values() {
             let asks_the_same =
                 |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| slot.asks_the_same(new));
@@ -47,36 +77,31 @@ impl<I: Iam> Account<I> {
                 busy.overtaken.cancel();
             }
         }
-        if let Some(back) = &self.read_back {
-            back.overtaken.cancel();
-        }
-        self.canary.plan_anew();
-        self.is_planned = false;
-        // A reading of their own is planned by them.
-        self.awaits_policies = None;
         let mut before = std::mem::take(&mut self.slots);
+        let departed = &mut self.departed;
         let renewed = desired.policies.into_iter().map(|(key, wanted)| {
-            let slot = match before.remove(&key) {
-                Some(slot) => slot.under(wanted, same_circumstances),
-                None => Slot::new(wanted),
+            let slot = match (before.remove(&key), departed.remove(&key)) {
+                (Some(slot), _) => slot.under(wanted, same_circumstances),
+                // It was not asked for meanwhile: only what is known of writes still holds.
+                (None, Some(slot)) => slot.under(wanted, false),
+                (None, None) => Slot::new(wanted),
             };
             (key, slot)
         });
         self.slots = renewed.collect();
-        self.departed.retain(|key, _| !self.slots.contains_key(key));
-        self.departed.extend(before.into_iter().map(|(key, slot)| (key, slot.wanted)));
+        self.departed.extend(before);
         self.contended.retain(|key| self.slots.contains_key(key));
         self.queue.retain(|key| self.slots.get(key).is_some_and(|slot| slot.is_queued));
-        self.release();
-        self.tell_mismatched();
-        self.next_reading = Instant::now();
     }
 
     /// The policies whose manifest has given them another name: each is to go, once the one under the new name is right.
     fn former_names(&self, desired: &Desired) -> BTreeMap<PolicyKey, DesiredPolicy> {
+        // Of what has departed, what selectors may turn out to ask for still.
+        let waiting = self.departed.iter().filter(|_| self.awaits_selectors);
         let departed: Vec<&DesiredPolicy> = self
             .slots
             .iter()
+            .chain(waiting)
             .filter(|(key, _)| !desired.policies.contains_key(key))
             .map(|(_, slot)| &slot.wanted)
             .filter(|wanted| wanted.state == State::Present || wanted.successor.is_some())
@@ -119,14 +144,18 @@ impl<I: Iam> Account<I> {
     pub(super) fn give_up(&mut self, keys: &[PolicyKey]) {
         for key in keys {
             if let Some(slot) = self.slots.remove(key) {
-                self.departed.insert(key.clone(), slot.wanted);
+                self.departed.insert(key.clone(), slot);
             }
         }
         self.release();
     }
 
-    /// Tells of policies that no manifest asks for any more. Those that are being repaired wait for the end of it.
+    /// Tells of policies that no manifest asks for any more. Those that are being repaired wait for the end of it, and all
+    /// of them for the reading that says what selectors ask for.
     pub(super) fn release(&mut self) {
+        if self.awaits_selectors {
+            return;
+        }
         let account = &self.circumstances.account;
         let target = |(role, policy): &PolicyKey| Target {
             account: account.clone(),
@@ -140,12 +169,17 @@ impl<I: Iam> Account<I> {
             .map(target)
             .chain(self.mismatched.iter().map(|step| step.target.clone()))
             .collect();
-        let remedy = |target: &Target| {
-            let departed = self.departed.get(&(target.role.clone(), target.policy.clone()))?;
-            let roles = [&target.role];
-            Some(manifest::write::absent(&departed.manifest, &target.policy, target.account.as_ref()?, &roles))
+        let left = |target: &Target| {
+            let departed = self.departed.get(&(target.role.clone(), target.policy.clone()));
+            let remedy = departed.and_then(|slot| {
+                let (manifest, account) = (&slot.wanted.manifest, target.account.as_ref()?);
+                Some(manifest::write::absent(manifest, &target.policy, account, &[&target.role]))
+            });
+            let was_selected = departed.is_some_and(|slot| slot.wanted.origin.selector().is_some());
+            let is_gone = was_selected && matches!(self.inventory.get(&target.role), Some(Observed::NotFound));
+            Left { remedy, was_selected, is_gone }
         };
-        self.reporter.release(&asked_for, remedy).iter().for_each(emit);
+        self.reporter.release(&asked_for, left).iter().for_each(emit);
         let busy: BTreeSet<&PolicyKey> = self.busy.values().map(|busy| &busy.key).collect();
         self.departed.retain(|key, _| busy.contains(key));
     }
@@ -157,15 +191,24 @@ impl<I: Iam> Account<I> {
         }
     }
 
-    pub(super) fn tell_kill_switch(&mut self, suspended: bool) {
-        self.kill_switch_told = Instant::now();
-        emit(&if suspended {
-            Event {
-                hint: Some("set suspend: false in the ControllerConfiguration to go on".to_owned()),
-                ..Event::new(EventName::ControllerSuspended, "the kill switch is on: nothing is written anywhere")
+    /// Says that the settings suspend this account, when they begin to and once a day, and that they do no longer.
+    pub(super) fn tell_suspension(&mut self, is_suspended: bool) {
+        let now = Instant::now();
+        match self.suspension_told {
+            Some(told) if is_suspended && now.duration_since(told) < REMINDER => {}
+            None if !is_suspended => {}
+            _ if is_suspended => {
+                self.suspension_told = Some(now);
+                let hint = "set suspend: false for it in spec.accounts of the ControllerConfiguration to go on";
+                emit(&Event {
+                    hint: Some(hint.to_owned()),
+                    ..self.about_account(EventName::AccountSuspended, "is suspended: nothing is written there")
+                });
             }
-        } else {
-            Event::new(EventName::ControllerResumed, "the kill switch is off: drift is repaired again")
-        });
+            _ => {
+                self.suspension_told = None;
+                emit(&self.about_account(EventName::AccountResumed, "is suspended no more: drift is repaired again"));
+            }
+        }
     }
 }

@@ -8,12 +8,12 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{task::JoinError, time::Instant};
 
-use super::{Account, Held};
+use super::{Account, Held, hearing::tell};
 use crate::{
     controller::{
-        RESYNC_INTERVAL,
         approval::Approval,
         read_failed,
+        repair::BELIEVED_FOR,
         report::REMINDER,
         slot::{Slot, Worth},
     },
@@ -27,29 +27,46 @@ use crate::{
 /// How long a plan waits for what managed policies say: then what is not known of them is taken as unknown.
 const POLICIES_KNOWN_WITHIN: Duration = Duration::from_secs(15);
 
+/// So long before the last reading is not believed any more the next is begun, where repairs wait that rely on it.
+const TIME_TO_READ: Duration = Duration::from_secs(5);
+
 /// A reading: what it asked for, and what came of it.
 pub(super) type Reading = (Arc<Asked>, Result<(Arc<Inventory>, Manner), IamError>);
 
 impl<I: Iam> Account<I> {
     pub(super) fn begin_reading(&mut self) {
-        self.next_reading = Instant::now() + self.resync_interval();
+        self.tell_pass();
+        let now = Instant::now();
+        self.next_reading = now + self.resync_interval(now);
+        self.is_reading_everything = std::mem::take(&mut self.is_everything_due);
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
             self.is_planned = true;
-            self.guard(&mut [], Instant::now());
+            self.guard(&mut [], now);
             self.tell_mismatched();
             return;
         }
         let reader = Arc::clone(&self.tools.reader);
+        let needs_all_roles = self.is_reading_everything || !self.slots.values().all(Slot::is_at_rest);
         self.spoiled_meanwhile.clear();
         let ledger_file = self.ledger_file.clone();
         self.reading = Some(tokio::spawn(async move {
             if let Some(file) = ledger_file {
                 file.refresh().await;
             }
-            let read = reader.read_roles(&asked).await;
+            let read = reader.read_roles(&asked, needs_all_roles).await;
             (asked, read)
         }));
+    }
+
+    /// Whether a reading now costs fewer calls than a look at the role before each of the repairs that wait, which a
+    /// reading that is not believed any more would need.
+    pub(super) fn saves_looks_at_roles(&self, now: Instant) -> bool {
+        let is_soon_too_old = now.duration_since(self.read_at) + TIME_TO_READ >= BELIEVED_FOR;
+        is_soon_too_old
+            && self.may_begin()
+            && self.canary.waits_until().is_none()
+            && self.tools.reader.bulk_calls().is_some_and(|calls| calls < self.queue.len())
     }
 
     pub(super) fn conclude_reading(&mut self, read: Result<Reading, JoinError>) {
@@ -58,8 +75,8 @@ impl<I: Iam> Account<I> {
             let error = IamError::contradiction("reading", format!("it ended early ({ended_early})"));
             (Arc::default(), Err(error))
         });
-        if self.circumstances.suspended && now.duration_since(self.kill_switch_told) >= REMINDER {
-            self.tell_kill_switch(true);
+        if self.suspension_told.is_some() {
+            self.tell_suspension(true);
         }
         match read {
             Ok((inventory, manner)) => {
@@ -69,7 +86,9 @@ impl<I: Iam> Account<I> {
                 self.tell_manner(&manner);
                 // Manifests that came meanwhile may ask for roles that this reading did not look for.
                 let is_of_newest = asked == self.asked;
-                self.next_reading = if is_of_newest { now + self.resync_interval() } else { now };
+                // So may something have changed that it has read before.
+                let is_enough = is_of_newest && !self.is_everything_due;
+                self.next_reading = if is_enough { now + self.resync_interval(now) } else { now };
                 if inventory.may_be_completed() {
                     self.next_reading = self.next_reading.min(now + self.reading_backoff.next());
                 } else {
@@ -79,6 +98,9 @@ impl<I: Iam> Account<I> {
                 self.read_at = now;
                 self.looked_for = asked;
                 self.spoiled = std::mem::take(&mut self.spoiled_meanwhile);
+                if is_of_newest {
+                    self.take_selectors(&manner);
+                }
                 self.tell_settled(now);
                 self.plan_once_policies_are_known(now);
                 self.tell_mismatched();
@@ -97,7 +119,9 @@ impl<I: Iam> Account<I> {
                         now
                     }
                 };
+                self.awaits_looks = false;
                 self.reading_failed = Some((error, told_at));
+                self.is_everything_due |= self.is_reading_everything;
                 self.next_reading = now + self.reading_backoff.next();
             }
         }
@@ -116,8 +140,18 @@ impl<I: Iam> Account<I> {
                 return;
             }
         }
-        self.take_inventory(now);
-        self.is_planned = self.looked_for == self.asked;
+        self.awaits_looks = true;
+        self.plan_after_looks(now);
+    }
+
+    /// Plans the newest reading once no look is under way: without what is being looked at the plan would not be whole, and
+    /// the guards would let pass piece by piece what they hold as a whole. Nothing else begins meanwhile.
+    pub(super) fn plan_after_looks(&mut self, now: Instant) {
+        if self.awaits_looks && self.busy.values().all(|busy| busy.may_write) {
+            self.awaits_looks = false;
+            self.take_inventory(now);
+            self.is_planned = self.looked_for == self.asked;
+        }
     }
 
     /// Has the managed policies looked after, where nobody is at it.
@@ -154,7 +188,7 @@ impl<I: Iam> Account<I> {
         let moment = Timestamp::now();
         let verdict = |(key, slot): (&PolicyKey, &Slot)| {
             // What was not looked for is not known to be missing.
-            self.looked_for.get(&key.0).filter(|policies| policies.contains(&key.1))?;
+            self.looked_for.names(&key.0, &key.1).then_some(())?;
             let observed = self.inventory.get(&key.0)?;
             let is_new = !slot.is_known_in_sync(observed, now);
             is_new.then(|| (key.clone(), plan::judge(&slot.wanted, observed, &self.circumstances, moment)))
@@ -291,7 +325,7 @@ impl<I: Iam> Account<I> {
             step = step.held_by(Reason::Contended, Some(how_often));
         }
         let repairable = step.is_a_write() && slot.retry.as_ref().is_none_or(|retry| retry.due <= now);
-        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        tell(&self.hearing, &step.target, self.reporter.observe(&step, self.started.elapsed()));
         slot.judged(step, now);
         slot.judged_of(self.inventory.get(&key.0), now);
         self.postpone(&key);
@@ -337,14 +371,26 @@ impl<I: Iam> Account<I> {
         }
     }
 
-    /// The time until the next reading: what the manifests say, give or take a tenth.
-    fn resync_interval(&mut self) -> Duration {
-        let said = self.manifests.borrow().configuration().and_then(|configuration| configuration.resync_interval);
-        let interval = self.options.resync_interval.or(said).unwrap_or(RESYNC_INTERVAL);
-        interval.mul_f64(0.9 + self.random.f64() / 5.0)
+    /// Tells of the pass that ends: what was called since the one before it.
+    pub(super) fn tell_pass(&mut self) {
+        let calls = self.iam.calls();
+        let made = calls.since(&self.calls_told);
+        if made.total() > 0 {
+            self.calls_told = calls;
+            emit(&Event {
+                calls: Some(made.to_string()),
+                ..self.about_account(
+                    EventName::PassCompleted,
+                    &format!("has taken these calls since the pass before: {made}"),
+                )
+            });
+        }
     }
 
     fn tell_manner(&mut self, manner: &Manner) {
+        if matches!(manner, Manner::ByRole { .. }) {
+            return;
+        }
         let told = std::mem::replace(&mut self.one_by_one_told, matches!(manner, Manner::OneByOne(_)));
         match manner {
             Manner::OneByOne(said) if !told => emit(&Event {

@@ -12,14 +12,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Busy, ReadBack};
+use super::{Account, Busy, ReadBack, hearing::tell};
 use crate::{
     controller::{
         repair::{Leave, Repaired},
         slot::Slot,
     },
     iam::{ErrorClass, Iam, IamError},
-    inventory::{LiveDocument, Observed},
+    inventory::{Inventory, LiveDocument, Observed},
     manifest::{PolicyKey, State},
     names::RoleName,
     plan::{self, Reason, Step},
@@ -27,7 +27,8 @@ use crate::{
     telemetry::{Event, EventName, emit},
 };
 
-/// How many roles are repaired at once. Each repair is two calls of some 100 ms: well over five writes a second.
+/// How many roles are repaired at once. Each repair is two calls of some 100 ms: well over five writes a second, as long as
+/// the pace allows for them.
 const REPAIRS_AT_ONCE: usize = 5;
 
 /// How soon a role is looked for again that a write did not find.
@@ -155,26 +156,32 @@ impl<I: Iam> Account<I> {
             self.canary.wrote_nothing(&key);
         }
         match repaired {
-            Repaired::Written { step, before } => {
+            Repaired::Written { step, before, request_id } => {
                 self.conclude_lost_answer(&key, &step, now);
                 self.wrote(&key, &step, before, now);
+                self.hearing.wrote((&key.0, &key.1), &request_id, now);
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.step = Some(step.after_write());
                 }
             }
+            Repaired::NotNeeded(step) | Repaired::Proved(step)
+                if !may_write && self.shows_the_old_world(&key, &step, now) => {}
             Repaired::NotNeeded(step) if !overtaken.is_cancelled() || self.is_stopping => {
                 self.not_needed(&key, step, now);
             }
             Repaired::Proved(step) if !overtaken.is_cancelled() => self.proved(&key, step, now),
             // A verdict by older manifests says nothing: the fresh look below has the last word.
             Repaired::NotNeeded(_) | Repaired::Proved(_) | Repaired::Overtaken => {}
+            Repaired::ReadFailed(error) if !may_write && self.is_a_glance(&key) => {
+                self.glance_failed(key.clone(), &error, now)
+            }
             Repaired::ReadFailed(error) => self.repair_failed(&key, &error, now),
             Repaired::WriteFailed { error, .. } if error.class == ErrorClass::Gone => self.role_is_gone(&key, now),
             Repaired::WriteFailed { step, before, error } => {
                 self.conclude_lost_answer(&key, &step, now);
                 // The fresh read has proved the drift, whatever the bulk reading was worth.
                 if !overtaken.is_cancelled() || self.is_stopping {
-                    self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+                    tell(&self.hearing, &step.target, self.reporter.observe(&step, self.started.elapsed()));
                 }
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.step = Some(step.clone());
@@ -205,7 +212,8 @@ impl<I: Iam> Account<I> {
     fn wrote(&mut self, key: &PolicyKey, step: &Step, before: Option<Arc<LiveDocument>>, now: Instant) {
         self.written += 1;
         self.approval.use_up(key);
-        self.reporter.repaired(step, before.as_deref(), self.started.elapsed()).iter().for_each(emit);
+        let told = self.reporter.repaired(step, before.as_deref(), self.started.elapsed());
+        tell(&self.hearing, &step.target, told);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.wrote(before, now);
         }
@@ -233,12 +241,15 @@ impl<I: Iam> Account<I> {
             slot.contradicted(bulk_said, now);
         }
         slot.retry = None;
+        if step.has_drifted() || step.is_in_sync() {
+            keep(&mut self.inventory, key, &step);
+        }
         if slot.wanted.successor.is_some() && step.is_in_sync() && step.live.is_none() {
             self.slots.remove(key);
             self.reporter.forget(&step).iter().for_each(emit);
             return;
         }
-        self.reporter.observe(&step, self.started.elapsed()).iter().for_each(emit);
+        tell(&self.hearing, &step.target, self.reporter.observe(&step, self.started.elapsed()));
         slot.judged(step, now);
         self.postpone(key);
     }
@@ -251,10 +262,7 @@ impl<I: Iam> Account<I> {
             // It has waited long enough: the plan decides.
             retry.due = now;
         }
-        if let Some(Observed::Found(role)) = self.inventory.get(&key.0) {
-            let fresh = role.with_fresh(&key.1, step.live);
-            Arc::make_mut(&mut self.inventory).insert(&key.0, Observed::Found(Arc::new(fresh)));
-        }
+        keep(&mut self.inventory, key, &step);
         // The inventory has the truth of it now.
         self.spoiled.remove(&key.0);
         self.is_plan_outdated = true;
@@ -340,5 +348,15 @@ impl<I: Iam> Account<I> {
                 "goes on with its repairs: a first write was found right, or nothing is left to be written",
             ));
         }
+    }
+}
+
+/// Keeps what a fresh read has shown of a policy: the next plan, whatever it is made for, is not to go back behind that.
+fn keep(inventory: &mut Arc<Inventory>, (role, policy): &PolicyKey, step: &Step) {
+    if let Some(Observed::Found(known)) = inventory.get(role)
+        && known.policies.get(policy) != step.live.as_ref()
+    {
+        let fresh = known.with_fresh(policy, step.live.clone());
+        Arc::make_mut(inventory).insert(role, Observed::Found(Arc::new(fresh)));
     }
 }

@@ -14,7 +14,10 @@ use super::{
     plain::asks_to_be_left_alone,
     scene::{Key, Leave},
 };
-use crate::sandbox::{Effect, Fault};
+use crate::{
+    manifest::Whose,
+    sandbox::{Effect, Fault},
+};
 
 /// Until a reading shows what was done: a resync with its jitter, and the answers.
 const SEEN: Duration = Duration::from_secs(66 + 24);
@@ -51,7 +54,7 @@ impl Life {
         let scene = &self.scene;
         let state = scene.state();
         let set = state.in_force.clone();
-        let keys = set.desired(&scene.own, None).policies.into_keys();
+        let keys = set.desired(Whose::own(&scene.own), None).policies.into_keys();
         let asked = keys.filter_map(|key| Some((wanted(&state, &set, &scene.own, &key.0, &key.1).ok()?, key)));
         let asked: Vec<_> = asked
             .filter(|(asked, (role, _))| {
@@ -90,7 +93,7 @@ impl Life {
     async fn fight(&mut self, with: Option<&str>, longest: Duration) {
         let right = self.right();
         let Some(key) = self.rng.choice(&right).cloned() else { return };
-        let desired = self.scene.state().in_force.desired(&self.scene.own, None);
+        let desired = self.scene.state().in_force.desired(Whose::own(&self.scene.own), None);
         let good = desired.document(&key).map(|document| document.as_str().to_owned());
         let hour = Duration::from_secs(3600);
         let mut undone = Instant::now();
@@ -260,7 +263,8 @@ impl Life {
         let what = self.scene.state().authors.forget();
         self.save(&what);
         self.pass(Duration::from_secs(300)).await;
-        let named: Vec<Key> = self.scene.state().in_force.desired(&self.scene.own, None).policies.into_keys().collect();
+        let named: Vec<Key> =
+            self.scene.state().in_force.desired(Whose::own(&self.scene.own), None).policies.into_keys().collect();
         for key in before.iter().filter(|key| !named.contains(key)) {
             if !self.scene.is_told_as_orphaned(key) {
                 self.scene.violated("I15 orphans are told as they are", format!("{}/{} is not", key.0, key.1));

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     iam::InlinePolicy,
     inventory::{LiveDocument, ManagedPolicy, Observed, Role, Surroundings},
-    manifest::{Desired, DesiredPolicy, ManifestSet},
+    manifest::{Desired, DesiredPolicy, ManifestSet, Whose},
     names::{PolicyName, RoleName},
     plan::{Circumstances, judge},
 };
@@ -28,7 +28,7 @@ impl Scene {
     pub(super) fn unsettled(&self) -> (Vec<String>, Vec<String>) {
         let (set, desired) = {
             let state = self.state();
-            (Arc::clone(&state.in_force), state.in_force.desired(&self.own, None))
+            (Arc::clone(&state.in_force), state.in_force.desired(Whose::own(&self.own), None))
         };
         let circumstances = Circumstances {
             account: Some(self.own.clone()),
@@ -53,6 +53,10 @@ impl Scene {
             {
                 unsettled.push(format!("{role}/{policy} by a plain judgement"));
             }
+        }
+        if self.state().process.reads_one_by_one {
+            // What only a bulk reading tells may stand in the way of a removal until that is allowed again.
+            pending.push("a reading in bulk".to_owned());
         }
         (unsettled, pending)
     }
@@ -92,6 +96,7 @@ impl Scene {
             name: name.clone(),
             path: detail.path.clone(),
             is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
+            tags: BTreeMap::new(),
             policies,
             inline_size: Some(inline_size),
             surroundings: Some(Surroundings {

@@ -12,9 +12,9 @@ use super::{
     scene::{Fresh, Key, Known, Leave, Process, Scene, Shown, State, Written},
 };
 use crate::{
-    iam::{RoleDetail, RolesPage},
+    iam::{ErrorClass, IamError, RoleDetail, RolesPage},
     inventory::LiveDocument,
-    manifest::ManifestSet,
+    manifest::{ManifestSet, Whose},
     names::{AccountId, PolicyName, RoleName},
 };
 
@@ -35,13 +35,18 @@ pub(super) struct Judged {
 
 impl Scene {
     /// A page of a bulk reading came, or did not.
-    pub(super) fn page_answered(&self, is_first: bool, page: Option<&RolesPage>) {
+    pub(super) fn page_answered(&self, is_first: bool, answer: Result<&RolesPage, &IamError>) {
         let now = self.now();
         let mut state = self.state();
         let before = if is_first { Some(Default::default()) } else { state.process.pages.take() };
-        let (Some(page), Some(mut roles)) = (page, before) else {
-            state.process.pages = None;
-            return;
+        let Some(mut roles) = before else { return };
+        let page = match answer {
+            Ok(page) => page,
+            Err(error) => {
+                // A page that is throttled is asked for again by the same reading.
+                state.process.pages = Some(roles).filter(|_| error.class == ErrorClass::Throttled);
+                return;
+            }
         };
         roles.extend(page.roles.iter().cloned());
         for role in &page.roles {
@@ -306,7 +311,7 @@ fn asked_for(
     if !asked.is_as_it_is(Some(document)) {
         return Err(format!("the manifests ask for other grants: {:?}", asked.grants));
     }
-    let desired = set.desired(account, None);
+    let desired = set.desired(Whose::own(account), None);
     let text = desired.document(&(role.clone(), policy.clone())).map(|wanted| wanted.as_str());
     if text != Some(document) {
         return Err("the manifests ask for it in other words".to_owned());

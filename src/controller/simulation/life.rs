@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bound,
+    bound, hearsay,
     log::{Ear, Log},
     people::{self, Stubborn},
     scene::{Key, Leave, Moment, Process, Scene, Tally},
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     controller::{Controller, Options, Outcome},
+    events::Exchange,
     iam::Caller,
     manifest::ManifestSet,
     plan::{Digest, Reason, Step},
@@ -66,6 +67,8 @@ pub(super) struct Life {
     pub(super) rng: Rng,
     names: Vec<String>,
     manifests: watch::Sender<Arc<ManifestSet>>,
+    exchange: Exchange,
+    hearsay: JoinHandle<()>,
     running: Option<Running>,
     /// When the next process begins, where none is at work.
     restart: Option<Instant>,
@@ -86,7 +89,11 @@ struct Running {
 impl Life {
     fn new(seed: u64, is_traced: bool, ear: Ear) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let names = people::names(&mut rng);
+        let mut names = people::names(&mut rng);
+        let is_crowded = seed % 4 == 3;
+        if is_crowded {
+            names.drain(2..names.len() - 1);
+        }
         let sandbox = Sandbox::new(super::OWN.parse().unwrap());
         sandbox.keep_calls(0);
         *ear.log() = Log::new(is_traced);
@@ -95,12 +102,19 @@ impl Life {
         named.extend(["ghost-1", "Ghost-2"].map(str::to_owned));
         let scene = Scene::new(sandbox, rng.fork(), named, ear, is_traced);
         people::populate(&scene, &mut rng, &names);
+        if is_crowded {
+            people::crowd(&scene);
+        }
         let (manifests, _) = watch::channel(Arc::default());
+        let exchange = Exchange::default();
+        let hearsay = hearsay::spread(exchange.clone(), names.clone(), Rng::with_seed(!seed));
         let mut life = Self {
             scene,
             rng,
             names,
             manifests,
+            exchange,
+            hearsay: tokio::spawn(hearsay),
             running: None,
             restart: None,
             stubborn: None,
@@ -247,6 +261,7 @@ impl Life {
 
     pub(super) fn start(&mut self) {
         let (controller, shutdown) = self.controller(Leave::Ask, Options::default());
+        let controller = controller.woken_by(self.exchange.clone());
         let stop = shutdown.clone();
         let task = tokio::spawn(bound::polled(Arc::clone(&self.scene), async move {
             controller.run(stop).await;
@@ -264,7 +279,7 @@ impl Life {
             arn: format!("arn:aws:sts::{}:assumed-role/{}/simulation", super::OWN, super::OWN_ROLE),
         };
         let deadline = Instant::now() + ONCE;
-        let pass = async move { Some(controller.once(caller, deadline, stop).await) };
+        let pass = async move { Some(controller.once(caller, true, deadline, stop).await) };
         let task = tokio::spawn(bound::polled(Arc::clone(&self.scene), pass));
         self.running = Some(Running { task, shutdown, ends_by_itself: true });
     }
@@ -362,6 +377,7 @@ impl Life {
 
     async fn calm_down(&mut self) {
         self.is_calm = true;
+        self.hearsay.abort();
         self.stubborn = None;
         people::calm(&self.scene);
         self.scene.state().process.kill_at = None;

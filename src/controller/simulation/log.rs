@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -145,9 +145,10 @@ impl Log {
         let subject: Subject = (
             told.account.clone(),
             // The canary is the account's, whichever role it is. What is told of sessions stands beside what is told of
-            // drift: the one is news whatever was told of the other.
+            // drift: the one is news whatever was told of the other. So does what change events claim.
             match told.role.as_ref().filter(|_| room != "canary").map(|role| role.to_ascii_lowercase()) {
                 Some(role) if room == "session" => of_sessions(&role),
+                Some(role) if room == "change" => format!("{role}: changes"),
                 Some(role) => role,
                 None => room.clone(),
             },
@@ -260,8 +261,9 @@ impl Told {
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
-        // What an event of sessions says in particular stands in its message.
-        let message = |told: &Self| told.name.starts_with("session.").then(|| told.message.clone());
+        // What an event of sessions says in particular stands in its message, and so does what a change event claims.
+        let in_message = |told: &Self| told.name.starts_with("session.") || told.name == "change.claimed";
+        let message = |told: &Self| in_message(told).then(|| told.message.clone());
         let of = |told: &Self| {
             (told.name.clone(), told.reason.clone(), told.particulars.clone(), told.digest.clone(), message(told))
         };
@@ -308,7 +310,8 @@ impl Ear {
 
 impl Subscriber for Ear {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("ssm_role_controller")
+        // What is told at a lower level is told every time.
+        metadata.is_event() && *metadata.level() <= Level::INFO && metadata.target().starts_with("ssm_role_controller")
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `life.rs` | one life from its beginning to its calm end |
 //! | `people.rs` | who meddles with the world, and what goes wrong |
+//! | `hearsay.rs` | what the controller hears of changes, true or not |
 //! | `authors.rs` | who writes the manifests, and what is meant by them |
 //! | `operator.rs` | the controller's settings, and what is meant by them |
 //! | `scene.rs` | the whole truth |
@@ -42,6 +43,7 @@ mod authors;
 mod bound;
 mod doubt;
 mod end;
+mod hearsay;
 mod judge;
 mod life;
 mod log;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     iam::RoleDetail,
     inventory::LiveDocument,
-    manifest::{Desired, ManifestSet},
+    manifest::{Desired, ManifestSet, Whose},
     names::{AccountId, RoleName},
 };
 
@@ -345,7 +345,7 @@ impl State {
         if !is_left(key) {
             return None;
         }
-        let desired = set.desired(account, None);
+        let desired = set.desired(Whose::own(account), None);
         let proved = looks.into_iter().filter_map(|(key, (_, shown))| {
             Some((key.clone(), self.is_due(reading, set, account, &desired, key, shown.clone())?))
         });
@@ -369,7 +369,7 @@ impl State {
 
     fn shown(&self, reading: &Reading, set: &ManifestSet, account: &AccountId) -> Shows {
         let mut shows = Shows::default();
-        let desired = set.desired(account, None);
+        let desired = set.desired(Whose::own(account), None);
         for key in desired.policies.keys() {
             let Some(role) = reading.role(&key.0) else { continue };
             let shown = live(role, key);

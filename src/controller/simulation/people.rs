@@ -56,6 +56,14 @@ pub(super) fn populate(scene: &Scene, rng: &mut Rng, names: &[String]) {
     scene.sandbox.set_page_cap((rng.u8(..3) == 0).then(|| rng.usize(2..9)));
 }
 
+/// Many roles that no manifest names, by small pages: then the few that are managed are read one by one, while all is well.
+pub(super) fn crowd(scene: &Scene) {
+    for number in 0..150 {
+        scene.plant(&scene.own, RoleSeed::new(&format!("crowd-{number}")), true);
+    }
+    scene.sandbox.set_page_cap(Some(3));
+}
+
 fn role(rng: &mut Rng, name: &str) -> RoleSeed {
     let mut seed = RoleSeed::new(name).path(match rng.u8(..14) {
         0 if name != OWN_ROLE => "/aws-service-role/ssm.amazonaws.com/",

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     iam::RoleDetail,
-    manifest::ManifestSet,
+    manifest::{ManifestSet, Whose},
     names::{AccountId, PolicyName, RoleName},
     sandbox::{Change, RoleChange, RoleSeed, Sandbox},
 };
@@ -93,6 +93,8 @@ pub(super) struct Process {
     pub(super) ticks: u64,
     /// The roles of the pages of a bulk reading that is not whole yet.
     pub(super) pages: Option<Vec<RoleDetail>>,
+    /// Whether it has told that it reads role by role, since the bulk read is denied.
+    pub(super) reads_one_by_one: bool,
     /// The last whole reading.
     pub(super) reading: Option<Reading>,
     /// The roles that a reading has shown.
@@ -309,6 +311,8 @@ impl Scene {
     fn hear(&self, told: &Told) {
         match told.name.as_str() {
             "guard.held" => self.state().tally.held += 1,
+            "read.degraded" => self.state().process.reads_one_by_one = true,
+            "read.restored" => self.state().process.reads_one_by_one = false,
             "policy.orphaned" => {
                 self.state().tally.orphans += 1;
                 if let Some(fault) = self.orphan_fault(told) {
@@ -329,7 +333,7 @@ impl Scene {
 
     /// Newer manifests are on their way to the controller.
     pub(super) fn manifests_changed(&self) {
-        let desired = self.state().in_force.desired(&self.own, None);
+        let desired = self.state().in_force.desired(Whose::own(&self.own), None);
         let asked_for = desired.policies.keys().map(|(role, policy)| (role.folded(), policy.to_string())).collect();
         self.ear.log().manifests_changed(&asked_for);
     }
@@ -502,6 +506,7 @@ impl Process {
             dead: CancellationToken::new(),
             ticks: 0,
             pages: None,
+            reads_one_by_one: false,
             reading: None,
             shown: BTreeMap::new(),
             registrars: BTreeMap::new(),

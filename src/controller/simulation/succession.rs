@@ -171,7 +171,7 @@ impl Scene {
         let is_its = permissions.state == Presence::Absent
             && permissions.roles == [role.clone()]
             && permissions.policy_name.as_str() == policy
-            && permissions.account.as_ref() == Some(&self.own);
+            && permissions.accounts.only() == Some(&self.own);
         if !parsed.faults.is_empty() || !is_its {
             return Some(format!("{remedy} has faults or is about another policy: {:?}", parsed.faults));
         }

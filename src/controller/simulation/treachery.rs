@@ -13,7 +13,7 @@ use super::{
     plain::{fits_all, never_to_be_written},
 };
 use crate::{
-    iam::{ErrorClass, Writer},
+    iam::{ErrorClass, WriteTurn, Writer},
     inventory::Role,
     names::{AccountId, Partition, PolicyName},
     policy::{
@@ -46,6 +46,7 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
             name: name.parse().unwrap(),
             path: path.to_owned(),
             is_suspended: false,
+            tags: Default::default(),
             policies: Default::default(),
             inline_size: None,
             surroundings: None,
@@ -54,10 +55,10 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
         let writer = Writer::new(Arc::new(sandbox.iam(&own)), own.clone());
         let removes = rng.u8(..4) == 0;
         let answer = if removes {
-            writer.remove(&role, &policy, &limits).await
+            writer.remove(WriteTurn::default(), &role, &policy, &limits).await
         } else {
             let document = settings(&mut rng).document(&own, &Partition::default());
-            writer.put(&role, &policy, &document, &limits).await
+            writer.put(WriteTurn::default(), &role, &policy, &document, &limits).await
         };
         let live = sandbox.document(&own, name, policy.as_str());
         let is_untouched = live.as_deref() == Some("{}");

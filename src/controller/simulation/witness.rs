@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     iam::{
-        Caller, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RoleDetail, RolesPage,
-        SimulatedAction,
+        Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RequestId, RoleDetail,
+        RolesPage, SimulatedAction,
     },
     inventory::LiveDocument,
     names::{PolicyName, RoleName},
@@ -49,7 +49,7 @@ pub(super) struct Witness {
 
 /// A write that was sent. Dropped, it goes on or not, as a coin said.
 struct Sent {
-    task: JoinHandle<Result<(), IamError>>,
+    task: JoinHandle<Result<RequestId, IamError>>,
     goes_on: bool,
     _landed: Landed,
 }
@@ -168,7 +168,7 @@ impl Witness {
     }
 
     /// One write: it is judged as it arrives, and may outlive who sent it.
-    async fn write(&self, role: &RoleName, policy: &PolicyName, document: Option<&str>) -> Result<(), IamError> {
+    async fn write(&self, role: &RoleName, policy: &PolicyName, document: Option<&str>) -> Result<RequestId, IamError> {
         if self.dead.is_cancelled() {
             return pending().await;
         }
@@ -244,6 +244,11 @@ fn no_answer() -> IamError {
 }
 
 impl Iam for Witness {
+    async fn within(&self, entrance: &Entrance) -> Self {
+        let (inner, dead) = (self.inner.within(entrance).await, self.dead.clone());
+        Self { inner, scene: Arc::clone(&self.scene), process: self.process, dead }
+    }
+
     async fn caller(&self) -> Result<Caller, IamError> {
         let answer = self.pass(|| "asks who it is".to_owned(), self.inner.caller()).await;
         self.told(|| "caller".to_owned(), &answer);
@@ -265,7 +270,7 @@ impl Iam for Witness {
         if is_first || answer.is_err() {
             self.told(|| "page".to_owned(), &answer);
         }
-        self.scene.page_answered(is_first, answer.as_ref().ok());
+        self.scene.page_answered(is_first, answer.as_ref());
         answer
     }
 
@@ -338,11 +343,11 @@ impl Iam for Witness {
         answer
     }
 
-    async fn put_role_policy(&self, put: &Put<'_>) -> Result<(), IamError> {
+    async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         self.write(put.role(), put.policy(), Some(put.document())).await
     }
 
-    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<(), IamError> {
+    async fn delete_role_policy(&self, removal: &Removal<'_>) -> Result<RequestId, IamError> {
         self.write(removal.role(), removal.policy(), None).await
     }
 }

@@ -24,7 +24,7 @@ async fn once(life: &Life, text: &str, options: Options) -> super::super::Outcom
     let iam = life.sandbox.iam(&life.account);
     let caller = iam.caller().await.unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    Controller::new(iam, manifests, options).once(caller, deadline, CancellationToken::new()).await
+    Controller::new(iam, manifests, options).once(caller, true, deadline, CancellationToken::new()).await
 }
 
 #[tokio::test(start_paused = true)]

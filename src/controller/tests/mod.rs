@@ -2,9 +2,13 @@
 
 mod alerts;
 mod cautions;
+mod events;
+mod fleet;
+mod pacing;
 mod readings;
 mod repairs;
 mod saves;
+mod selectors;
 mod sessions;
 mod trust;
 
@@ -20,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Controller, Options};
 use crate::{
+    events::Exchange,
     manifest::{ManifestSet, parse},
     names::AccountId,
     sandbox::{Effect, Fault, Lag, RoleSeed, Sandbox},
@@ -78,6 +83,7 @@ struct Life {
     sandbox: Sandbox,
     account: AccountId,
     manifests: watch::Sender<Arc<ManifestSet>>,
+    exchange: Exchange,
     log: Captured,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
@@ -103,7 +109,17 @@ impl Life {
         let writer = log.clone();
         let logging = tracing::subscriber::set_default(subscriber(LogFormat::Json, false, move || writer.clone()));
         let (manifests, _) = watch::channel(Arc::default());
-        Self { sandbox, account, manifests, log, shutdown: CancellationToken::new(), running: None, _logging: logging }
+        let exchange = Exchange::default();
+        Self {
+            sandbox,
+            account,
+            manifests,
+            exchange,
+            log,
+            shutdown: CancellationToken::new(),
+            running: None,
+            _logging: logging,
+        }
     }
 
     fn start(mut self, text: &str) -> Self {
@@ -115,6 +131,7 @@ impl Life {
         self.manifests.send_replace(set(text));
         let controller =
             Controller::new(self.sandbox.iam(&self.account).patience(PATIENCE), self.manifests.subscribe(), options);
+        let controller = controller.woken_by(self.exchange.clone());
         self.running = Some(tokio::spawn(controller.run(self.shutdown.clone())));
     }
 

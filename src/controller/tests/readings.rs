@@ -214,7 +214,7 @@ async fn a_role_whose_reading_is_throttled_is_read_again_before_the_next_resync_
     let caller = crate::iam::Iam::caller(&iam).await.unwrap();
     let controller = Controller::new(iam, life.manifests.subscribe(), Options::default());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    let outcome = controller.once(caller, deadline, CancellationToken::new()).await;
+    let outcome = controller.once(caller, true, deadline, CancellationToken::new()).await;
     assert_eq!(outcome.written, 2);
     assert!(outcome.steps.iter().all(crate::plan::Step::is_in_sync));
 }

@@ -102,7 +102,7 @@ async fn once(life: &Life, text: &str, approve: Option<Digest>) -> super::super:
     let caller = iam.caller().await.unwrap();
     let options = Options { approve, ..Options::default() };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    Controller::new(iam, manifests, options).once(caller, deadline, CancellationToken::new()).await
+    Controller::new(iam, manifests, options).once(caller, true, deadline, CancellationToken::new()).await
 }
 
 #[tokio::test(start_paused = true)]

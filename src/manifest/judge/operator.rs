@@ -1,20 +1,22 @@
-//! The sense of what the operator bounds: `spec.guards` and `spec.limits` of the ControllerConfiguration.
+//! The sense of what the operator bounds: `spec.guards` and `spec.limits` of the ControllerConfiguration; and of where
+//! changes are heard of: `spec.changeEvents`.
 //!
 //! Knows what accounts, paths, keys, buckets and log groups look like, wildcards included. What must stay true: what
 //! cannot admit anything is a fault unless it says so by being empty, and nothing that was written is passed over:
 //! a limit that is lost is no ceiling.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{Judge, bucket_name_fault, log_group_name_fault};
 use crate::{
     manifest::{
-        Guards,
+        Guards, USUAL_RESYNC_INTERVAL,
         fault::{KeyPath, shown},
-        types::{Count, GuardsSpec, LimitsSpec, MOST_AN_HOUR},
+        types::{ConfigurationSpec, Count, GuardsSpec, LimitsSpec, MOST_AN_HOUR},
     },
-    names::KeyArn,
+    names::{KeyArn, QueueUrl},
     policy::limits::{Limits, Wildcards},
+    text::span,
 };
 
 impl Judge<'_> {
@@ -28,6 +30,37 @@ impl Judge<'_> {
             max_deletes_per_hour: deletes.unwrap_or(usual.max_deletes_per_hour),
             max_change_percent: self.number(spec.max_change_percent.as_ref(), &at.key("maxChangePercent"), 1..=100),
         }
+    }
+
+    /// The queue, and the resync interval while its events are seen to arrive. `usual` is `resyncInterval`, if it is given.
+    pub(super) fn change_events(
+        &mut self,
+        spec: &ConfigurationSpec,
+        usual: Option<Duration>,
+    ) -> (Option<QueueUrl>, Option<Duration>) {
+        let at = KeyPath::default().key("spec");
+        let at_interval = at.key("resyncIntervalWithEvents");
+        let at_events = at.key("changeEvents");
+        let queue_url =
+            spec.change_events.as_ref().and_then(|events| self.checked(&events.queue_url, &at_events.key("queueUrl")));
+        let interval = self.interval(spec.resync_interval_with_events.as_deref(), &at_interval);
+        // Where the usual one has a fault of its own there is nothing to compare with.
+        let usual = usual.or(spec.resync_interval.is_none().then_some(USUAL_RESYNC_INTERVAL));
+        if spec.resync_interval_with_events.is_some()
+            && spec.change_events.is_none()
+            && !self.told_already.contains(&at_events.to_string())
+        {
+            let hint = "name the queue in `spec.changeEvents.queueUrl`, or leave this out";
+            self.tell(&at_interval, "`resyncIntervalWithEvents` has no effect without `changeEvents`", hint);
+        } else if let (Some(interval), Some(usual)) = (interval, usual)
+            && interval < usual
+        {
+            let (interval, usual) = (span(interval), span(usual));
+            let message = format!("`resyncIntervalWithEvents` ({interval}) is less than `resyncInterval` ({usual})");
+            let hint = "events let the resync be rarer: write a longer time, such as `15m`, or leave it out";
+            self.tell(&at_interval, message, hint);
+        }
+        (queue_url, interval)
     }
 
     pub(super) fn limits(&mut self, spec: &LimitsSpec) -> Limits {
@@ -104,7 +137,7 @@ impl Judge<'_> {
         self.unless(key_pattern_fault(text), text, "a pattern that the ARN of a key can fit", path)
     }
 
-    fn unless(&mut self, fault: Option<&str>, text: &str, what: &str, path: &KeyPath) -> Option<String> {
+    pub(super) fn unless(&mut self, fault: Option<&str>, text: &str, what: &str, path: &KeyPath) -> Option<String> {
         match fault {
             None => Some(text.to_owned()),
             Some(hint) => self.refuse(text, what, hint, path),
@@ -114,12 +147,12 @@ impl Judge<'_> {
 
 const NO_VARIABLES: &str = "a limit holds no variables: write names, with `*` for any characters and `?` for one";
 
-fn path_prefix_fault(text: &str) -> Option<&'static str> {
+pub(super) fn path_prefix_fault(text: &str) -> Option<&'static str> {
     if text.contains(['*', '?']) || text.contains("${") {
-        return Some("it is a beginning, without wildcards and variables: `/fleet/` admits that path and all below it");
+        return Some("it is a beginning, without wildcards and variables: `/fleet/` is that path and all below it");
     }
     if !(text.starts_with('/') && text.ends_with('/')) {
-        return Some("begin and end it with `/`, as in `/fleet/`; `/` alone admits every path");
+        return Some("begin and end it with `/`, as in `/fleet/`; `/` alone is every path");
     }
     if text.len() > 512 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some("paths have up to 512 letters, digits and signs of ASCII, without white space");

@@ -47,7 +47,7 @@ fn the_manifest_of_a_removal_is_one_line_that_says_everything() {
     insta::assert_snapshot!(text, @r#"{"apiVersion":"ssm-role-controller.dev/v1alpha1","kind":"SessionManagerPermissions","metadata":{"name":"web-fleet-absent-d221af31"},"spec":{"accountId":"012345678901","roles":["web","Web-2"],"state":"absent","policyName":"SessionManagerPermissions","nodeRegistration":"assumed","platform":"ecs","sessionPreferences":{"s3BucketName":"audit","s3KeyPrefix":"a b","s3EncryptionEnabled":false},"logDelivery":{"s3BucketOwner":"044455556666"}}}"#);
     let read = read(&text);
     assert_eq!((read.state, read.mode, read.suspend), (State::Absent, None::<Mode>, false));
-    assert_eq!((read.roles, read.account, read.policy_name), (roles, Some(account()), policy));
+    assert_eq!((read.roles, read.accounts.only().cloned(), read.policy_name), (roles, Some(account()), policy));
 }
 
 #[test]

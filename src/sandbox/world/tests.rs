@@ -230,6 +230,7 @@ fn a_credential_that_sts_gave_ends() {
     let assume = |role_arn: &str, seconds: i64| Request::AssumeRole {
         role_arn: role_arn.to_owned(),
         session: "night".to_owned(),
+        external_id: None,
         seconds: Some(seconds),
     };
     let arn = "arn:aws:iam::444455556666:role/x/visitor";

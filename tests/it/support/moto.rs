@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::world::tool;
+
 /// How long moto may take to answer its first call. Seconds are usual; a busy machine takes longer.
 const START: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,8 @@ pub(crate) struct Moto {
     server: Child,
     port: u16,
     log: tempfile::NamedTempFile,
+    /// What it was asked, where it keeps that: a request in each line.
+    record: Option<tempfile::NamedTempFile>,
 }
 
 static SHARED: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
@@ -38,6 +42,15 @@ impl Moto {
 
     /// A server of a test's own, for what would disturb the others.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// The same, with a record of what it is asked.
+    pub(crate) fn recording() -> Self {
+        Self::start_with(Some(tempfile::NamedTempFile::new().unwrap()))
+    }
+
+    fn start_with(record: Option<tempfile::NamedTempFile>) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/moto_server");
         assert!(program.exists(), "this test needs moto, and {} is missing: run `tests/setup`", program.display());
         let log = tempfile::NamedTempFile::new().unwrap();
@@ -46,7 +59,11 @@ impl Moto {
             picked.local_addr().unwrap().port()
         };
         let output = |file: &File| Stdio::from(file.try_clone().unwrap());
+        let recorder = record.iter().flat_map(|file| {
+            [("MOTO_ENABLE_RECORDING", "true".into()), ("MOTO_RECORDER_FILEPATH", file.path().as_os_str().to_owned())]
+        });
         let server = Command::new(program)
+            .envs(recorder)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             // What AWS has published can be attached and read there too.
             .env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
@@ -55,7 +72,7 @@ impl Moto {
             .stderr(output(log.as_file()))
             .spawn()
             .unwrap();
-        let mut moto = Self { server, port, log };
+        let mut moto = Self { server, port, log, record };
         let deadline = Instant::now() + START;
         while !moto.answers() {
             let ended = moto.server.try_wait().unwrap();
@@ -88,7 +105,17 @@ impl Moto {
         assert!(answer.contains(" 200 "), "{answer}");
     }
 
-    fn said(&self) -> String {
+    /// What programs of the AWS SDK for Rust have asked of IAM: operation and role, oldest first.
+    pub(crate) fn calls(&self) -> Vec<(String, String)> {
+        let record = self.record.as_ref().unwrap();
+        let read = Command::new(tool("python")).args(["-c", include_str!("recorded.py")]).arg(record.path()).output();
+        let said = String::from_utf8(read.unwrap().stdout).unwrap();
+        let calls = said.lines().filter_map(|line| line.split_once(' '));
+        calls.map(|(operation, role)| (operation.to_owned(), role.to_owned())).collect()
+    }
+
+    /// Its log: a line for each call that it has answered.
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 

@@ -65,7 +65,11 @@ impl World {
     }
 
     pub(crate) fn of(account: &str) -> Self {
-        let moto = Moto::shared();
+        Self::on(Moto::shared(), account)
+    }
+
+    /// A world on a server of the test's own.
+    pub(crate) fn on(moto: Arc<Moto>, account: &str) -> Self {
         let mut child = Command::new(tool("python"))
             .args(["-c", include_str!("account.py"), &moto.endpoint(), account])
             .stdin(Stdio::piped())

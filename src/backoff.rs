@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Waits that double, each with jitter.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     random: fastrand::Rng,
     first: Duration,
     longest: Duration,
@@ -15,39 +15,40 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// From a second to five minutes: for what may pass by itself.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self::between(Duration::from_secs(1), Duration::from_secs(300), seed)
     }
 
     /// From a minute to ten: for what a person must mend.
-    pub(super) fn slow(seed: u64) -> Self {
+    pub(crate) fn slow(seed: u64) -> Self {
         Self::between(Duration::from_secs(60), Duration::from_secs(600), seed)
     }
 
-    fn between(first: Duration, longest: Duration, seed: u64) -> Self {
+    /// From `first` to `longest`.
+    pub(crate) fn between(first: Duration, longest: Duration, seed: u64) -> Self {
         Self { random: fastrand::Rng::with_seed(seed), first, longest, tries: 0 }
     }
 
     /// How long to wait after one more failure: between a half and the whole of a span that doubles.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let whole = doubled(self.first, self.tries, self.longest);
         self.tries = self.tries.saturating_add(1);
         whole.mul_f64(0.5 + self.random.f64() / 2.0)
     }
 
     /// How many failures there were in a row.
-    pub(super) fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.tries
     }
 
     /// Begins anew after a success.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tries = 0;
     }
 }
 
 /// A span that was doubled so many times, and is never longer than the longest.
-pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
 }
 

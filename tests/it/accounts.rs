@@ -1,0 +1,179 @@
+//! Several accounts in one process, by the real process: against moto, which keeps the accounts of assumed roles apart, and
+//! against the sandbox, which holds roles to their trust policies.
+
+use serde_json::json;
+use ssm_role_controller::sandbox::RoleSeed;
+
+use crate::support::{
+    program::{finish, program},
+    serving::Serving,
+    world::{World, documented, manifest, settings, with_key, without_key},
+};
+
+/// The role that is assumed in an account.
+fn keeper(account: &str) -> String {
+    format!("arn:aws:iam::{account}:role/keeper")
+}
+
+/// A world that keeps two other accounts, each with a role `web` that has lost a statement, from an account of its own.
+struct Organization {
+    own: World,
+    others: [World; 2],
+}
+
+impl Organization {
+    fn new(more: &str) -> Self {
+        let organization = Self { own: World::new(), others: [World::new(), World::new()] };
+        let entry =
+            |world: &World| format!("{{id: \"{0}\", assumeRoleArn: \"{1}\"}}", world.account, keeper(&world.account));
+        let [one, two] = organization.others.each_ref().map(entry);
+        organization.own.settings(&format!("resyncInterval: 1s, accounts: [{one}, {two}]"));
+        organization.own.manifest("web", &with_key(&format!("roles: [web], accountIds: \"*\"{more}")));
+        for world in &organization.others {
+            // moto lets a role be assumed that is not there; it is there all the same, so that nothing rests on that.
+            world.role("keeper");
+            world.role_with("web", &without_key());
+        }
+        organization
+    }
+}
+
+#[test]
+fn the_daemon_repairs_each_account_through_its_own_role_and_the_own_account_stays_as_it_is() {
+    let organization = Organization::new("");
+    organization.own.role_with("web", &without_key());
+    let daemon = organization.own.daemon(&[]);
+    for _ in &organization.others {
+        daemon.take("account.entered", "");
+        daemon.take("drift.repaired", "web");
+    }
+    for world in &organization.others {
+        assert_eq!(world.document("web"), Some(documented()));
+    }
+    // A change by hand in one of them.
+    let [one, two] = &organization.others;
+    one.aws(&["iam", "delete-role-policy", "--role-name", "web", "--policy-name", "SessionManagerPermissions"]);
+    let told = daemon.take("drift.repaired", "web");
+    assert_eq!((&told["account"], &told["drift"]), (&json!(one.account), &json!("missing")));
+    assert_eq!(one.document("web"), Some(documented()));
+    assert_eq!(two.document("web"), Some(documented()));
+    let events = daemon.stop("TERM");
+    let of_own = events.iter().filter(|event| event["account"] == organization.own.account.as_str());
+    let of_own: Vec<_> = of_own.map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(of_own, ["controller.started", "controller.stopped"], "no manifest is about it");
+    assert_eq!(organization.own.document("web"), Some(without_key()));
+}
+
+#[test]
+fn plan_and_apply_go_through_all_accounts_and_print_each_as_it_comes() {
+    let organization = Organization::new("");
+    let own = &organization.own;
+    let (finished, plan) = own.plan(&[]);
+    finished.exits(2);
+    assert_eq!((&plan["summary"]["narrowed"], &plan["digest"]), (&json!(2), &json!(null)));
+    let accounts = plan["accounts"].as_array().unwrap();
+    for world in &organization.others {
+        let told = accounts.iter().find(|told| told["account"] == world.account.as_str()).unwrap();
+        assert_eq!(told["summary"]["narrowed"], 1, "{told}");
+        assert!(told["digest"].is_string(), "{told}");
+    }
+    let shown = own.run(&["plan"]);
+    let text = shown.stdout;
+    for world in &organization.others {
+        let line =
+            format!("role web, policy SessionManagerPermissions (account {}, manifest web): narrowed", world.account);
+        assert!(text.contains(&line), "{text}");
+    }
+    assert!(text.contains("2 accounts: 0 in sync, 2 narrowed"), "{text}");
+    // One of them alone.
+    let [one, two] = &organization.others;
+    own.run(&["apply", "--account", &one.account]).exits(0);
+    assert_eq!((one.document("web"), two.document("web")), (Some(documented()), Some(without_key())));
+    own.run(&["apply"]).exits(0);
+    assert_eq!(two.document("web"), Some(documented()));
+    own.run(&["plan"]).exits(0);
+}
+
+#[test]
+fn an_approval_is_of_the_account_whose_plan_it_was() {
+    let organization = Organization::new("");
+    let own = &organization.own;
+    let [one, two] = &organization.others;
+    let entry =
+        |world: &World| format!("{{id: \"{0}\", assumeRoleArn: \"{1}\"}}", world.account, keeper(&world.account));
+    own.settings(&format!(
+        "resyncInterval: 1s, guards: {{maxChangesPerHour: 0}}, accounts: [{}, {}]",
+        entry(one),
+        entry(two)
+    ));
+    let (_, plan) = own.plan(&[]);
+    let of_one = plan["accounts"].as_array().unwrap().iter().find(|told| told["account"] == one.account.as_str());
+    let digest = of_one.unwrap()["digest"].as_str().unwrap().to_owned();
+    own.run(&["apply", "--approve", &digest]);
+    assert_eq!((one.document("web"), two.document("web")), (Some(documented()), Some(without_key())));
+}
+
+#[test]
+fn two_processes_with_a_shard_each_keep_all_accounts_between_them() {
+    let organization = Organization::new("");
+    let own = &organization.own;
+    let wrong = own.run(&["run", "--shard", "2/2"]);
+    assert!(wrong.stderr.contains("there is no shard 2 of 2"), "{}", wrong.stderr);
+    let daemons = ["keeper-0/2", "1/2"].map(|shard| own.daemon(&["--shard", shard]));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while organization.others.iter().any(|world| world.document("web") != Some(documented())) {
+        assert!(std::time::Instant::now() < deadline, "not all were repaired");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let told = daemons.map(|daemon| daemon.stop("TERM"));
+    for world in &organization.others {
+        let entered = told.each_ref().map(|events| {
+            let is_it =
+                |event: &&serde_json::Value| event["event"] == "account.entered" && event["account"] == *world.account;
+            events.iter().filter(is_it).count()
+        });
+        assert_eq!(entered.iter().sum::<usize>(), 1, "{entered:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_entered_fails_alone_and_is_told_with_what_to_do() {
+    const THERE: &str = "222222222222";
+    const SHUT: &str = "333333333333";
+    let serving = Serving::start("111122223333").await;
+    let admits = |condition: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::111122223333:root"}},"Action":"sts:AssumeRole"{condition}}}]}}"#
+        )
+    };
+    let asks = r#","Condition":{"StringEquals":{"sts:ExternalId":"tenant-42"}}"#;
+    for account in [THERE, SHUT] {
+        let account = account.parse().unwrap();
+        serving.sandbox.plant(&account, RoleSeed::new("web"));
+        serving.sandbox.plant(&account, RoleSeed::new("keeper").trust(&admits(asks)));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let entry = |account: &str, id: &str| {
+        format!("{{id: \"{account}\", assumeRoleArn: \"{}\", externalId: {id}}}", keeper(account))
+    };
+    let text = format!(
+        "{}---\n{}",
+        manifest("web", "roles: [web], accountIds: \"*\""),
+        settings(&format!("accounts: [{}, {}]", entry(THERE, "tenant-42"), entry(SHUT, "tenant-43")))
+    );
+    std::fs::write(directory.path().join("web.yaml"), text).unwrap();
+    let ended = finish(program(&serving.endpoint(), directory.path(), &["apply"])).await;
+    assert_eq!(ended.code(), 1, "{}", ended.err);
+    for said in [
+        &*format!("account {SHUT}"),
+        "AssumeRole",
+        "is not authorized to perform: sts:AssumeRole",
+        "hint: ",
+        "external id",
+    ] {
+        assert!(ended.err.contains(said), "{said}:\n{}", ended.err);
+    }
+    let document =
+        |account: &str| serving.sandbox.document(&account.parse().unwrap(), "web", "SessionManagerPermissions");
+    assert!(document(THERE).is_some() && document(SHUT).is_none());
+}
