@@ -1,13 +1,16 @@
 //! Several accounts in one process, by the real process: against moto, which keeps the accounts of assumed roles apart, and
 //! against the sandbox, which holds roles to their trust policies.
 
+use std::process::{Command, Stdio};
+
 use serde_json::json;
 use ssm_role_controller::sandbox::RoleSeed;
 
 use crate::support::{
+    process::Finished,
     program::{finish, program},
     serving::Serving,
-    world::{World, documented, manifest, settings, with_key, without_key},
+    world::{World, documented, manifest, settings, tool, with_key, without_key},
 };
 
 /// The role that is assumed in an account.
@@ -92,6 +95,26 @@ fn plan_and_apply_go_through_all_accounts_and_print_each_as_it_comes() {
     own.run(&["apply"]).exits(0);
     assert_eq!(two.document("web"), Some(documented()));
     own.run(&["plan"]).exits(0);
+}
+
+/// Runs a program on a terminal of its own, and hands on what it shows.
+const ON_A_TERMINAL: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+
+#[test]
+fn on_a_terminal_a_plan_of_several_accounts_shows_how_far_it_is_and_elsewhere_it_does_not() {
+    let organization = Organization::new("");
+    let program = organization.own.program(&["plan"]);
+    let mut on_a_terminal = Command::new(tool("python"));
+    on_a_terminal.args(["-c", ON_A_TERMINAL]).arg(program.get_program()).args(program.get_args());
+    on_a_terminal.current_dir(program.get_current_dir().unwrap()).stdin(Stdio::null());
+    on_a_terminal.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let shown = Finished::of(&mut on_a_terminal).stdout;
+    for progress in ["0 of 2 accounts", "1 of 2 accounts", "2 accounts: 0 in sync, 2 narrowed"] {
+        assert!(shown.contains(progress), "{progress}: {shown:?}");
+    }
+    let (first, second) = (shown.find("account 21").unwrap(), shown.find("1 of 2 accounts").unwrap());
+    assert!(first < second, "each account's result is there as it comes: {shown:?}");
+    assert!(!organization.own.run(&["plan"]).exits(2).stderr.contains("of 2 accounts"));
 }
 
 #[test]
