@@ -36,6 +36,9 @@ pub(super) struct Reporter {
 struct Record {
     drift: Option<StandingDrift>,
     blocked: Option<Reason>,
+    /// For which reason that was told, as long as nothing else was told since: two ways to read a role may tell of two worlds
+    /// for minutes, and be believed by turns.
+    blocked_told: Option<Reason>,
     write_failed: Option<Reason>,
     not_found: bool,
     unknown: bool,
@@ -141,6 +144,9 @@ impl Reporter {
         // Whether another policy lets the node register is known in a moment: until then this is no news.
         let is_passing = step.reason == Some(Reason::NodeRegistrationWouldBeLost)
             && step.session.as_ref().is_some_and(|session| session.cause == Cause::NotYetRead);
+        if !events.is_empty() {
+            record.blocked_told = None;
+        }
         // What was told of the role still stands as far as anybody was told, while only the account's plan is held.
         let says_nothing_new = step.reason.is_some_and(Reason::is_told_elsewhere) && events.is_empty();
         if step.action == Action::Blocked {
@@ -148,12 +154,14 @@ impl Reporter {
                 record.blocked = step.reason;
                 let word = step.reason.map(Reason::as_str);
                 let told = word.is_some() && record.write_failed.map(Reason::as_str) == word;
-                if !told && !step.reason.is_some_and(Reason::is_told_elsewhere) {
+                let is_news = !told && !step.reason.is_some_and(Reason::is_told_elsewhere);
+                if is_news && std::mem::replace(&mut record.blocked_told, step.reason) != step.reason {
                     events.push(blocked(step));
                 }
             }
         } else if let Some(blocked) = record.blocked.take() {
             if events.is_empty() && step.is_in_sync() {
+                record.blocked_told = None;
                 events.push(about(EventName::DriftEnded, step, "is in sync, and no longer held"));
             }
             if blocked == Reason::NoRoom && step.is_a_write() {
@@ -173,7 +181,7 @@ impl Reporter {
         let record = self.records.entry(step.target.clone()).or_default();
         let since = record.drift.take().map_or(now, |drift| drift.since);
         record.write_failed = None;
-        record.blocked = None;
+        (record.blocked, record.blocked_told) = (None, None);
         record.leaves_a_policy = step.action != Action::Delete;
         let seen_for = now.saturating_sub(since);
         let after = format!(", {} after it was seen", span(seen_for));
@@ -218,7 +226,7 @@ impl Reporter {
         if record.write_failed == Some(reason) || error.class.passes_by_itself() && attempts < QUIET_FAILURES {
             return Vec::new();
         }
-        record.write_failed = Some(reason);
+        (record.write_failed, record.blocked_told) = (Some(reason), None);
         let mut told = step.clone();
         told.reason = Some(reason);
         told.detail = Some(error.to_string());
@@ -564,5 +572,54 @@ fn undo(target: &Target, before: Option<&LiveDocument>) -> String {
                 shell_word(&compact)
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        inventory::{Observed, Role},
+        manifest::{ManifestSet, Whose, parse},
+        plan::{Circumstances, judge},
+    };
+
+    #[test]
+    fn what_two_ways_to_read_say_by_turns_is_told_once() {
+        let text = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {name: web}\nspec: {roles: [web]}\n---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {name: controller}\nspec: {suspend: true, limits: {rolePathPrefixes: [/fleet/]}}\n";
+        let (set, _) = ManifestSet::of([&parse("web.yaml", text.as_bytes())], None);
+        let account = "111122223333".parse().unwrap();
+        let desired = set.desired(Whose::own(&account), None);
+        let wanted = desired.policies.values().next().unwrap();
+        let circumstances = Circumstances {
+            account: Some(account.clone()),
+            own_role: None,
+            observe_only: false,
+            suspended: true,
+            limits: set.limits(),
+        };
+        let at = |path: &str| {
+            let role = Role {
+                name: "web".parse().unwrap(),
+                path: path.to_owned(),
+                is_suspended: false,
+                tags: Default::default(),
+                policies: Default::default(),
+                inline_size: None,
+                surroundings: None,
+            };
+            judge(wanted, &Observed::Found(role.into()), &circumstances, Timestamp::UNIX_EPOCH)
+        };
+        let mut reporter = Reporter::default();
+        // Lagging pages show the role where it was, and single reads where it is.
+        let paths = ["/fleet/", "/", "/fleet/", "/", "/fleet/", "/"].iter().zip(0..);
+        let told: Vec<&str> = paths
+            .flat_map(|(path, minute)| reporter.observe(&at(path), Duration::from_secs(60 * minute)))
+            .map(|event| event.name.as_str())
+            .filter(|name| name.starts_with("drift."))
+            .collect();
+        assert_eq!(told, ["drift.detected", "drift.blocked"]);
     }
 }
