@@ -33,6 +33,7 @@
 //! | `aftermath.rs` | what comes after that: fights, approvals, new names |
 //! | `treachery.rs` | what the writer lets through that nobody checked before |
 //! | `plain.rs` | another idea of policy documents |
+//! | `organization.rs` | several processes, each with a shard of many accounts, and a judge of their own |
 //!
 //! A new kind of trouble is one more arm in `people.rs` or `authors.rs`; a new invariant is one more rule in `judge.rs`
 //! (of writes), `log.rs` (of what is told) or `end.rs` (of how it ends). That the rules find anything is shown by the
@@ -48,6 +49,7 @@ mod judge;
 mod life;
 mod log;
 mod operator;
+mod organization;
 mod pace;
 mod people;
 mod plain;

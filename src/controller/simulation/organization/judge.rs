@@ -1,0 +1,490 @@
+//! The truth about an organisation, and the invariants of each call of each process.
+//!
+//! Knows the truth and the processes, and none of their verdicts. What must stay true: each process is judged by itself,
+//! by what it was shown and what it has written, whoever else keeps the same account.
+
+use std::{
+    collections::BTreeMap,
+    ops::AddAssign,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::sync::Notify;
+
+use super::people::{self, Kind, asked};
+use crate::{
+    controller::Shard,
+    names::{AccountId, PolicyName, RoleName},
+    sandbox::{Change, Sandbox},
+};
+
+/// An account, a role in small letters, and a policy.
+pub(super) type Key = (AccountId, String, String);
+
+/// How old the read may be that a write follows from.
+const FRESH: Duration = Duration::from_millis(50);
+/// After so long every read shows a change, and no call that was sent before it is on its way.
+const SEEN: Duration = Duration::from_secs(60);
+/// Settings that were changed so lately may not have been taken in.
+const HEARD: Duration = Duration::from_millis(50);
+const HOUR: Duration = Duration::from_secs(3600);
+/// So many calls of one process to one account within a minute are no work, but a retry that does not wait.
+pub(super) const MOST_CALLS: u64 = 240;
+
+tokio::task_local! {
+    /// Which process has sent the write that takes effect now, and into which account it meant to.
+    pub(super) static WRITER: (u64, AccountId);
+}
+
+/// Accounts, the people in them, and those who keep them.
+pub(super) struct Organization {
+    pub(super) sandbox: Sandbox,
+    /// The own one first.
+    pub(super) accounts: Vec<AccountId>,
+    state: Mutex<State>,
+    /// A process has died.
+    pub(super) killed: Notify,
+    is_traced: bool,
+}
+
+pub(super) struct State {
+    pub(super) rng: Rng,
+    pub(super) trace: Vec<String>,
+    pub(super) violations: Vec<String>,
+    pub(super) tally: Tally,
+    pub(super) standings: BTreeMap<AccountId, Standing>,
+    standings_before: BTreeMap<AccountId, Standing>,
+    standings_changed: Duration,
+    pub(super) most_changes: usize,
+    pub(super) is_calm: bool,
+    pub(super) processes: BTreeMap<u64, Process>,
+    /// Ways into one account that lead into another.
+    pub(super) misled: BTreeMap<AccountId, AccountId>,
+    /// How often somebody has changed a policy, and when last.
+    pub(super) changes: BTreeMap<Key, (u32, Duration)>,
+    /// Which process has repaired a policy since somebody changed it.
+    repaired_by: BTreeMap<Key, u64>,
+}
+
+/// What is said of an account that is not enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Observed,
+    Suspended,
+}
+
+/// What is known of a process.
+pub(super) struct Process {
+    pub(super) shard: Shard,
+    pub(super) is_dead: bool,
+    /// It dies with so many more calls, before or after the last of them arrives.
+    pub(super) kill_at: Option<(u64, bool)>,
+    /// Fresh reads of which nothing was made yet: when, and what they showed.
+    fresh: BTreeMap<Key, (Duration, Option<String>)>,
+    /// How often it may write a policy: once for what it finds, and once for each cause since.
+    credits: BTreeMap<Key, u32>,
+    effects: Vec<(AccountId, Duration)>,
+    /// Calls of a minute, by account.
+    minutes: BTreeMap<AccountId, (u64, u64)>,
+    /// When it last read an account's roles.
+    pub(super) readings: BTreeMap<AccountId, Duration>,
+}
+
+/// What has happened in some lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) seconds: u64,
+    pub(super) calls: u64,
+    /// Writes that were asked for, and such as were answered by an error.
+    pub(super) writes: u64,
+    pub(super) failed_writes: u64,
+    pub(super) effects: u64,
+    /// Of these: what was right before, by another process or a lost answer.
+    pub(super) in_vain: u64,
+    /// What two processes have repaired for one cause.
+    pub(super) twice: u64,
+    /// What somebody had denied between a fresh read and the write that followed.
+    pub(super) deny_in_between: u64,
+    pub(super) by_people: u64,
+    pub(super) rescales: u64,
+    pub(super) deaths: u64,
+    /// Calls to an account that another process keeps too, and moments in which nobody kept one that is to be kept.
+    pub(super) shared_calls: u64,
+    pub(super) gaps: u64,
+    /// Answers by an account that was not meant.
+    pub(super) misled: u64,
+    /// Plans that the guards bound: an hour's writes were as many as allowed.
+    pub(super) bound: u64,
+    pub(super) sick: u64,
+    pub(super) longest_minutes: u64,
+    pub(super) longest_healthy_seconds: u64,
+    pub(super) most_calls: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.seconds, other.seconds),
+            (&mut self.calls, other.calls),
+            (&mut self.writes, other.writes),
+            (&mut self.failed_writes, other.failed_writes),
+            (&mut self.effects, other.effects),
+            (&mut self.in_vain, other.in_vain),
+            (&mut self.twice, other.twice),
+            (&mut self.deny_in_between, other.deny_in_between),
+            (&mut self.by_people, other.by_people),
+            (&mut self.rescales, other.rescales),
+            (&mut self.deaths, other.deaths),
+            (&mut self.shared_calls, other.shared_calls),
+            (&mut self.gaps, other.gaps),
+            (&mut self.misled, other.misled),
+            (&mut self.bound, other.bound),
+            (&mut self.sick, other.sick),
+        ];
+        sums.into_iter().for_each(|(sum, more)| sum.add_assign(more));
+        self.longest_minutes = self.longest_minutes.max(other.longest_minutes);
+        self.longest_healthy_seconds = self.longest_healthy_seconds.max(other.longest_healthy_seconds);
+        self.most_calls = self.most_calls.max(other.most_calls);
+    }
+
+    /// Whether everything has happened that the invariants are about.
+    pub(super) fn is_telling(&self) -> bool {
+        [
+            self.twice,
+            self.deny_in_between,
+            self.bound,
+            self.failed_writes,
+            self.rescales,
+            self.deaths,
+            self.shared_calls,
+            self.gaps,
+            self.misled,
+            self.sick,
+        ]
+        .iter()
+        .all(|count| *count > 0)
+    }
+}
+
+impl Process {
+    pub(super) fn new(shard: Shard, kill_at: Option<(u64, bool)>) -> Self {
+        Self {
+            shard,
+            is_dead: false,
+            kill_at,
+            fresh: BTreeMap::new(),
+            credits: BTreeMap::new(),
+            effects: Vec::new(),
+            minutes: BTreeMap::new(),
+            readings: BTreeMap::new(),
+        }
+    }
+}
+
+impl Organization {
+    pub(super) fn new(
+        sandbox: Sandbox,
+        accounts: Vec<AccountId>,
+        most_changes: usize,
+        rng: Rng,
+        is_traced: bool,
+    ) -> Arc<Self> {
+        let state = State {
+            rng,
+            trace: Vec::new(),
+            violations: Vec::new(),
+            tally: Tally::default(),
+            standings: BTreeMap::new(),
+            standings_before: BTreeMap::new(),
+            standings_changed: Duration::ZERO,
+            most_changes,
+            is_calm: false,
+            processes: BTreeMap::new(),
+            misled: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            repaired_by: BTreeMap::new(),
+        };
+        let organization =
+            Arc::new(Self { sandbox, accounts, state: Mutex::new(state), killed: Notify::new(), is_traced });
+        // The sandbox is not to keep alive who keeps it.
+        let watcher = Arc::downgrade(&organization);
+        organization.sandbox.watch(move |change| {
+            if let Some(organization) = watcher.upgrade() {
+                organization.takes_effect(change);
+            }
+        });
+        organization
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.sandbox.now()
+    }
+
+    pub(super) fn say(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            let line = format!("{:>10.3} {}", self.now().as_secs_f64(), what());
+            self.state().trace.push(line);
+        }
+    }
+
+    pub(super) fn violated(&self, rule: &str, what: impl AsRef<str>) {
+        let line = format!("at {:.3} s, {rule}: {}", self.now().as_secs_f64(), what.as_ref());
+        self.say(|| format!("VIOLATED {line}"));
+        self.state().violations.push(line);
+    }
+
+    pub(super) fn has_gone_wrong(&self) -> bool {
+        !self.state().violations.is_empty()
+    }
+
+    /// Somebody writes a policy, or removes it.
+    pub(super) fn put(&self, key: &Key, document: Option<&str>) {
+        let (account, role, policy) = key;
+        let is_there = match document {
+            Some(document) => self.sandbox.write_policy(account, role, policy, document),
+            None => self.sandbox.remove_policy(account, role, policy),
+        };
+        self.say(|| {
+            format!("somebody writes {account}/{role}/{policy} ({is_there}) {}", document.unwrap_or("nothing"))
+        });
+        if is_there {
+            self.changed(key);
+        }
+    }
+
+    /// Somebody removed a role, or made it.
+    pub(super) fn role_changed(&self, account: &AccountId, role: &str) {
+        let role = role.to_ascii_lowercase();
+        for key in people::keys(self).iter().filter(|key| key.0 == *account && key.1 == role) {
+            self.changed(key);
+        }
+    }
+
+    fn changed(&self, key: &Key) {
+        let now = self.now();
+        let mut state = self.state();
+        state.tally.by_people += 1;
+        state.repaired_by.remove(key);
+        let change = state.changes.entry(key.clone()).or_default();
+        *change = (change.0 + 1, now);
+        for process in state.processes.values_mut() {
+            *process.credits.entry(key.clone()).or_insert(1) += 1;
+        }
+    }
+
+    pub(super) fn stand(&self, standings: BTreeMap<AccountId, Standing>) {
+        let now = self.now();
+        self.say(|| format!("the accounts stand so: {standings:?}"));
+        let mut state = self.state();
+        state.standings_before = std::mem::replace(&mut state.standings, standings);
+        state.standings_changed = now;
+    }
+
+    /// A process calls an account. Whether it dies of it, and whether the call arrives before that.
+    pub(super) fn called(&self, number: u64, account: &AccountId, is_identity: bool) -> Option<bool> {
+        let now = self.now();
+        let mut faults = Vec::new();
+        let mut state = self.state();
+        let State { processes, tally, .. } = &mut *state;
+        let is_shared = processes
+            .iter()
+            .any(|(other, process)| *other != number && !process.is_dead && process.shard.holds(account));
+        let process = processes.get_mut(&number).unwrap();
+        tally.calls += 1;
+        tally.shared_calls += u64::from(is_shared);
+        let minute = now.as_secs() / 60;
+        let counted = process.minutes.entry(account.clone()).or_default();
+        *counted = (minute, if counted.0 == minute { counted.1 + 1 } else { 1 });
+        tally.most_calls = tally.most_calls.max(counted.1);
+        if counted.1 == MOST_CALLS {
+            faults.push((
+                "O9 no hot loop",
+                format!("{MOST_CALLS} calls of process {number} to {account} within a minute"),
+            ));
+        }
+        if !process.shard.holds(account) && !is_identity {
+            faults.push((
+                "O1 a shard keeps its own accounts",
+                format!("process {number}, {}, calls {account}", process.shard),
+            ));
+        }
+        let dies = match &mut process.kill_at {
+            Some((1, arrives)) => Some(*arrives),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        drop(state);
+        faults.iter().for_each(|(rule, what)| self.violated(rule, what));
+        dies
+    }
+
+    /// A process dies at a call.
+    pub(super) fn kill(&self, number: u64) {
+        self.say(|| format!("process {number} dies"));
+        let mut state = self.state();
+        state.tally.deaths += 1;
+        if let Some(process) = state.processes.get_mut(&number) {
+            process.is_dead = true;
+        }
+        drop(state);
+        self.killed.notify_one();
+    }
+
+    pub(super) fn was_read(&self, number: u64, account: &AccountId) {
+        let now = self.now();
+        if let Some(process) = self.state().processes.get_mut(&number) {
+            process.readings.insert(account.clone(), now);
+        }
+    }
+
+    /// A fresh read of a policy was answered, or failed.
+    pub(super) fn was_shown(&self, number: u64, key: Key, shown: Option<Option<String>>) {
+        let now = self.now();
+        let mut state = self.state();
+        let Some(process) = state.processes.get_mut(&number) else { return };
+        match shown {
+            Some(shown) => process.fresh.insert(key, (now, shown)),
+            None => process.fresh.remove(&key),
+        };
+    }
+
+    /// A process asks for a write: none in place of a document removes the policy.
+    pub(super) fn asks_to_write(
+        &self,
+        number: u64,
+        account: &AccountId,
+        (role, policy): (&RoleName, &PolicyName),
+        document: Option<&str>,
+    ) {
+        let now = self.now();
+        let key: Key = (account.clone(), role.as_str().to_ascii_lowercase(), policy.to_string());
+        let what = format!("process {number} writes {account}/{role}/{policy} {}", document.unwrap_or("nothing"));
+        self.say(|| what.clone());
+        let mut faults = Vec::new();
+        let asked = asked(&self.accounts[1], &key);
+        let mut state = self.state();
+        state.tally.writes += 1;
+        let is_heard = now > state.standings_changed + HEARD;
+        let stands = state.standings.contains_key(account);
+        let stood = state.standings_before.contains_key(account);
+        if !self.accounts.contains(account) || stands && (is_heard || stood) {
+            faults.push("O3 nothing is written where it is only looked at");
+        }
+        if document.is_none() || document.map(str::to_owned) != asked {
+            faults.push("O2 nothing is written but the very documents that are asked for, where they are asked for");
+        }
+        let changed = state.changes.get(&key).map_or(Duration::ZERO, |(_, at)| *at);
+        let process = state.processes.get_mut(&number).unwrap();
+        match (process.fresh.remove(&key), &asked) {
+            (Some((at, shown)), Some(asked)) if now <= at + FRESH => match people::kind(shown.as_deref(), asked) {
+                Kind::Missing | Kind::Drifted => {}
+                Kind::Right => faults.push("O5 what is right is not written"),
+                Kind::Denies => faults.push("O4 what denies is never replaced"),
+                Kind::Foreign => faults.push("O4 what is somebody else's is never replaced"),
+            },
+            _ => faults.push("O5 no write without a fresh read"),
+        }
+        let is_asked = asked.is_some();
+        let credit = process.credits.entry(key.clone()).or_insert(1);
+        if *credit == 0 {
+            faults.push("O6 one write of each process for each cause");
+        }
+        // What happened long ago is known, all of it, and one write is for all of it.
+        *credit = if now > changed + SEEN { 0 } else { credit.saturating_sub(1) };
+        drop(state);
+        faults.into_iter().for_each(|rule| self.violated(rule, &what));
+        let mut state = self.state();
+        let is_quicker = !state.is_calm && state.rng.u8(..30) == 0;
+        drop(state);
+        if is_quicker && is_asked {
+            people::be_quicker(self, &key);
+        }
+    }
+
+    /// What a process asked for did not happen, or it does not know.
+    pub(super) fn write_failed(&self, number: u64, account: &AccountId, role: &RoleName, policy: &PolicyName) {
+        let mut state = self.state();
+        state.tally.failed_writes += 1;
+        let Some(process) = state.processes.get_mut(&number) else { return };
+        *process
+            .credits
+            .entry((account.clone(), role.as_str().to_ascii_lowercase(), policy.to_string()))
+            .or_insert(1) += 1;
+    }
+
+    /// A write of some process takes effect.
+    fn takes_effect(&self, Change { account, role, policy, before, after }: &Change<'_>) {
+        // By the account's time: the sandbox is not to be asked now.
+        let Ok((number, meant)) = WRITER.try_with(Clone::clone) else { return };
+        let mut faults = Vec::new();
+        let key: Key = ((*account).clone(), role.to_ascii_lowercase(), (*policy).to_owned());
+        let mut state = self.state();
+        let most = state.most_changes;
+        state.tally.effects += 1;
+        state.tally.in_vain += u64::from(before == after);
+        state.tally.deny_in_between += u64::from(
+            asked(&self.accounts[1], &key).is_some_and(|asked| people::kind(*before, &asked) == Kind::Denies),
+        );
+        if let Some(other) = state.repaired_by.insert(key, number) {
+            state.tally.twice += u64::from(other != number);
+        }
+        let now = self.now();
+        let process = state.processes.get_mut(&number).unwrap();
+        process.effects.push(((*account).clone(), now));
+        let spent = process.effects.iter().filter(|(of, at)| of == *account && *at + HOUR > now).count();
+        let is_dead = process.is_dead;
+        state.tally.bound += u64::from(spent == most);
+        drop(state);
+        if **account != meant {
+            faults.push((
+                "O2 never the wrong account",
+                format!("process {number} means {meant} and changes {account}/{role}"),
+            ));
+        }
+        if spent > most && !is_dead {
+            faults.push((
+                "O7 guards hold",
+                format!("process {number}: {spent} changes of {account} in an hour, {most} are allowed"),
+            ));
+        }
+        faults.iter().for_each(|(rule, what)| self.violated(rule, what));
+    }
+
+    /// What is not as it is to be, where something is to be written.
+    pub(super) fn unsettled(&self) -> Vec<Key> {
+        let standings = self.state().standings.clone();
+        let is_unsettled = |key: &Key| {
+            let (account, role, policy) = key;
+            let is_there = self.sandbox.path(account, role).is_some();
+            let live = self.sandbox.document(account, role, policy);
+            let asked = asked(&self.accounts[1], key).unwrap();
+            !standings.contains_key(account)
+                && is_there
+                && matches!(people::kind(live.as_deref(), &asked), Kind::Missing | Kind::Drifted)
+        };
+        people::keys(self).into_iter().filter(is_unsettled).collect()
+    }
+
+    /// How often somebody has changed a policy.
+    pub(super) fn times_changed(&self, key: &Key) -> u32 {
+        self.state().changes.get(key).map_or(0, |(times, _)| *times)
+    }
+
+    /// Accounts that nobody keeps now.
+    pub(super) fn kept_by_nobody(&self) -> usize {
+        let state = self.state();
+        let is_kept = |account: &&AccountId| {
+            state.processes.values().any(|process| !process.is_dead && process.shard.holds(account))
+        };
+        self.accounts.iter().filter(|account| !is_kept(account)).count()
+    }
+}

@@ -1,0 +1,349 @@
+//! The accounts and their roles, what is asked for in them, and the people who meddle.
+//!
+//! Knows the documents by heart, from the manifests' description. What must stay true: all accounts have roles of the same
+//! names, so that nothing but the account itself tells them apart.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+
+use super::{
+    super::{OWN, OWN_ROLE, plain::Plain},
+    judge::{Key, Organization, Standing},
+};
+use crate::{
+    manifest::{ManifestSet, parse},
+    names::AccountId,
+    sandbox::{Effect, Fault, Lag, RoleSeed},
+};
+
+/// An account with the same roles that nobody configured.
+pub(super) const STRANGER: &str = "999988887777";
+const MEMBERS: [&str; 11] = [
+    "200000000007",
+    "311111111113",
+    "422222222229",
+    "533333333331",
+    "644444444447",
+    "755555555551",
+    "866666666669",
+    "977777777771",
+    "188888888883",
+    "299999999999",
+    "012345678901",
+];
+/// The role by which an account is entered.
+pub(super) const KEEPER: &str = "keeper";
+/// What the controller asks of an account's IAM here.
+pub(super) const IAM: [&str; 4] = ["GetAccountAuthorizationDetails", "GetRolePolicy", "PutRolePolicy", "GetRole"];
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}"#;
+
+const NAMED: [&str; 6] = ["web", "batch", "Bastion", "aws-thing", KEEPER, OWN_ROLE];
+/// Picked by a selector.
+const PICKED: [&str; 3] = ["fleet-1", "fleet-2", "fleet-3"];
+/// No business of the controller's.
+const OTHERS: [&str; 2] = ["payroll", "flee"];
+const PROTECTED: &str = "aws-thing";
+pub(super) const LOGGED: &str = "SessionManagerPermissions";
+const PICK: &str = "Picked";
+const SESSIONS: &str = "Sessions";
+
+const CHANNELS: &str = r#"{"Effect":"Allow","Action":["ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"}"#;
+const S3: &str = r#"{"Effect":"Allow","Action":["s3:GetEncryptionConfiguration"],"Resource":"*"}"#;
+
+pub(super) fn id(account: &str) -> AccountId {
+    account.parse().unwrap()
+}
+
+/// What shall be in a policy of a role of an account, if anything: the very text.
+pub(super) fn asked(first_member: &AccountId, (account, role, policy): &Key) -> Option<String> {
+    let is_own = account.as_str() == OWN;
+    let is_managed =
+        account.as_str() != STRANGER && role != PROTECTED && role != if is_own { OWN_ROLE } else { KEEPER };
+    let is_named = || NAMED.iter().any(|name| name.eq_ignore_ascii_case(role));
+    let is_picked = || role.starts_with("fleet-");
+    match policy.as_str() {
+        LOGGED if is_managed && is_named() => Some(logged(account)),
+        PICK if is_managed && is_picked() => Some(document(&[CHANNELS, S3])),
+        SESSIONS if is_managed && role == "web" && account == first_member => Some(document(&[CHANNELS, S3])),
+        _ => None,
+    }
+}
+
+fn logged(account: &AccountId) -> String {
+    let of_group = format!(
+        r#"{{"Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents","logs:DescribeLogStreams"],"Resource":["arn:aws:logs:*:{account}:log-group:/ssm/sessions","arn:aws:logs:*:{account}:log-group:/ssm/sessions:*"]}}"#
+    );
+    let groups = r#"{"Effect":"Allow","Action":["logs:DescribeLogGroups"],"Resource":"*"}"#;
+    document(&[CHANNELS, S3, groups, &of_group])
+}
+
+fn document(statements: &[&str]) -> String {
+    format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","))
+}
+
+/// What a policy is, in view of what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Missing,
+    Right,
+    /// It is to be repaired.
+    Drifted,
+    /// Somebody denies.
+    Denies,
+    /// It is somebody else's.
+    Foreign,
+}
+
+pub(super) fn kind(live: Option<&str>, asked: &str) -> Kind {
+    let Some(live) = live else { return Kind::Missing };
+    match Plain::of(live) {
+        Plain::Denies => Kind::Denies,
+        plain if plain == Plain::of(asked) => Kind::Right,
+        Plain::Grants(grants) if grants.iter().any(|(action, _)| action.starts_with("ssmmessages:")) => Kind::Drifted,
+        _ => Kind::Foreign,
+    }
+}
+
+/// Every policy that something is asked for of.
+pub(super) fn keys(organization: &Organization) -> Vec<Key> {
+    let roles = NAMED.iter().chain(&PICKED);
+    let all = organization.accounts.iter().flat_map(|account| {
+        roles.clone().flat_map(|role| {
+            [LOGGED, PICK, SESSIONS].map(|policy| (account.clone(), role.to_ascii_lowercase(), policy.to_owned()))
+        })
+    });
+    all.filter(|key| asked(&organization.accounts[1], key).is_some()).collect()
+}
+
+/// The accounts of a life: the own one first.
+pub(super) fn accounts(rng: &mut Rng, is_large: bool) -> Vec<AccountId> {
+    let mut members = MEMBERS.to_vec();
+    rng.shuffle(&mut members);
+    members.truncate(if is_large { MEMBERS.len() } else { rng.usize(2..6) });
+    [OWN].into_iter().chain(members).map(id).collect()
+}
+
+pub(super) fn populate(organization: &Organization, rng: &mut Rng) {
+    for account in organization.accounts.iter().chain([&id(STRANGER)]) {
+        for name in NAMED.iter().chain(&PICKED).chain(&OTHERS) {
+            let is_entrance = *name == KEEPER || *name == OWN_ROLE;
+            if !is_entrance && rng.u8(..8) == 0 {
+                continue;
+            }
+            organization.sandbox.plant(account, role(organization, rng, account, name));
+        }
+    }
+    organization.sandbox.set_page_cap((rng.u8(..3) == 0).then(|| rng.usize(2..9)));
+}
+
+fn role(organization: &Organization, rng: &mut Rng, account: &AccountId, name: &str) -> RoleSeed {
+    let mut seed = RoleSeed::new(name);
+    if name == PROTECTED {
+        seed = seed.path("/aws-service-role/ssm.amazonaws.com/");
+    }
+    if name == KEEPER {
+        seed = seed.trust(TRUST);
+    }
+    for policy in [LOGGED, PICK, SESSIONS] {
+        let right = asked(&organization.accounts[1], &(account.clone(), name.to_ascii_lowercase(), policy.to_owned()));
+        if rng.u8(..3) > 0
+            && let Some(document) = meddled(rng, right.as_deref().unwrap_or(&logged(account)))
+        {
+            seed = seed.policy(policy, &document);
+        }
+    }
+    seed
+}
+
+/// What somebody may make of a policy; none removes it.
+fn meddled(rng: &mut Rng, right: &str) -> Option<String> {
+    let statement = |more: &str| format!("{},{more}]}}", &right[..right.len() - 2]);
+    Some(match rng.u8(..14) {
+        0..3 => return None,
+        3..5 => right.to_owned(),
+        5 => right.replace("\"Statement\"", "\n \"Statement\"").replace("ssmmessages", "SSMMessages"),
+        6 => document(&[CHANNELS]),
+        7 => right.replace(r#","ssmmessages:OpenDataChannel""#, ""),
+        8 => right.replace(r#""ssmmessages:OpenDataChannel""#, r#""ssmmessages:*""#),
+        9 | 10 => statement(r#"{"Effect":"Allow","Action":"s3:*","Resource":"*"}"#),
+        11 => document(&[CHANNELS, r#"{"Effect":"Allow","Action":"iam:*","Resource":"*"}"#]),
+        12 => statement(r#"{"Effect":"Deny","Action":"ssmmessages:*","Resource":"*"}"#),
+        _ => document(&[r#"{"Effect":"Allow","Action":"dynamodb:*","Resource":"*"}"#]),
+    })
+}
+
+/// Somebody shuts a door on purpose, between a process's fresh read and its write.
+pub(super) fn be_quicker(organization: &Organization, key: &Key) {
+    let deny = r#"{"Effect":"Deny","Action":"ssmmessages:*","Resource":"*"}"#;
+    organization.put(key, Some(&document(&[CHANNELS, deny])));
+}
+
+/// Something happens to a role, or between the accounts and the controller.
+pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account: bool) {
+    let everywhere: Vec<AccountId> = organization.accounts.iter().cloned().chain([id(STRANGER)]).collect();
+    let account = &everywhere[rng.usize(..everywhere.len())];
+    let what = if in_one_account && rng.bool() { 0 } else { rng.u8(..28) };
+    match what {
+        0..10 => {
+            let mut keys = keys(organization);
+            keys.retain(|key| !in_one_account || key.0 == organization.accounts[1]);
+            let key = keys[rng.usize(..keys.len())].clone();
+            let right = asked(&organization.accounts[1], &key).unwrap();
+            organization.put(&key, meddled(rng, &right).as_deref());
+        }
+        10 | 11 => {
+            let roles: Vec<&str> = NAMED.iter().chain(&PICKED).chain(&OTHERS).copied().collect();
+            let key = (account.clone(), roles[rng.usize(..roles.len())].to_ascii_lowercase(), LOGGED.to_owned());
+            organization.put(&key, meddled(rng, &logged(account)).as_deref());
+        }
+        12..15 => {
+            let roles = ["web", "batch", "Bastion", "fleet-1", "fleet-2", "fleet-3"];
+            let name = roles[rng.usize(..roles.len())];
+            let is_there = organization.sandbox.remove_role(account, name);
+            organization.say(|| format!("somebody removes {account}/{name} ({is_there})"));
+            if !is_there || rng.bool() {
+                organization.sandbox.make_role(account, role(organization, rng, account, name));
+                organization.say(|| format!("somebody makes {account}/{name}"));
+            }
+            organization.role_changed(account, name);
+        }
+        15 => {
+            let longest = if rng.bool() { 15_000 } else { 150_000 };
+            let lag = Lag {
+                bulk: Duration::from_millis(rng.u64(..longest)),
+                single: Duration::from_millis(rng.u64(..15_000)),
+            };
+            organization.say(|| format!("reads lag now: {lag:?}"));
+            organization.sandbox.set_lag(lag);
+        }
+        16 => {
+            organization.say(|| "the faults are over".to_owned());
+            organization.sandbox.clear_faults();
+        }
+        17 => close(organization, account),
+        18 | 19 => everywhere.iter().for_each(|account| open(organization, account)),
+        20 => mislead(organization, rng, account),
+        21 | 22 => throttle(organization, rng, account),
+        23 => {
+            organization.say(|| "sts refuses everybody for a while".to_owned());
+            organization.sandbox.fault(Fault::new(Effect::Deny).on("AssumeRole").times(rng.u64(1..8)));
+        }
+        _ => {
+            let fault = fault(rng);
+            let fault = if rng.bool() { fault.account(account) } else { fault };
+            organization.say(|| format!("{fault:?}"));
+            organization.sandbox.fault(fault);
+        }
+    }
+}
+
+/// Nobody can enter the account any more, but those who are in it.
+pub(super) fn close(organization: &Organization, account: &AccountId) {
+    organization.say(|| format!("{account} cannot be entered any more"));
+    organization.sandbox.remove_role(account, KEEPER);
+    organization.role_changed(account, KEEPER);
+}
+
+pub(super) fn open(organization: &Organization, account: &AccountId) {
+    if !organization.sandbox.roles(account).iter().any(|role| role == KEEPER) {
+        organization.say(|| format!("{account} can be entered again"));
+        organization.sandbox.plant(account, RoleSeed::new(KEEPER).trust(TRUST));
+        organization.role_changed(account, KEEPER);
+    }
+}
+
+/// The way into an account leads into another one, or does so no more.
+fn mislead(organization: &Organization, rng: &mut Rng, account: &AccountId) {
+    let everywhere: Vec<AccountId> = organization.accounts.iter().cloned().chain([id(STRANGER)]).collect();
+    let other = everywhere[rng.usize(..everywhere.len())].clone();
+    organization.say(|| format!("the way into {account} leads into {other}"));
+    let mut state = organization.state();
+    if state.misled.remove(account).is_none() && other != *account && other.as_str() != OWN {
+        state.misled.insert(account.clone(), other);
+    }
+}
+
+fn throttle(organization: &Organization, rng: &mut Rng, account: &AccountId) {
+    let rate = [0.05, 0.3, 1.0, 3.0][rng.usize(..4)];
+    organization.say(|| format!("{account} is throttled to {rate} a second"));
+    organization.sandbox.fault(Fault::new(Effect::Throttle).account(account).beyond(rate, rng.u32(1..4)));
+}
+
+fn fault(rng: &mut Rng) -> Fault {
+    const OPERATIONS: [&str; 6] = [
+        "GetAccountAuthorizationDetails",
+        "GetRolePolicy",
+        "PutRolePolicy",
+        "PutRolePolicy",
+        "GetRole",
+        "GetCallerIdentity",
+    ];
+    let (effect, may_be_done) = match rng.u8(..8) {
+        0 => (Effect::Deny, false),
+        1 => (Effect::Throttle, false),
+        2 => (Effect::ServerError, true),
+        3 | 4 => (Effect::Hang, true),
+        5 => (Effect::Reset, true),
+        6 => (Effect::Cut, true),
+        _ => (Effect::DelayMs(rng.u64(1..20_000)), true),
+    };
+    let mut fault = Fault::new(effect).on(OPERATIONS[rng.usize(..OPERATIONS.len())]).times(rng.u64(1..8));
+    if may_be_done && rng.bool() {
+        fault = fault.done();
+    }
+    fault
+}
+
+/// Nothing goes wrong any more, and nobody meddles.
+pub(super) fn calm(organization: &Organization) {
+    organization.say(|| "calm".to_owned());
+    organization.sandbox.clear_faults();
+    organization.sandbox.set_lag(Lag::default());
+    organization.state().misled.clear();
+    organization.accounts.iter().for_each(|account| open(organization, account));
+}
+
+/// The manifests, under which each account has this standing.
+pub(super) fn manifests(
+    accounts: &[AccountId],
+    standings: &BTreeMap<AccountId, Standing>,
+    most_changes: usize,
+) -> Arc<ManifestSet> {
+    let permissions = |name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {{name: {name}}}\nspec:\n{spec}"
+        )
+    };
+    let entries = accounts.iter().map(|account| {
+        let entrance = if account.as_str() == OWN {
+            String::new()
+        } else {
+            format!(", assumeRoleArn: \"arn:aws:iam::{account}:role/{KEEPER}\"")
+        };
+        let standing = match standings.get(account) {
+            None => "",
+            Some(Standing::Observed) => ", mode: observe",
+            Some(Standing::Suspended) => ", suspend: true",
+        };
+        format!("  - {{id: \"{account}\"{entrance}{standing}}}\n")
+    });
+    let text = [
+        permissions(
+            "named",
+            &format!("  accountIds: \"*\"\n  roles: [{}]\n  sessionPreferences: {{cloudWatchLogGroupName: /ssm/sessions}}\n", NAMED.join(", ")),
+        ),
+        permissions("picked", &format!("  accountIds: \"*\"\n  selector: {{nameLike: \"fleet-*\"}}\n  policyName: {PICK}\n")),
+        permissions("one", &format!("  accountId: \"{}\"\n  roles: [web]\n  policyName: {SESSIONS}\n", accounts[1])),
+        format!(
+            "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {{name: controller}}\nspec:\n  guards: {{maxChangesPerHour: {most_changes}}}\n  accounts:\n{}",
+            entries.collect::<String>()
+        ),
+    ]
+    .concat();
+    let parsed = parse("organization.yaml", text.as_bytes());
+    assert_eq!(parsed.faults, []);
+    let (set, faults) = ManifestSet::of([&parsed], None);
+    assert_eq!(faults, []);
+    Arc::new(set)
+}
