@@ -6,15 +6,19 @@
 use std::{
     future::{Future, pending},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use fastrand::Rng;
 use tokio::time::{sleep, timeout};
 
-use super::judge::{Organization, WRITER};
+use super::{
+    judge::{Organization, WRITER},
+    people,
+};
 use crate::{
     iam::{
         Caller, Entrance, ErrorClass, Iam, IamError, PoliciesPage, PolicyDetail, Put, Removal, RequestId, RoleDetail,
@@ -39,12 +43,15 @@ pub(super) struct Edge {
     /// How it is entered; none for the own one.
     entrance: Option<Entrance>,
     inner: InProcess,
+    /// Of this account alone: in one moment accounts may be called in any order.
+    rng: Mutex<Rng>,
+    seed: u64,
     /// Whether STS has said that the credentials are of the account. From then on only readings may be misled.
     is_entered: AtomicBool,
 }
 
 impl Edge {
-    pub(super) fn new(organization: &Arc<Organization>, process: u64, page_size: u16) -> Self {
+    pub(super) fn new(organization: &Arc<Organization>, process: u64, page_size: u16, seed: u64) -> Self {
         let account = organization.accounts[0].clone();
         let inner = organization.sandbox.iam(&account).patience(WIRE).page_size(page_size);
         Self {
@@ -53,6 +60,8 @@ impl Edge {
             account,
             entrance: None,
             inner,
+            rng: Mutex::new(Rng::with_seed(seed)),
+            seed,
             is_entered: AtomicBool::new(false),
         }
     }
@@ -62,7 +71,7 @@ impl Edge {
     }
 
     fn delay(&self) -> Duration {
-        let rng = &mut self.organization.state().rng;
+        let mut rng = self.rng.lock().unwrap();
         Duration::from_millis(match rng.u8(..20) {
             0 => rng.u64(..5_000),
             1..5 => rng.u64(..500),
@@ -127,8 +136,12 @@ impl Edge {
         if self.is_dead() {
             return pending().await;
         }
-        self.organization.asks_to_write(self.process, &self.account, (role, policy), document);
-        let (there, goes_on) = (self.delay(), self.organization.state().rng.bool());
+        let somebody_is_quicker = self.rng.lock().unwrap().u8(..30) == 0;
+        let key = self.organization.asks_to_write(self.process, &self.account, (role, policy), document);
+        if somebody_is_quicker && !self.organization.state().is_calm {
+            people::be_quicker(&self.organization, &key);
+        }
+        let (there, goes_on) = (self.delay(), self.rng.lock().unwrap().bool());
         let inner = self.proven_way().await;
         let (name, key, text) = (role.to_string(), policy.to_string(), document.map(str::to_owned));
         let writer = (self.process, self.account.clone());
@@ -175,6 +188,8 @@ impl Iam for Edge {
             account: entrance.account.clone(),
             entrance: Some(entrance.clone()),
             inner: self.inner.within(entrance).await,
+            rng: Mutex::new(Rng::with_seed(self.seed ^ entrance.account.as_str().parse::<u64>().unwrap())),
+            seed: self.seed,
             is_entered: AtomicBool::new(false),
         }
     }

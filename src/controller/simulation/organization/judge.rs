@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use fastrand::Rng;
 use tokio::sync::Notify;
 
 use super::people::{self, Kind, asked};
@@ -50,13 +49,10 @@ pub(super) struct Organization {
 }
 
 pub(super) struct State {
-    pub(super) rng: Rng,
     pub(super) trace: Vec<String>,
     pub(super) violations: Vec<String>,
     pub(super) tally: Tally,
     pub(super) standings: BTreeMap<AccountId, Standing>,
-    standings_before: BTreeMap<AccountId, Standing>,
-    standings_changed: Duration,
     pub(super) most_changes: usize,
     pub(super) is_calm: bool,
     pub(super) processes: BTreeMap<u64, Process>,
@@ -79,8 +75,12 @@ pub(super) enum Standing {
 pub(super) struct Process {
     pub(super) shard: Shard,
     pub(super) is_dead: bool,
-    /// It dies with so many more calls, before or after the last of them arrives.
-    pub(super) kill_at: Option<(u64, bool)>,
+    /// It dies with so many more calls to this account, before or after the last of them arrives.
+    pub(super) kill_at: Option<(AccountId, u64, bool)>,
+    /// The accounts' standing as it has heard of it, what it was before, and when it heard.
+    standings: BTreeMap<AccountId, Standing>,
+    standings_before: BTreeMap<AccountId, Standing>,
+    heard: Duration,
     /// Fresh reads of which nothing was made yet: when, and what they showed.
     fresh: BTreeMap<Key, (Duration, Option<String>)>,
     /// How often it may write a policy: once for what it finds, and once for each cause since.
@@ -169,11 +169,18 @@ impl Tally {
 }
 
 impl Process {
-    pub(super) fn new(shard: Shard, kill_at: Option<(u64, bool)>) -> Self {
+    pub(super) fn new(
+        shard: Shard,
+        kill_at: Option<(AccountId, u64, bool)>,
+        standings: BTreeMap<AccountId, Standing>,
+    ) -> Self {
         Self {
             shard,
             is_dead: false,
             kill_at,
+            standings_before: standings.clone(),
+            standings,
+            heard: Duration::ZERO,
             fresh: BTreeMap::new(),
             credits: BTreeMap::new(),
             effects: Vec::new(),
@@ -184,21 +191,12 @@ impl Process {
 }
 
 impl Organization {
-    pub(super) fn new(
-        sandbox: Sandbox,
-        accounts: Vec<AccountId>,
-        most_changes: usize,
-        rng: Rng,
-        is_traced: bool,
-    ) -> Arc<Self> {
+    pub(super) fn new(sandbox: Sandbox, accounts: Vec<AccountId>, most_changes: usize, is_traced: bool) -> Arc<Self> {
         let state = State {
-            rng,
             trace: Vec::new(),
             violations: Vec::new(),
             tally: Tally::default(),
             standings: BTreeMap::new(),
-            standings_before: BTreeMap::new(),
-            standings_changed: Duration::ZERO,
             most_changes,
             is_calm: false,
             processes: BTreeMap::new(),
@@ -278,12 +276,13 @@ impl Organization {
         }
     }
 
-    pub(super) fn stand(&self, standings: BTreeMap<AccountId, Standing>) {
+    /// A process hears how the accounts stand.
+    pub(super) fn hears(&self, number: u64, standings: BTreeMap<AccountId, Standing>) {
         let now = self.now();
-        self.say(|| format!("the accounts stand so: {standings:?}"));
-        let mut state = self.state();
-        state.standings_before = std::mem::replace(&mut state.standings, standings);
-        state.standings_changed = now;
+        if let Some(process) = self.state().processes.get_mut(&number) {
+            process.standings_before = std::mem::replace(&mut process.standings, standings);
+            process.heard = now;
+        }
     }
 
     /// A process calls an account. Whether it dies of it, and whether the call arrives before that.
@@ -315,12 +314,12 @@ impl Organization {
             ));
         }
         let dies = match &mut process.kill_at {
-            Some((1, arrives)) => Some(*arrives),
-            Some((left, _)) => {
+            Some((of, 1, arrives)) if of == account => Some(*arrives),
+            Some((of, left, _)) if of == account => {
                 *left -= 1;
                 None
             }
-            None => None,
+            _ => None,
         };
         drop(state);
         faults.iter().for_each(|(rule, what)| self.violated(rule, what));
@@ -364,7 +363,7 @@ impl Organization {
         account: &AccountId,
         (role, policy): (&RoleName, &PolicyName),
         document: Option<&str>,
-    ) {
+    ) -> Key {
         let now = self.now();
         let key: Key = (account.clone(), role.as_str().to_ascii_lowercase(), policy.to_string());
         let what = format!("process {number} writes {account}/{role}/{policy} {}", document.unwrap_or("nothing"));
@@ -373,17 +372,17 @@ impl Organization {
         let asked = asked(&self.accounts[1], &key);
         let mut state = self.state();
         state.tally.writes += 1;
-        let is_heard = now > state.standings_changed + HEARD;
-        let stands = state.standings.contains_key(account);
-        let stood = state.standings_before.contains_key(account);
-        if !self.accounts.contains(account) || stands && (is_heard || stood) {
-            faults.push("O3 nothing is written where it is only looked at");
-        }
         if document.is_none() || document.map(str::to_owned) != asked {
             faults.push("O2 nothing is written but the very documents that are asked for, where they are asked for");
         }
         let changed = state.changes.get(&key).map_or(Duration::ZERO, |(_, at)| *at);
         let process = state.processes.get_mut(&number).unwrap();
+        let is_heard = now > process.heard + HEARD;
+        let stands = process.standings.contains_key(account);
+        let stood = process.standings_before.contains_key(account);
+        if !self.accounts.contains(account) || stands && (is_heard || stood) {
+            faults.push("O3 nothing is written where it is only looked at");
+        }
         match (process.fresh.remove(&key), &asked) {
             (Some((at, shown)), Some(asked)) if now <= at + FRESH => match people::kind(shown.as_deref(), asked) {
                 Kind::Missing | Kind::Drifted => {}
@@ -393,7 +392,6 @@ impl Organization {
             },
             _ => faults.push("O5 no write without a fresh read"),
         }
-        let is_asked = asked.is_some();
         let credit = process.credits.entry(key.clone()).or_insert(1);
         if *credit == 0 {
             faults.push("O6 one write of each process for each cause");
@@ -402,12 +400,7 @@ impl Organization {
         *credit = if now > changed + SEEN { 0 } else { credit.saturating_sub(1) };
         drop(state);
         faults.into_iter().for_each(|rule| self.violated(rule, &what));
-        let mut state = self.state();
-        let is_quicker = !state.is_calm && state.rng.u8(..30) == 0;
-        drop(state);
-        if is_quicker && is_asked {
-            people::be_quicker(self, &key);
-        }
+        key
     }
 
     /// What a process asked for did not happen, or it does not know.

@@ -72,7 +72,7 @@ pub(super) fn live(seed: u64, is_traced: bool) -> Ended {
 struct Life {
     organization: Arc<Organization>,
     rng: Rng,
-    manifests: watch::Sender<Arc<ManifestSet>>,
+    manifests: Arc<ManifestSet>,
     pods: BTreeMap<u64, Pod>,
     /// How many shards there are to be.
     count: u32,
@@ -80,11 +80,13 @@ struct Life {
     processes: u64,
     is_calm: bool,
     has_tight_guards: bool,
+    is_large: bool,
 }
 
 /// A process.
 struct Pod {
     shard: (u32, u32),
+    manifests: watch::Sender<Arc<ManifestSet>>,
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
@@ -94,6 +96,8 @@ enum Act {
     Start(u32, u32),
     Stop(u64),
     Kill(u64),
+    /// The process hears of the newest manifests.
+    Hear(u64),
 }
 
 impl Life {
@@ -102,23 +106,24 @@ impl Life {
         let has_tight_guards = seed % 4 == 1;
         // The plan of everything is within them, but not twice within an hour.
         let most_changes = if has_tight_guards { 9 } else { 1_000 };
-        let accounts = people::accounts(&mut rng, seed % 8 == 6);
+        let is_large = seed % 8 == 6;
+        let accounts = people::accounts(&mut rng, is_large);
         let sandbox = Sandbox::new(accounts[0].clone());
         sandbox.keep_calls(0);
-        let organization = Organization::new(sandbox, accounts, most_changes, rng.fork(), is_traced);
+        let organization = Organization::new(sandbox, accounts, most_changes, is_traced);
         people::populate(&organization, &mut rng);
-        let (manifests, _) = watch::channel(Arc::default());
         let count = rng.u32(1..5);
         let mut life = Self {
             organization,
             rng,
-            manifests,
+            manifests: Arc::default(),
             pods: BTreeMap::new(),
             count,
             due: Vec::new(),
             processes: 0,
             is_calm: false,
             has_tight_guards,
+            is_large,
         };
         life.stand();
         life
@@ -138,14 +143,17 @@ impl Life {
             if self.organization.has_gone_wrong() {
                 return;
             }
-            match self.rng.u8(..16) {
+            // What ends takes its count of writes along.
+            let what = if self.has_tight_guards { self.rng.u8(1..40) } else { self.rng.u8(..16) };
+            match what {
                 0..2 => self.rescale(),
                 2 => {
                     if let Some(number) = self.any_pod() {
                         self.due.push((Instant::now(), Act::Kill(number)));
                     }
                 }
-                3 => self.stand(),
+                // More accounts than are read at once would take their turns by chance, where all hear of something at once.
+                3 if !self.is_large => self.stand(),
                 _ => people::disturb(&self.organization, &mut self.rng, self.has_tight_guards),
             }
         }
@@ -197,6 +205,14 @@ impl Life {
                     pod.shutdown.cancel();
                 }
             }
+            Act::Hear(number) => {
+                if let Some(pod) = self.pods.get(&number) {
+                    let standings = self.organization.state().standings.clone();
+                    self.organization.say(|| format!("process {number} hears of {standings:?}"));
+                    self.organization.hears(number, standings);
+                    pod.manifests.send_replace(Arc::clone(&self.manifests));
+                }
+            }
             Act::Kill(number) => {
                 if self.pods.contains_key(&number) {
                     self.organization.kill(number);
@@ -209,16 +225,24 @@ impl Life {
     fn start(&mut self, index: u32, count: u32) {
         self.processes += 1;
         let number = self.processes;
-        let kill_at = (!self.is_calm && self.rng.u8(..4) == 0).then(|| (self.rng.u64(1..60), self.rng.bool()));
+        let accounts = &self.organization.accounts;
+        let account = accounts[self.rng.usize(..accounts.len())].clone();
+        let dies_at_a_call = !self.is_calm && !self.has_tight_guards && self.rng.u8(..3) == 0;
+        let kill_at = dies_at_a_call.then(|| (account, self.rng.u64(1..30), self.rng.bool()));
         let shard = format!("{index}/{count}").parse().unwrap();
         self.organization.say(|| format!("process {number} begins as {shard}"));
-        self.organization.state().processes.insert(number, Process::new(shard, kill_at));
-        let edge = Edge::new(&self.organization, number, if self.rng.bool() { 1000 } else { self.rng.u16(2..20) });
+        let mut state = self.organization.state();
+        let process = Process::new(shard, kill_at, state.standings.clone());
+        state.processes.insert(number, process);
+        drop(state);
+        let page_size = if self.rng.bool() { 1000 } else { self.rng.u16(2..20) };
+        let edge = Edge::new(&self.organization, number, page_size, self.rng.u64(..));
+        let (manifests, newest) = watch::channel(Arc::clone(&self.manifests));
         let options = Options { seed: self.rng.u64(..), shard: Some(shard), ..Options::default() };
-        let controller = Controller::new(edge, self.manifests.subscribe(), options);
+        let controller = Controller::new(edge, newest, options);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(controller.run(shutdown.clone()));
-        self.pods.insert(number, Pod { shard: (index, count), task, shutdown });
+        self.pods.insert(number, Pod { shard: (index, count), manifests, task, shutdown });
     }
 
     /// Takes away the processes that have died or ended; those that are wanted come back some time later.
@@ -269,7 +293,12 @@ impl Life {
         self.organization.state().tally.rescales += 1;
         self.count = count;
         let now = Instant::now();
-        let (longest_start, longest_stop) = (self.rng.u64(1..120_000), self.rng.u64(1..180_000));
+        let (mut longest_start, longest_stop) = (self.rng.u64(1..120_000), self.rng.u64(1..180_000));
+        if self.rng.bool() {
+            // Whoever looks at once finds as much as those who have looked for long.
+            longest_start = 1_000;
+            (0..8).for_each(|_| people::tamper(&self.organization, &mut self.rng, false));
+        }
         for number in self.pods.keys().copied() {
             let at = now + Duration::from_millis(self.rng.u64(..longest_stop));
             self.due.push((at, if self.rng.bool() { Act::Stop(number) } else { Act::Kill(number) }));
@@ -283,7 +312,9 @@ impl Life {
     fn stand(&mut self) {
         let mut standings = BTreeMap::new();
         for account in &self.organization.accounts {
+            let is_tried = self.has_tight_guards && *account == self.organization.accounts[1];
             match self.rng.u8(..8) {
+                _ if is_tried => None,
                 0 => standings.insert(account.clone(), Standing::Observed),
                 1 => standings.insert(account.clone(), Standing::Suspended),
                 _ => None,
@@ -291,8 +322,12 @@ impl Life {
         }
         let most_changes = self.organization.state().most_changes;
         let set = people::manifests(&self.organization.accounts, &standings, most_changes);
-        self.organization.stand(standings);
-        self.manifests.send_replace(set);
+        self.organization.say(|| format!("the accounts shall stand so: {standings:?}"));
+        self.organization.state().standings = standings;
+        self.manifests = set;
+        for number in self.pods.keys() {
+            self.due.push((Instant::now() + Duration::from_millis(self.rng.u64(..60_000)), Act::Hear(*number)));
+        }
     }
 
     /// One set of shards, that lives on, and nobody who meddles.
@@ -310,6 +345,9 @@ impl Life {
         for index in 0..self.count {
             // Who was stopped or killed just before is taken away first.
             self.due.push((Instant::now() + STOPS_WITHIN, Act::Start(index, self.count)));
+        }
+        for number in self.pods.keys() {
+            self.due.push((Instant::now(), Act::Hear(*number)));
         }
     }
 

@@ -179,19 +179,22 @@ pub(super) fn be_quicker(organization: &Organization, key: &Key) {
     organization.put(key, Some(&document(&[CHANNELS, deny])));
 }
 
+/// Somebody changes one of the policies that something is asked for of.
+pub(super) fn tamper(organization: &Organization, rng: &mut Rng, in_one_account: bool) {
+    let mut keys = keys(organization);
+    keys.retain(|key| !in_one_account || key.0 == organization.accounts[1]);
+    let key = keys[rng.usize(..keys.len())].clone();
+    let right = asked(&organization.accounts[1], &key).unwrap();
+    organization.put(&key, meddled(rng, &right).as_deref());
+}
+
 /// Something happens to a role, or between the accounts and the controller.
 pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account: bool) {
     let everywhere: Vec<AccountId> = organization.accounts.iter().cloned().chain([id(STRANGER)]).collect();
     let account = &everywhere[rng.usize(..everywhere.len())];
-    let what = if in_one_account && rng.bool() { 0 } else { rng.u8(..28) };
+    let what = if in_one_account && rng.bool() { 0 } else { rng.u8(..33) };
     match what {
-        0..10 => {
-            let mut keys = keys(organization);
-            keys.retain(|key| !in_one_account || key.0 == organization.accounts[1]);
-            let key = keys[rng.usize(..keys.len())].clone();
-            let right = asked(&organization.accounts[1], &key).unwrap();
-            organization.put(&key, meddled(rng, &right).as_deref());
-        }
+        0..10 => tamper(organization, rng, in_one_account),
         10 | 11 => {
             let roles: Vec<&str> = NAMED.iter().chain(&PICKED).chain(&OTHERS).copied().collect();
             let key = (account.clone(), roles[rng.usize(..roles.len())].to_ascii_lowercase(), LOGGED.to_owned());
@@ -220,6 +223,7 @@ pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account
         16 => {
             organization.say(|| "the faults are over".to_owned());
             organization.sandbox.clear_faults();
+            organization.sandbox.set_delay(Duration::ZERO);
         }
         17 => close(organization, account),
         18 | 19 => everywhere.iter().for_each(|account| open(organization, account)),
@@ -227,11 +231,16 @@ pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account
         21 | 22 => throttle(organization, rng, account),
         23 => {
             organization.say(|| "sts refuses everybody for a while".to_owned());
-            organization.sandbox.fault(Fault::new(Effect::Deny).on("AssumeRole").times(rng.u64(1..8)));
+            organization.sandbox.fault(Fault::new(Effect::Deny).on("AssumeRole"));
+        }
+        24 => {
+            let delay = Duration::from_millis(rng.u64(..2_500));
+            organization.say(|| format!("every call takes {delay:?} now"));
+            organization.sandbox.set_delay(delay);
         }
         _ => {
-            let fault = fault(rng);
-            let fault = if rng.bool() { fault.account(account) } else { fault };
+            // Of one account: which of several is called first in one moment is left to chance.
+            let fault = fault(rng).account(account);
             organization.say(|| format!("{fault:?}"));
             organization.sandbox.fault(fault);
         }
@@ -267,7 +276,10 @@ fn mislead(organization: &Organization, rng: &mut Rng, account: &AccountId) {
 fn throttle(organization: &Organization, rng: &mut Rng, account: &AccountId) {
     let rate = [0.05, 0.3, 1.0, 3.0][rng.usize(..4)];
     organization.say(|| format!("{account} is throttled to {rate} a second"));
-    organization.sandbox.fault(Fault::new(Effect::Throttle).account(account).beyond(rate, rng.u32(1..4)));
+    let fault = Fault::new(Effect::Throttle).account(account).beyond(rate, rng.u32(1..4));
+    for operation in IAM {
+        organization.sandbox.fault(fault.clone().on(operation));
+    }
 }
 
 fn fault(rng: &mut Rng) -> Fault {
@@ -299,6 +311,7 @@ fn fault(rng: &mut Rng) -> Fault {
 pub(super) fn calm(organization: &Organization) {
     organization.say(|| "calm".to_owned());
     organization.sandbox.clear_faults();
+    organization.sandbox.set_delay(Duration::ZERO);
     organization.sandbox.set_lag(Lag::default());
     organization.state().misled.clear();
     organization.accounts.iter().for_each(|account| open(organization, account));
