@@ -455,9 +455,10 @@ impl Life {
             self.organization
                 .violated("O10 no account waits for another one", format!("{late:?} is not right after {waited} s"));
         }
-        let mut state = self.organization.state();
-        state.tally.longest_healthy_seconds = state.tally.longest_healthy_seconds.max(waited);
-        drop(state);
+        {
+            let tally = &mut self.organization.state().tally;
+            tally.longest_healthy_seconds = tally.longest_healthy_seconds.max(waited);
+        }
         people::calm(&self.organization);
         self.converge().await;
     }
