@@ -22,6 +22,7 @@ use super::{
     account::{Account, Seat},
     next_manifests,
     report::REMINDER,
+    shard,
 };
 use crate::{
     backoff::Backoff,
@@ -133,12 +134,17 @@ impl<I: Iam> Fleet<I> {
 
     fn begin(&mut self, account: AccountId, entrance: Option<Entrance>) {
         let stop = CancellationToken::new();
+        let mut options = self.options.clone();
+        if account != self.own.account {
+            // With one and the same jitter all accounts would be read in the same moments.
+            options.seed ^= shard::hash(&account);
+        }
         let door = Door {
             iam: Arc::clone(&self.iam),
             own: self.own.clone(),
             entrance: entrance.clone(),
             manifests: self.newest.subscribe(),
-            options: self.options.clone(),
+            options,
             turns: Arc::clone(&self.turns),
             subscription: self.exchange.subscribe(account.clone()),
         };

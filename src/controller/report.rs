@@ -226,7 +226,10 @@ impl Reporter {
         if record.write_failed == Some(reason) || error.class.passes_by_itself() && attempts < QUIET_FAILURES {
             return Vec::new();
         }
-        (record.write_failed, record.blocked_told) = (Some(reason), None);
+        record.write_failed = Some(reason);
+        if record.blocked_told.replace(reason) == Some(reason) {
+            return Vec::new();
+        }
         let mut told = step.clone();
         told.reason = Some(reason);
         told.detail = Some(error.to_string());

@@ -44,6 +44,14 @@ fn share_of(account: &AccountId, count: u32) -> u32 {
     u32::try_from(share).unwrap_or_default()
 }
 
+/// A number that is the account's own: FNV-1a, of the id's digits.
+pub(super) fn hash(account: &AccountId) -> u64 {
+    account
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
 /// `I/N`: the I-th of N shares, from 0 on. I may be the name of a pod of a StatefulSet, which ends with its ordinal:
 /// `keeper-2/3` is `2/3`.
 impl FromStr for Shard {

@@ -18,7 +18,7 @@ use crate::{
         slot::{Slot, Worth},
     },
     iam::{ErrorClass, Iam, IamError, Manner},
-    inventory::{Asked, Inventory},
+    inventory::{Asked, Inventory, Observed},
     manifest::PolicyKey,
     plan::{self, Digest, Guarded, Reason, Step},
     telemetry::{Event, EventName, emit},
@@ -94,6 +94,7 @@ impl<I: Iam> Account<I> {
                 } else {
                     self.reading_backoff.reset();
                 }
+                self.overtake_repairs_of_others(&inventory);
                 self.inventory = inventory;
                 self.read_at = now;
                 self.looked_for = asked;
@@ -123,6 +124,19 @@ impl<I: Iam> Account<I> {
                 self.reading_failed = Some((error, told_at));
                 self.is_everything_due |= self.is_reading_everything;
                 self.next_reading = now + self.reading_backoff.next();
+            }
+        }
+    }
+
+    /// Has no repair begin to write any more whose role is another one by this reading: AWS may protect that one, it may be
+    /// outside of the limits, or somebody may have asked to leave it alone.
+    fn overtake_repairs_of_others(&self, inventory: &Inventory) {
+        for busy in self.busy.values() {
+            if let (Some(Observed::Found(then)), Some(Observed::Found(now))) =
+                (self.inventory.get(&busy.key.0), inventory.get(&busy.key.0))
+                && (&then.path, then.is_suspended) != (&now.path, now.is_suspended)
+            {
+                busy.overtaken.cancel();
             }
         }
     }

@@ -227,3 +227,16 @@ async fn shards_keep_every_account_between_them_and_each_account_is_kept_by_one(
         shutdown.cancel();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn accounts_are_not_all_read_in_the_same_moments() {
+    let life = world().start(&all(""));
+    minutes(30).await;
+    let at = |account: &str| -> Vec<Duration> {
+        let of = |call: &&Call| call.account.as_str() == account && call.operation == "GetAccountAuthorizationDetails";
+        life.sandbox.calls().iter().filter(of).map(|call| call.at).collect()
+    };
+    let (one, two) = (at(ONE), at(TWO));
+    let together = one.iter().filter(|at| two.contains(at)).count();
+    assert!(one.len() >= 25 && together <= 3, "{together} of {}", one.len());
+}

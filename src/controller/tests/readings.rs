@@ -218,3 +218,16 @@ async fn a_role_whose_reading_is_throttled_is_read_again_before_the_next_resync_
     assert_eq!(outcome.written, 2);
     assert!(outcome.steps.iter().all(crate::plan::Step::is_in_sync));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_whose_role_is_another_one_by_a_newer_reading_sends_no_write() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(6_000)).on("GetRolePolicy"));
+    let life = life.start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 3s\n"));
+    sleep(Duration::from_secs(1)).await;
+    life.sandbox.remove_role(&life.account, "web");
+    life.sandbox.plant(&life.account, RoleSeed::new("web").path("/aws-service-role/ssm.amazonaws.com/"));
+    minutes(1).await;
+    assert_eq!(life.calls("PutRolePolicy"), 0, "AWS protects the role by now");
+    assert!(life.told().contains(&"drift.blocked ProtectedRole".to_owned()), "{:#?}", life.told());
+}
