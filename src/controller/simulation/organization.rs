@@ -34,8 +34,14 @@ use std::{
     time::Instant,
 };
 
-use self::{judge::Tally, life::live};
-use super::given;
+use self::{judge::Tally, life::Ended};
+use super::{given, log::Ear};
+
+/// One life, with somebody to hear its events: else `tracing` may take it that nobody in the whole process wants them, and
+/// tests beside this one miss theirs.
+fn live(seed: u64, is_traced: bool) -> Ended {
+    tracing::subscriber::with_default(Ear::default(), || life::live(seed, is_traced))
+}
 
 /// How many lives there are where nobody says.
 const LIVES: u64 = 20;
