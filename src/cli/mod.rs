@@ -68,7 +68,8 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// How many requests a second each account is asked at most, all kinds together: half of them writes, half of them
-    /// reads about single roles, a quarter pages. A throttle of IAM's halves it for a while
+    /// reads about single roles, a quarter pages; after a pause some ten seconds' worth may go at once. A throttle of IAM's
+    /// halves it for a while
     #[arg(long, global = true, value_name = "N", default_value_t = Budgets::REQUESTS_PER_SECOND, value_parser = value_parser!(u32).range(1..=100_000))]
     pub requests_per_second: u32,
     /// How lines of log look (default: text on a terminal, json elsewhere)

@@ -6,12 +6,16 @@
 //! is missing never looks like roles that are gone.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 
 use super::{
     Choice, ErrorClass, Iam, IamError, InlinePolicy, Pages, ReadingPlan, RoleDetail,
@@ -221,19 +225,8 @@ impl<I: Iam> Reader<I> {
             latest.asked.as_ref().filter(|before| *before == asked)?;
             (Arc::clone(&latest.inventory), latest.size?.1)
         };
-        let mut readings = JoinSet::new();
-        let mut waiting = asked.roles.iter();
-        loop {
-            while readings.len() < ROLES_AT_ONCE
-                && let Some((role, policies)) = waiting.next()
-            {
-                let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
-                readings.spawn(async move {
-                    let read = read_role(iam.as_ref(), &role, &policies).await;
-                    (role, read)
-                });
-            }
-            let Some(finished) = readings.join_next().await else { break };
+        let mut readings = RoleReadings::of(&self.iam, asked);
+        while let Some(finished) = readings.next().await {
             let (name, read) = finished.ok()?;
             let is_as_before = match (inventory.get(&name)?, read) {
                 (Observed::NotFound, Ok(None)) => true,
@@ -379,19 +372,8 @@ impl<I: Iam> Reader<I> {
         let mut inventory = Inventory::unknown(asked);
         let tag_keys = tag_keys(asked.sought.iter().map(|sought| sought.selector.as_ref()));
         let mut failures = Vec::new();
-        let mut readings = JoinSet::new();
-        let mut waiting = asked.roles.iter();
-        loop {
-            while readings.len() < ROLES_AT_ONCE
-                && let Some((role, policies)) = waiting.next()
-            {
-                let (iam, role, policies) = (Arc::clone(&self.iam), role.clone(), policies.clone());
-                readings.spawn(async move {
-                    let read = read_role(iam.as_ref(), &role, &policies).await;
-                    (role, read)
-                });
-            }
-            let Some(finished) = readings.join_next().await else { break };
+        let mut readings = RoleReadings::of(&self.iam, asked);
+        while let Some(finished) = readings.next().await {
             let Ok((asked_name, read)) = finished else { continue };
             let observed = match read {
                 Ok(None) => Observed::NotFound,
@@ -498,12 +480,37 @@ fn is_suspended(tags: &BTreeMap<String, String>) -> bool {
     tags.iter().any(|(key, value)| key.eq_ignore_ascii_case(SUSPEND_TAG) && !value.eq_ignore_ascii_case("false"))
 }
 
-/// One role by calls of its own: `None` where there is no such role.
-async fn read_role<I: Iam>(
-    iam: &I,
-    name: &RoleName,
-    policies: &BTreeSet<PolicyName>,
-) -> Result<Option<(RoleDetail, Vec<(PolicyName, String)>)>, IamError> {
+/// What single calls tell of one role and of the policies that are looked for on it; `None` where there is no such role.
+type ReadRole = Result<Option<(RoleDetail, Vec<(PolicyName, String)>)>, IamError>;
+
+/// The roles that are asked for by name, each read by calls of its own, some at a time. What is dropped ends with it.
+struct RoleReadings<'a, I> {
+    iam: &'a Arc<I>,
+    waiting: btree_map::Iter<'a, RoleName, BTreeSet<PolicyName>>,
+    under_way: JoinSet<(RoleName, ReadRole)>,
+}
+
+impl<'a, I: Iam> RoleReadings<'a, I> {
+    fn of(iam: &'a Arc<I>, asked: &'a Asked) -> Self {
+        Self { iam, waiting: asked.roles.iter(), under_way: JoinSet::new() }
+    }
+
+    /// The next that is done, in whatever order; an error where one ended early.
+    async fn next(&mut self) -> Option<Result<(RoleName, ReadRole), JoinError>> {
+        while self.under_way.len() < ROLES_AT_ONCE
+            && let Some((role, policies)) = self.waiting.next()
+        {
+            let (iam, role, policies) = (Arc::clone(self.iam), role.clone(), policies.clone());
+            self.under_way.spawn(async move {
+                let read = read_role(iam.as_ref(), &role, &policies).await;
+                (role, read)
+            });
+        }
+        self.under_way.join_next().await
+    }
+}
+
+async fn read_role<I: Iam>(iam: &I, name: &RoleName, policies: &BTreeSet<PolicyName>) -> ReadRole {
     let detail = match iam.role(name).await {
         Ok(detail) => detail,
         Err(error) if error.class == ErrorClass::Gone => return Ok(None),

@@ -3,6 +3,8 @@
 //! Does not know how a decision is made. What must stay true: every event goes through [`emit`], under a name of
 //! the catalogue ([`EventName`]), and whatever text it carries, it is one line.
 
+#[cfg(test)]
+mod captured;
 mod event;
 mod format;
 
@@ -11,6 +13,8 @@ use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+#[cfg(test)]
+pub(crate) use self::captured::Captured;
 pub use self::event::{Event, EventName, Severity, TimedCondition, emit};
 use self::format::Lines;
 

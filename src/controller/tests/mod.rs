@@ -12,11 +12,7 @@ mod selectors;
 mod sessions;
 mod trust;
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
@@ -28,7 +24,7 @@ use crate::{
     manifest::{ManifestSet, parse},
     names::AccountId,
     sandbox::{Effect, Fault, Lag, RoleSeed, Sandbox},
-    telemetry::{LogFormat, subscriber},
+    telemetry::Captured,
 };
 
 const POLICY: &str = "SessionManagerPermissions";
@@ -64,20 +60,6 @@ fn set(text: &str) -> Arc<ManifestSet> {
     Arc::new(set)
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A controller at work on a sandbox.
 struct Life {
     sandbox: Sandbox,
@@ -105,9 +87,7 @@ impl Life {
                 },
             );
         }
-        let log = Captured::default();
-        let writer = log.clone();
-        let logging = tracing::subscriber::set_default(subscriber(LogFormat::Json, false, move || writer.clone()));
+        let (log, logging) = Captured::on_this_thread();
         let (manifests, _) = watch::channel(Arc::default());
         let exchange = Exchange::default();
         Self {
@@ -160,8 +140,7 @@ impl Life {
     }
 
     fn all_events(&self) -> Vec<Value> {
-        let bytes = self.log.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.log.events()
     }
 
     /// The names of the events so far, with the reason where there is one, but for start and stop.

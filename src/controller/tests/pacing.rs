@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     iam::{Budget, Budgets},
     sandbox::{Call, Outcome, RoleChange},
-    telemetry::filtered,
+    telemetry::{LogFormat, filtered},
 };
 
 const ROLES: usize = 300;

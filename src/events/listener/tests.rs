@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::Write,
     sync::{Arc, Mutex},
 };
 
@@ -19,7 +18,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::*;
 use crate::{
     events::{News, Subscription},
-    telemetry::{LogFormat, subscriber},
+    telemetry::Captured,
 };
 
 const URL: &str = "http://127.0.0.1:9/111122223333/iam-changes";
@@ -76,20 +75,6 @@ impl HttpConnector for Wire {
     }
 }
 
-#[derive(Debug, Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A listener at work, and what comes of it.
 struct Life {
     wire: Wire,
@@ -107,12 +92,11 @@ impl Drop for Life {
 
 impl Life {
     fn with(answers: &[(&str, Vec<Answer>)]) -> Self {
-        let (wire, exchange, log) = (Wire::default(), Exchange::default(), Captured::default());
+        let (wire, exchange) = (Wire::default(), Exchange::default());
         for (operation, answers) in answers {
             wire.0.lock().unwrap().answers.insert((*operation).to_owned(), answers.iter().cloned().collect());
         }
-        let writer = log.clone();
-        let logging = tracing::subscriber::set_default(subscriber(LogFormat::Json, false, move || writer.clone()));
+        let (log, logging) = Captured::on_this_thread();
         let connector = SharedHttpConnector::new(wire.clone());
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -142,8 +126,7 @@ impl Life {
     }
 
     fn events(&self) -> Vec<Value> {
-        let log = self.log.0.lock().unwrap().clone();
-        String::from_utf8(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.log.events()
     }
 
     /// Name and reason of all that was told.
