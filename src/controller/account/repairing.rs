@@ -191,7 +191,11 @@ impl<I: Iam> Account<I> {
             }
         }
         if overtaken.is_cancelled() {
-            // What was done was done by older manifests: a fresh look by the newer ones, or the last word.
+            // What was done was done by older manifests, or to another role: a fresh look by what is known now, or the last
+            // word. It is only a look: what it shows may be what the write has just replaced.
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.is_planned = false;
+            }
             self.enqueue(&key);
             if !self.slots.contains_key(&key) {
                 self.release();

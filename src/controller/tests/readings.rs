@@ -231,3 +231,17 @@ async fn a_repair_whose_role_is_another_one_by_a_newer_reading_sends_no_write() 
     assert_eq!(life.calls("PutRolePolicy"), 0, "AWS protects the role by now");
     assert!(life.told().contains(&"drift.blocked ProtectedRole".to_owned()), "{:#?}", life.told());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_under_way_whose_role_is_another_one_by_a_newer_reading_is_not_made_again_while_reads_lag() {
+    let life = Life::with(&[("web", None)]);
+    life.sandbox.set_lag(Lag { bulk: Duration::ZERO, single: Duration::from_secs(10) });
+    life.sandbox.fault(Fault::new(Effect::DelayMs(6_000)).on("PutRolePolicy").times(1));
+    let life = life.start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 3s\n"));
+    sleep(Duration::from_secs(1)).await;
+    life.sandbox.remove_role(&life.account, "web");
+    life.sandbox.plant(&life.account, RoleSeed::new("web").path("/other/"));
+    minutes(2).await;
+    assert_eq!(life.live("web").unwrap(), right());
+    assert_eq!(life.writes(), 1, "{:#?}", life.told());
+}
