@@ -23,6 +23,8 @@
 //! | [`iam`] | the one edge to AWS | manifests |
 //! | [`events`] | change events: what a queue tells of IAM, and when that wakes a role | manifests, IAM's API, what a wake-up leads to |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
+//! | [`status`] | how everything stands just now, and the way to ask for it | how HTTP looks, or a decision is made |
+//! | [`server`] | health, metrics, status and the status page over HTTP | how a decision is made |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
 //! | `backoff` | how long to wait after a failure | everything else |
 //! | [`text`] | what a terminal would act upon, made harmless | everything else |
@@ -42,6 +44,8 @@ pub mod policy;
 pub mod readiness;
 pub mod sandbox;
 pub mod selector;
+pub mod server;
+pub mod status;
 pub mod telemetry;
 pub mod text;
 pub mod watch;

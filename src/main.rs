@@ -22,10 +22,11 @@ fn main() -> ExitCode {
             cli::block_on(cli::explain::explain(global, *output, *simulate, role, account.as_ref()))
         }
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
-        Command::Run { shard } => cli::block_on(cli::run::run(global, *shard)),
+        Command::Run { shard, endpoints } => cli::block_on(cli::run::run(global, *shard, endpoints)),
+        Command::Status(asking) => cli::block_on(cli::status::status(asking)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
-        Command::Demo => cli::block_on(cli::demo::demo(global)),
+        Command::Demo { endpoints } => cli::block_on(cli::demo::demo(global, endpoints)),
         Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(*listen)),
     };
     cli::exit_code(ended)

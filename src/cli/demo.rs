@@ -12,6 +12,7 @@ use crate::{
     events::Exchange,
     iam::SdkIam,
     sandbox::{Sandbox, demo},
+    server::Endpoints,
 };
 
 /// Long enough to read what the repair before was about.
@@ -25,7 +26,8 @@ const RESYNC: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// As the daemon's, and where no port is free.
-pub async fn demo(global: &Global) -> Ended {
+pub async fn demo(global: &Global, endpoints: &Endpoints) -> Ended {
+    endpoints.check().map_err(anyhow::Error::msg)?;
     let shutdown = until_signal()?;
     let sandbox = demo::sandbox(sandbox::account()?);
     let (listener, url) = sandbox::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -39,7 +41,8 @@ pub async fn demo(global: &Global) -> Ended {
     let acting = tokio::spawn(play(sandbox));
     let options =
         Options { observe_only: global.observe, resync_interval: Some(RESYNC), seed: 1, ..Options::default() };
-    let kept = run::keep(SdkIam::for_endpoint(&url), Exchange::default(), global, options, shutdown).await;
+    let (iam, exchange) = (SdkIam::for_endpoint(&url), Exchange::default());
+    let kept = run::keep(iam, exchange, global, options, endpoints, shutdown).await;
     acting.abort();
     // The endpoint outlives the daemon, whose last writes it answers.
     stop.cancel();

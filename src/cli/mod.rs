@@ -13,6 +13,7 @@ pub mod render;
 pub mod run;
 pub mod sandbox;
 pub mod schema;
+pub mod status;
 mod survey;
 pub mod validate;
 
@@ -35,6 +36,7 @@ use crate::{
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
     plan::Digest,
+    server::Endpoints,
     telemetry::LogFormat,
     watch::{self, ScanError},
 };
@@ -128,13 +130,22 @@ pub enum Command {
         /// Keep only the I-th of N equal shares of the accounts, from 0 on; I may be a pod's name that ends with its ordinal
         #[arg(long, value_name = "I/N")]
         shard: Option<Shard>,
+        /// What can be asked over HTTP
+        #[command(flatten)]
+        endpoints: Endpoints,
     },
+    /// Ask a running daemon how every role stands
+    Status(status::Asking),
     /// Print the least IAM policy that the controller itself needs for the manifests, offline
     ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors
     Schema,
     /// Show it all without an AWS account: an IAM endpoint in the process, roles that drift, repairs
-    Demo,
+    Demo {
+        /// What can be asked over HTTP
+        #[command(flatten)]
+        endpoints: Endpoints,
+    },
     /// The demo's IAM endpoint alone
     Sandbox {
         /// Where to listen; port 0 takes a free one

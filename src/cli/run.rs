@@ -3,8 +3,9 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use jiff::Timestamp;
 use sd_notify::NotifyState;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Global, OK, until_signal};
@@ -13,6 +14,8 @@ use crate::{
     events::{Exchange, listen},
     iam::{Iam, SdkIam},
     manifest::ManifestSet,
+    server::{self, Endpoints},
+    status::Board,
     telemetry::{Event, EventName, emit},
     watch::{Change, Notice, ScanError, Watcher},
 };
@@ -20,13 +23,17 @@ use crate::{
 /// How often the files are read where nothing told of a change.
 const TICK: Duration = Duration::from_secs(10);
 
+/// How often systemd is told how the roles stand, where that has changed.
+const STATUS_LINE: Duration = Duration::from_secs(5);
+
 /// Watches the manifests and IAM until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
 /// Where the manifests cannot be read at the start, where the ControllerConfiguration has a fault, or where nothing
 /// is good.
-pub async fn run(global: &Global, shard: Option<Shard>) -> Ended {
+pub async fn run(global: &Global, shard: Option<Shard>, endpoints: &Endpoints) -> Ended {
+    endpoints.check().map_err(anyhow::Error::msg)?;
     let shutdown = until_signal()?;
     let options = Options {
         observe_only: global.observe,
@@ -43,7 +50,7 @@ pub async fn run(global: &Global, shard: Option<Shard>) -> Ended {
             let exchange = Exchange::default();
             let listening = listen(iam.config().clone(), exchange.clone(), options.seed, shutdown.clone());
             let listening = tokio::spawn(listening);
-            let kept = keep(iam, exchange, global, options, shutdown.clone()).await;
+            let kept = keep(iam, exchange, global, options, endpoints, shutdown.clone()).await;
             listening.abort();
             kept?;
         }
@@ -57,35 +64,64 @@ pub(super) async fn keep<I: Iam>(
     exchange: Exchange,
     global: &Global,
     options: Options,
+    endpoints: &Endpoints,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let board = Board::default();
+    board.set_up(options.shard.map(|shard| shard.to_string()), options.observe_only);
+    // Before anything else: whoever looks at a process that does not get on wants to know why.
+    let serving = tokio::spawn(server::serve(endpoints.clone(), board.clone(), shutdown.clone()));
     let started = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         started = Watcher::start(&global.config, global.controller_config.as_deref(), TICK) => started,
     };
     let (mut watcher, first) = started.context("the manifests cannot be read")?;
-    tell(&first);
+    tell(&first, &board);
     let set = fit_to_start(first, &global.config)?;
     let (sender, manifests) = watch::channel(set);
+    let seen = board.clone();
     let watching = tokio::spawn(async move {
         loop {
             let change = watcher.changed().await;
-            tell(&change);
+            tell(&change, &seen);
             if let Some(verdict) = change.verdict {
                 sender.send_replace(verdict.set);
             }
         }
     });
     notify_service_manager(&[NotifyState::Ready]);
+    let watchdog = tokio::spawn(service_manager(board.clone()));
     let stopping = shutdown.clone();
     let kept = tokio::select! {
-        () = Controller::new(iam, manifests, options).woken_by(exchange).run(shutdown) => Ok(()),
+        () = Controller::new(iam, manifests, options).woken_by(exchange).seen_on(board).run(shutdown) => Ok(()),
         // A controller that no longer hears of its manifests must not go on as if they stood.
         ended = watching => Err(anyhow::anyhow!("the watching of the manifests ended: {:?}", ended.err().map(|e| e.to_string()))),
     };
+    watchdog.abort();
     stopping.cancel();
     notify_service_manager(&[NotifyState::Stopping]);
+    // Whoever was promised an answer gets it, as far as it takes no time.
+    let _ = serving.await;
     kept
+}
+
+/// Tells systemd, for ever, that the process works, and in one line how the roles stand.
+async fn service_manager(board: Board) {
+    let watched_every = sd_notify::watchdog_enabled();
+    // Half of it, as sd_watchdog_enabled(3) wants it.
+    let every = watched_every.map_or(STATUS_LINE, |patience| (patience / 2).min(STATUS_LINE));
+    let mut told = String::new();
+    loop {
+        sleep(every).await;
+        if watched_every.is_some() && board.alive().await.is_ok() {
+            notify_service_manager(&[NotifyState::Watchdog]);
+        }
+        let line = board.line().await;
+        if line != told {
+            notify_service_manager(&[NotifyState::Status(&line)]);
+            told = line;
+        }
+    }
 }
 
 /// The manifests to start with: what is good. Told faults are refused only where they leave no ground to stand on.
@@ -105,7 +141,7 @@ fn fit_to_start(first: Change, config: &Path) -> anyhow::Result<Arc<ManifestSet>
 }
 
 /// Tells what happened to the files.
-fn tell(change: &Change) {
+fn tell(change: &Change, board: &Board) {
     for notice in &change.notices {
         let name = match notice {
             Notice::Polling(_) => EventName::WatchDegraded,
@@ -116,6 +152,7 @@ fn tell(change: &Change) {
         emit(&Event::new(name, notice.to_string()));
     }
     let Some(verdict) = &change.verdict else { return };
+    board.take_manifests(verdict, Timestamp::now());
     for rejected in &verdict.rejected {
         let stands =
             if rejected.in_force { "its last good version stays in force" } else { "nothing of this file is in force" };

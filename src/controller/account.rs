@@ -7,12 +7,14 @@
 //!  hearing.rs     change events ─▶ fresh looks, readings of everything
 //!  selecting.rs   a reading of IAM ─▶ which roles selectors pick ─▶ slots
 //!  counting.rs    what other processes have written ─▶ the guards
+//!  answering.rs   somebody asks how everything stands ─▶ a report
 //! ```
 //!
 //! One reading at a time, several repairs at a time, never two for one role. What must stay true: everything that
 //! is decided is decided from the newest manifests, a reading that failed decides nothing, and nothing is written that
 //! the guards have not seen.
 
+mod answering;
 mod counting;
 mod hearing;
 mod manifests;
@@ -54,6 +56,7 @@ use crate::{
     manifest::{Guards, ManifestSet, PolicyKey, Selection, USUAL_RESYNC_INTERVAL},
     names::RoleName,
     plan::{self, Circumstances, Digest, Excess, Ledger, Picks, Reason, Step},
+    status::Inquiries,
     telemetry::{Event, EventName},
 };
 
@@ -70,6 +73,8 @@ pub(super) struct Seat {
     pub(super) turns: Arc<Semaphore>,
     /// How it hears of changes.
     pub(super) subscription: Subscription,
+    /// How it is asked how everything stands.
+    pub(super) inquiries: Inquiries,
 }
 
 /// One account: what is wanted, what was seen, and what is under way.
@@ -129,11 +134,14 @@ pub(super) struct Account<I> {
     is_reading_everything: bool,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
+    /// When the last reading came that told of all roles.
+    last_complete: Option<Instant>,
     /// Whether it was told that roles are read one by one.
     one_by_one_told: bool,
 
     subscription: Subscription,
     hearing: Hearing,
+    inquiries: Inquiries,
 
     guards: Guards,
     ledger: Ledger,
@@ -197,7 +205,7 @@ struct ReadBack {
 impl<I: Iam> Account<I> {
     pub(super) fn new(
         iam: Arc<I>,
-        Seat { caller, is_own, turns, subscription }: Seat,
+        Seat { caller, is_own, turns, subscription, inquiries }: Seat,
         manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
     ) -> Self {
@@ -243,8 +251,10 @@ impl<I: Iam> Account<I> {
             is_reading_everything: false,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
+            last_complete: None,
             one_by_one_told: false,
             subscription,
+            inquiries,
             hearing: Hearing::new(caller.account.clone()),
             guards: Guards::default(),
             ledger: Ledger::default(),
@@ -342,6 +352,7 @@ impl<I: Iam> Account<I> {
                 self.conclude_read_back(found_right.unwrap_or(false));
             }
             news = self.subscription.next() => self.take_news(news),
+            Some(inquiry) = self.inquiries.next() => self.answer(inquiry),
             () = sleep_until(wake_at) => {}
         }
     }

@@ -31,6 +31,7 @@ use crate::{
     manifest::{ConfiguredAccount, ManifestSet},
     names::AccountId,
     plan::Reason,
+    status::{Board, Inquiries},
     telemetry::{Event, EventName, emit},
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Fleet<I> {
     newest: watch::Sender<Arc<ManifestSet>>,
     options: Options,
     exchange: Exchange,
+    board: Board,
     turns: Arc<Semaphore>,
     members: BTreeMap<AccountId, Member>,
     at_work: FuturesUnordered<Pin<Box<dyn Future<Output = AccountId> + Send>>>,
@@ -69,6 +71,7 @@ impl<I: Iam> Fleet<I> {
         mut manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
         exchange: Exchange,
+        board: Board,
     ) -> Self {
         let (newest, _) = watch::channel(Arc::clone(&manifests.borrow_and_update()));
         Self {
@@ -78,6 +81,7 @@ impl<I: Iam> Fleet<I> {
             newest,
             options,
             exchange,
+            board,
             turns: Arc::new(Semaphore::new(READINGS_AT_ONCE)),
             members: BTreeMap::new(),
             at_work: FuturesUnordered::new(),
@@ -127,6 +131,7 @@ impl<I: Iam> Fleet<I> {
                 self.begin(account, entrance);
             }
         }
+        self.board.has_accounts();
         // Not before somebody hears for each account: what is heard for nobody is lost.
         let queue = newest.configuration().and_then(|configuration| configuration.queue_url.clone());
         self.exchange.listen_to(queue);
@@ -147,6 +152,7 @@ impl<I: Iam> Fleet<I> {
             options,
             turns: Arc::clone(&self.turns),
             subscription: self.exchange.subscribe(account.clone()),
+            inquiries: self.board.keep(&account),
         };
         let (token, id) = (stop.clone(), account.clone());
         self.at_work.push(Box::pin(async move {
@@ -163,6 +169,7 @@ impl<I: Iam> Fleet<I> {
         match wanted.into_iter().find(|(id, _)| id == account) {
             Some((account, entrance)) => self.begin(account, entrance),
             None => {
+                self.board.leave(account);
                 let said = format!("account {account} is not configured any more: its roles are left as they are");
                 emit(&Event { account: Some(account.to_string()), ..Event::new(EventName::AccountLeft, said) });
             }
@@ -220,6 +227,7 @@ struct Door<I> {
     options: Options,
     turns: Arc<Semaphore>,
     subscription: Subscription,
+    inquiries: Inquiries,
 }
 
 impl<I: Iam> Door<I> {
@@ -230,7 +238,9 @@ impl<I: Iam> Door<I> {
             None => (self.iam, self.own),
             Some(entrance) => {
                 let there = Arc::new(self.iam.within(entrance).await);
-                let Some(caller) = identify(there.as_ref(), Some(entrance), self.options.seed, &stop).await else {
+                let Some(caller) =
+                    identify(there.as_ref(), Some((entrance, &self.inquiries)), self.options.seed, &stop).await
+                else {
                     return;
                 };
                 let said = format!("keeping the roles of account {} as {}", caller.account, caller.arn);
@@ -239,7 +249,9 @@ impl<I: Iam> Door<I> {
                 (there, caller)
             }
         };
-        let seat = Seat { caller, is_own, turns: self.turns, subscription: self.subscription };
+        let Self { turns, subscription, inquiries, .. } = self;
+        inquiries.entered();
+        let seat = Seat { caller, is_own, turns, subscription, inquiries };
         Account::new(iam, seat, self.manifests, self.options).run(stop).await;
     }
 }
@@ -247,7 +259,7 @@ impl<I: Iam> Door<I> {
 /// Who the credentials belong to; asked until STS answers, told once where it does not.
 pub(super) async fn identify<I: Iam>(
     iam: &I,
-    entrance: Option<&Entrance>,
+    entrance: Option<(&Entrance, &Inquiries)>,
     seed: u64,
     shutdown: &CancellationToken,
 ) -> Option<Caller> {
@@ -258,7 +270,7 @@ pub(super) async fn identify<I: Iam>(
             () = shutdown.cancelled() => return None,
             asked = iam.caller() => asked,
         };
-        let meant = entrance.map(|entrance| &entrance.account);
+        let meant = entrance.map(|(entrance, _)| &entrance.account);
         let asked = asked.and_then(|caller| match meant {
             Some(meant) if caller.account != *meant => {
                 let message = format!("the credentials are of account {}, and not of {meant}", caller.account);
@@ -274,9 +286,12 @@ pub(super) async fn identify<I: Iam>(
                 return Some(caller);
             }
             Err(error) => {
+                if let Some((entrance, inquiries)) = entrance {
+                    inquiries.not_entered(error.to_string(), hint_to_enter(entrance, &error));
+                }
                 if told.replace(error.class) != Some(error.class) {
                     emit(&match entrance {
-                        Some(entrance) => not_entered(entrance, &error),
+                        Some((entrance, _)) => not_entered(entrance, &error),
                         None => super::read_failed(None, &error),
                     });
                 }

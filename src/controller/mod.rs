@@ -45,6 +45,7 @@ use crate::{
     manifest::ManifestSet,
     names::AccountId,
     plan::{Digest, Excess, Picks, Step},
+    status::{Board, Inquiries},
     telemetry::{Event, EventName, emit},
 };
 
@@ -75,6 +76,7 @@ pub struct Controller<I> {
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
     exchange: Exchange,
+    board: Board,
 }
 
 /// How one pass over an account ended.
@@ -101,13 +103,19 @@ pub struct Outcome {
 impl<I: Iam> Controller<I> {
     /// A controller that reads and writes through `iam` what the manifests in the channel ask for.
     pub fn new(iam: I, manifests: watch::Receiver<Arc<ManifestSet>>, options: Options) -> Self {
-        Self { iam: Arc::new(iam), manifests, options, exchange: Exchange::default() }
+        Self { iam: Arc::new(iam), manifests, options, exchange: Exchange::default(), board: Board::default() }
     }
 
     /// The same, woken by the change events of this exchange: [`Controller::run`] names the queue to it.
     #[must_use]
     pub fn woken_by(self, exchange: Exchange) -> Self {
         Self { exchange, ..self }
+    }
+
+    /// The same, asked by way of this board how everything stands: [`Controller::run`] names its accounts to it.
+    #[must_use]
+    pub fn seen_on(self, board: Board) -> Self {
+        Self { board, ..self }
     }
 
     /// The daemon: runs until `shutdown`, then finishes the writes in flight (each call is bounded in time).
@@ -126,7 +134,7 @@ impl<I: Iam> Controller<I> {
         let mut started = Event::new(EventName::ControllerStarted, keeping);
         started.account = Some(account.to_string());
         emit(&started);
-        Fleet::new(self.iam, own, self.manifests, self.options, self.exchange).run(shutdown).await;
+        Fleet::new(self.iam, own, self.manifests, self.options, self.exchange, self.board).run(shutdown).await;
         let mut stopped =
             Event::new(EventName::ControllerStopped, format!("stopped; account {account} is left as it is"));
         stopped.account = Some(account.to_string());
@@ -141,7 +149,8 @@ impl<I: Iam> Controller<I> {
             tell_kill_switch(true);
         }
         let subscription = self.exchange.subscribe(caller.account.clone());
-        let seat = Seat { caller, is_own, turns: Arc::new(Semaphore::new(1)), subscription };
+        let turns = Arc::new(Semaphore::new(1));
+        let seat = Seat { caller, is_own, turns, subscription, inquiries: Inquiries::none() };
         Account::new(self.iam, seat, self.manifests, self.options).once(deadline, shutdown).await
     }
 }

@@ -272,6 +272,13 @@ impl Reporter {
             .is_some_and(|drift| Some(drift.kind) == step.drift && drift.changes == step.changes)
     }
 
+    /// Since when both conditions of the policy stand as they do, `Synced` first: the time since the start of the loop.
+    pub(super) fn standing_since(&self, target: &Target) -> [Option<Duration>; 2] {
+        let record = self.records.get(target);
+        [record.and_then(|record| record.synced), record.and_then(|record| record.session_ready)]
+            .map(|standing| standing.map(|(_, since)| since))
+    }
+
     /// Forgets the policies that nobody asks for any more, and says so.
     ///
     /// `left` says what is known of a target that is left.

@@ -91,6 +91,17 @@ pub enum State {
     Absent,
 }
 
+impl State {
+    /// The word for it, as in manifests and reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Absent => "absent",
+        }
+    }
+}
+
 /// How much may change in an account within any hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guards {

@@ -63,6 +63,19 @@ pub enum Action {
     Blocked,
 }
 
+impl Action {
+    /// The word for it, as in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::None => "none",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
 /// The verdict on one policy.
 #[derive(Debug, Clone)]
 pub struct Step {

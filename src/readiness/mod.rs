@@ -94,7 +94,7 @@ pub enum Standing {
 }
 
 /// The status of a [`Condition`], as in Kubernetes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Status {
     /// It holds.
     True,

@@ -93,6 +93,8 @@ catalogue! {
     ManifestsReturned, "manifests.returned", Info, "The directory of manifests can be read again.";
     WatchDegraded, "watch.degraded", Warn, "The system does not tell of changed files: they are looked at on a timer instead.";
     WatchRestored, "watch.restored", Info, "Changed files are told of again.";
+    EndpointListening, "endpoint.listening", Info, "An endpoint (health, metrics or status) can be asked, at the address in the message.";
+    EndpointFailed, "endpoint.failed", Warn, "An endpoint cannot be served: the port is taken, or the token's file cannot be used. It is tried again; roles are kept all the same.";
     EventsFlowing, "events.flowing", Info, "Change events of an account are seen to arrive: until they stop, the resync interval is `resyncIntervalWithEvents`.";
     EventsStopped, "events.stopped", Warn, "Change events of an account are not seen to arrive any more: the resync interval is the usual one again. `reason` says why: `QueueFailed`, `OwnWriteUnheard` (a write of the controller's own made no event) or `NothingHeard` (perhaps nothing was changed).";
     EventsQueueFailed, "events.queue_failed", Warn, "The queue of change events cannot be read, or its messages cannot be deleted. Told once for each `reason`; everything is still checked at each resync.";
@@ -262,6 +264,7 @@ impl Event {
 
 /// Tells the event in the log.
 pub fn emit(event: &Event) {
+    super::counters::count(event);
     let conditions = in_kubernetes_form(&event.conditions);
     macro_rules! tell {
         ($level:expr) => {

@@ -1,10 +1,11 @@
-//! Logs: the events that the daemon tells, and how a line looks.
+//! Logs: the events that the daemon tells, how a line looks, and how many there were.
 //!
 //! Does not know how a decision is made. What must stay true: every event goes through [`emit`], under a name of
 //! the catalogue ([`EventName`]), and whatever text it carries, it is one line.
 
 #[cfg(test)]
 mod captured;
+mod counters;
 mod event;
 mod format;
 
@@ -15,6 +16,7 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 #[cfg(test)]
 pub(crate) use self::captured::Captured;
+pub(crate) use self::counters::register;
 pub use self::event::{Event, EventName, Severity, TimedCondition, emit};
 use self::format::Lines;
 

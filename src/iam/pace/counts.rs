@@ -57,6 +57,11 @@ impl Calls {
         self.0.get(operation).copied().unwrap_or_default()
     }
 
+    /// The calls of each operation.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Count)> {
+        self.0.iter().map(|(operation, count)| (*operation, *count))
+    }
+
     /// How many there were.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -1,0 +1,151 @@
+//! What the account's loop says when it is asked how everything stands.
+//!
+//! What must stay true: to answer changes nothing, and says nothing that the loop does not know already.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Account, Held};
+use crate::{
+    controller::slot::Slot,
+    iam::Iam,
+    manifest::Mode,
+    plan::{Reason, RoleCondition, Step},
+    policy::compare::{Change, Direction},
+    status::{
+        AccountReport, AccountState, AccountStatus, ConditionStatus, Counts, Detail, DiffLine, HeldStatus, Inquiry,
+        RoleStatus, moment,
+    },
+};
+
+/// So many differences of a policy are listed: a hostile document may have thousands.
+const MOST_CHANGES: usize = 50;
+
+impl<I: Iam> Account<I> {
+    pub(super) fn answer(&self, inquiry: Inquiry) {
+        // Whoever asked may have gone.
+        let _ = inquiry.answer.send(self.report(inquiry.detail));
+    }
+
+    fn report(&self, detail: Detail) -> AccountReport {
+        let now = Timestamp::now();
+        let ago =
+            |ago: Duration| SignedDuration::try_from(ago).ok().and_then(|ago| now.checked_sub(ago).ok()).unwrap_or(now);
+        let mut counts = Counts::default();
+        let usual = if self.circumstances.observe_only { Mode::Observe } else { Mode::Enforce };
+        for slot in self.slots.values() {
+            let mode = if slot.wanted.mode == Mode::Observe { Mode::Observe } else { usual };
+            counts.add(slot.step.as_ref(), mode);
+        }
+        self.mismatched.iter().for_each(|step| counts.add(Some(step), step.mode));
+
+        let failed = self.reading_failed.as_ref().map(|(error, _)| error);
+        let last_complete_pass = self.last_complete.map(|at| ago(at.elapsed()));
+        let judged = self.slots.values().filter_map(|slot| slot.step.as_ref()).chain(&self.mismatched);
+        let roles = match detail {
+            Detail::Counts => Vec::new(),
+            Detail::Roles => {
+                let unjudged = self.slots.values().filter(|slot| slot.step.is_none()).map(unjudged);
+                let judged = judged.map(|step| {
+                    let since = self
+                        .reporter
+                        .standing_since(&step.target)
+                        .map(|since| since.map_or(now, |since| ago(self.elapsed().saturating_sub(since))));
+                    role_status(step, since)
+                });
+                let mut roles: Vec<RoleStatus> = judged.chain(unjudged).collect();
+                roles.sort_by(|one, other| (&one.role, &one.policy).cmp(&(&other.role, &other.policy)));
+                roles
+            }
+        };
+        let status = AccountStatus {
+            account: self.caller.account.to_string(),
+            state: if failed.is_some() { AccountState::ReadFailed } else { AccountState::Kept },
+            message: failed.map(ToString::to_string),
+            hint: failed.map(|error| Reason::Failed(error.class).hint().to_owned()),
+            suspended: self.suspension_told.is_some(),
+            last_complete_pass_at: last_complete_pass.map(moment),
+            held: self.held.as_ref().map(held),
+            roles,
+        };
+        let was_tried = failed.is_some() || last_complete_pass.is_some();
+        AccountReport { status, counts, calls: self.iam.calls(), last_complete_pass, was_tried }
+    }
+}
+
+fn held(held: &Held) -> HeldStatus {
+    HeldStatus {
+        digest: held.digest.to_string(),
+        excess: held.excess.to_string(),
+        hint: format!(
+            "look at it with `plan`; if it is meant, `apply --approve {}`, or raise spec.guards",
+            held.digest
+        ),
+    }
+}
+
+fn role_status(step: &Step, since: [Timestamp; 2]) -> RoleStatus {
+    let changes = if step.has_drifted() { &step.changes[..] } else { &[] };
+    let mut diff: Vec<DiffLine> = changes.iter().take(MOST_CHANGES).map(line).collect();
+    if let Some(left_out) = changes.len().checked_sub(MOST_CHANGES).filter(|left_out| *left_out > 0) {
+        // The last that is listed says in which way the rest may go; `plan` shows all of it.
+        let change = diff.last().map_or_else(String::new, |line| line.change.clone());
+        diff.push(DiffLine { change, text: format!("… and {left_out} more: `plan --role {}`", step.target.role) });
+    }
+    RoleStatus {
+        role: step.target.role.to_string(),
+        policy: step.target.policy.to_string(),
+        manifest: step.manifest.clone(),
+        selector: step.origin.selector().map(ToString::to_string),
+        state: step.state.as_str().to_owned(),
+        mode: step.mode.as_str().to_owned(),
+        action: step.action.as_str().to_owned(),
+        drift: step.drift.map(|drift| drift.as_str().to_owned()),
+        reason: step.reason.map(|reason| reason.as_str().to_owned()),
+        message: step.reason.map(|reason| reason.explanation().to_owned()),
+        detail: step.detail.clone(),
+        hint: step.reason.map(|reason| reason.hint().to_owned()),
+        diff,
+        conditions: step.conditions().into_iter().zip(since).map(condition).collect(),
+    }
+}
+
+fn condition((condition, since): (RoleCondition, Timestamp)) -> ConditionStatus {
+    ConditionStatus {
+        r#type: condition.r#type.to_owned(),
+        status: condition.status.as_str().to_owned(),
+        reason: condition.reason.to_owned(),
+        message: condition.message,
+        last_transition_time: moment(since),
+    }
+}
+
+fn line(change: &Change) -> DiffLine {
+    let word = match change.change {
+        Direction::Lost => "lost",
+        Direction::Gained => "gained",
+    };
+    DiffLine { change: word.to_owned(), text: change.summary() }
+}
+
+/// A policy that no reading has told of so far.
+fn unjudged(slot: &Slot) -> RoleStatus {
+    let wanted = &slot.wanted;
+    RoleStatus {
+        role: wanted.role.to_string(),
+        policy: wanted.policy.to_string(),
+        manifest: wanted.manifest.name.clone(),
+        selector: wanted.origin.selector().map(ToString::to_string),
+        state: wanted.state.as_str().to_owned(),
+        mode: wanted.mode.as_str().to_owned(),
+        action: "none".to_owned(),
+        drift: None,
+        reason: None,
+        message: Some("not read so far".to_owned()),
+        detail: None,
+        hint: None,
+        diff: Vec::new(),
+        conditions: Vec::new(),
+    }
+}
