@@ -59,6 +59,8 @@ pub struct Verdict {
     pub set: Arc<ManifestSet>,
     /// All that is wrong now, told before or not.
     pub faults: Vec<Fault>,
+    /// The files whose newest version is not in force, and whose last good one is.
+    pub kept: BTreeSet<String>,
     /// Files whose newest version was refused: once for each version and reason.
     pub rejected: Vec<Rejected>,
     /// Files whose newest version is in force from now on.
@@ -130,6 +132,7 @@ impl Standing {
         let mut verdict = Verdict {
             set: Arc::clone(&self.set),
             faults: refused.values().flatten().cloned().collect(),
+            kept: BTreeSet::new(),
             rejected: Vec::new(),
             accepted: Vec::new(),
             removed,
@@ -143,6 +146,9 @@ impl Standing {
                     verdict.accepted.push(name.clone());
                 }
                 continue;
+            }
+            if file.good.is_some() {
+                verdict.kept.insert(name.clone());
             }
             let faults = refused.remove(name).unwrap_or_default();
             if file.told.as_ref() != Some(&faults) {

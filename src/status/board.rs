@@ -4,7 +4,7 @@
 //! whoever asks is never answered by a loop that has ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -148,7 +148,7 @@ impl Board {
             in_force: verdict.set.permissions().len(),
             changed_at: known.manifests_changed_at.map(moment),
             fault_count: verdict.faults.iter().map(|fault| fault.stands_for).sum(),
-            faults: verdict.faults.iter().take(MOST_FAULTS).map(told).collect(),
+            faults: verdict.faults.iter().take(MOST_FAULTS).map(|fault| told(fault, &verdict.kept)).collect(),
         };
     }
 
@@ -341,7 +341,7 @@ impl Inquiries {
     }
 }
 
-fn told(fault: &Fault) -> FaultStatus {
+fn told(fault: &Fault, kept: &BTreeSet<String>) -> FaultStatus {
     FaultStatus {
         file: fault.place.file.to_string(),
         line: fault.place.line,
@@ -349,5 +349,6 @@ fn told(fault: &Fault) -> FaultStatus {
         path: fault.path.clone(),
         message: fault.message.clone(),
         hint: fault.hint.clone(),
+        last_good_in_force: kept.contains(fault.place.file.as_ref()),
     }
 }

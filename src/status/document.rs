@@ -76,6 +76,8 @@ pub struct FaultStatus {
     pub message: String,
     /// The next step.
     pub hint: Option<String>,
+    /// Whether the last version of the file that had no fault stays in force.
+    pub last_good_in_force: bool,
 }
 
 /// Whether an account is looked after.
