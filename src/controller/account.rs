@@ -134,6 +134,8 @@ pub(super) struct Account<I> {
     is_reading_everything: bool,
     reading_backoff: Backoff,
     reading_failed: Option<(IamError, Instant)>,
+    /// Whether a reading has told of any.
+    was_read: bool,
     /// When the last reading came that told of all roles.
     last_complete: Option<Instant>,
     /// Whether it was told that roles are read one by one.
@@ -251,6 +253,7 @@ impl<I: Iam> Account<I> {
             is_reading_everything: false,
             reading_backoff: Backoff::new(options.seed),
             reading_failed: None,
+            was_read: false,
             last_complete: None,
             one_by_one_told: false,
             subscription,

@@ -251,6 +251,12 @@ impl Inventory {
         self.roles.get(role)
     }
 
+    /// Whether every role was read.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.roles.values().any(|observed| matches!(observed, Observed::Unknown(_)))
+    }
+
     /// Whether some role could not be read for a reason that may pass by itself.
     #[must_use]
     pub fn may_be_completed(&self) -> bool {

@@ -178,3 +178,91 @@ fn signed(count: u64) -> i64 {
 fn timestamp(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        status::AccountState,
+        telemetry::{Event, EventName, emit},
+    };
+
+    /// A board with one account, so that every family has a series.
+    fn exported() -> String {
+        let (mut report, mut event) = (
+            AccountReport::without_roles("111122223333".to_owned(), AccountState::Kept, None),
+            Event::new(EventName::DriftDetected, ""),
+        );
+        report.counts.blocked.insert("RoleNotFound", 1);
+        report.calls = crate::iam::Calls::of_one("GetRole");
+        for name in [EventName::DriftDetected, EventName::DriftRepaired] {
+            event.name = name;
+            event.account = Some("111122223333".to_owned());
+            event.seen_for_seconds = Some(1.0);
+            emit(&event);
+        }
+        text(&Board::default(), &[report]).unwrap()
+    }
+
+    /// Every metric by its name: its kind, its labels and what it says.
+    fn table(exported: &str) -> String {
+        let mut kinds = BTreeMap::new();
+        let mut table = String::from("| metric | kind | labels | what it says |\n|---|---|---|---|\n");
+        for line in exported.lines() {
+            let Some(rest) = line.strip_prefix("# ") else { continue };
+            let mut words = rest.splitn(3, ' ');
+            let (Some(what), Some(name), Some(said)) = (words.next(), words.next(), words.next()) else { continue };
+            if what == "TYPE" {
+                kinds.insert(name, said);
+            }
+        }
+        for line in exported.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = line.split_once(' ').unwrap();
+            let kind = kinds[name];
+            let shown = match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            };
+            let series = exported
+                .lines()
+                .find(|line| line.starts_with(&format!("{shown}{{")) || line.starts_with(&format!("{name}_bucket{{")));
+            let labels =
+                series.and_then(|line| line.split_once('{')?.1.split_once('}')).map_or("", |(labels, _)| labels);
+            let labels: Vec<String> =
+                labels.split(',').filter_map(|label| Some(format!("`{}`", label.split_once('=')?.0))).collect();
+            table.push_str(&format!(
+                "| `{shown}` | {kind} | {} | {} |\n",
+                labels.join(", "),
+                help.trim_end_matches('.')
+            ));
+        }
+        table
+    }
+
+    #[test]
+    fn the_documentation_lists_exactly_the_metrics_that_are_exported() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (start, end) = ("<!-- metrics: begin -->\n", "<!-- metrics: end -->");
+        let (before, rest) = page.split_once(start).unwrap();
+        let (_, after) = rest.split_once(end).unwrap();
+        let expected = format!("{before}{start}{}{end}{after}", table(&exported()));
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        }
+        assert!(page == expected, "run UPDATE_DOCS=1 cargo test --lib the_documentation_lists");
+    }
+
+    #[test]
+    fn every_series_of_an_account_is_there_before_its_first_case() {
+        let exported = exported();
+        for drift in Synced::ALL {
+            let series =
+                format!(r#"managed_policies{{account="111122223333",mode="enforce",drift="{}"}} 0"#, drift.as_str());
+            assert!(exported.contains(&series), "{exported}");
+        }
+    }
+}

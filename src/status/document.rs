@@ -202,11 +202,13 @@ pub struct AccountReport {
     pub(crate) last_complete_pass: Option<Timestamp>,
     /// Whether a reading has ended, well or not.
     pub(crate) was_tried: bool,
+    /// Whether one has ended well.
+    pub(crate) was_read: bool,
 }
 
 impl AccountReport {
     /// Of an account whose loop cannot be asked.
-    pub(super) fn without_roles(account: String, state: AccountState, why: Option<(String, String)>) -> Self {
+    pub(crate) fn without_roles(account: String, state: AccountState, why: Option<(String, String)>) -> Self {
         let (message, hint) = why.unzip();
         let was_tried = state == AccountState::NotEntered;
         let status = AccountStatus {
@@ -219,7 +221,14 @@ impl AccountReport {
             held: None,
             roles: Vec::new(),
         };
-        Self { status, counts: Counts::default(), calls: Calls::default(), last_complete_pass: None, was_tried }
+        Self {
+            status,
+            counts: Counts::default(),
+            calls: Calls::default(),
+            last_complete_pass: None,
+            was_tried,
+            was_read: false,
+        }
     }
 }
 

@@ -121,9 +121,13 @@ async fn it_is_ready_after_a_first_pass_and_stays_so_through_the_troubles_of_aws
     let mut running = world.run(&["--health-listen", "0"]);
     let port = port(&mut running, "health").await;
     assert_eq!(get(port, "/livez", ""), (200, "ok\n".to_owned()));
-    let why = "no account could be read so far\n".to_owned();
-    until("a first reading has failed", || get(port, "/readyz", "") == (503, why.clone())).await;
-
+    let answers = |why: &str| get(port, "/readyz", "") == (503, format!("{why}\n"));
+    until("STS does not answer", || answers("STS has not said yet who the credentials belong to")).await;
+    world.serving.sandbox.clear_faults();
+    for operation in ["GetAccountAuthorizationDetails", "GetRole"] {
+        world.serving.sandbox.fault(Fault::new(Effect::Deny).on(operation));
+    }
+    until("a first reading has failed", || answers("no account could be read so far")).await;
     world.serving.sandbox.clear_faults();
     until("a first pass is done", || get(port, "/readyz", "") == (200, "ok\n".to_owned())).await;
     world.serving.sandbox.fault(Fault::new(Effect::Deny));

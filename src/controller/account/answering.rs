@@ -69,8 +69,8 @@ impl<I: Iam> Account<I> {
             held: self.held.as_ref().map(held),
             roles,
         };
-        let was_tried = failed.is_some() || last_complete_pass.is_some();
-        AccountReport { status, counts, calls: self.iam.calls(), last_complete_pass, was_tried }
+        let (was_read, was_tried) = (self.was_read, self.was_read || failed.is_some());
+        AccountReport { status, counts, calls: self.iam.calls(), last_complete_pass, was_tried, was_read }
     }
 }
 

@@ -42,7 +42,7 @@ impl<I: Iam> Account<I> {
         let asked = Arc::clone(&self.asked);
         if asked.is_empty() {
             self.is_planned = true;
-            self.last_complete = Some(now);
+            (self.was_read, self.last_complete) = (true, Some(now));
             self.guard(&mut [], now);
             self.tell_mismatched();
             return;
@@ -93,8 +93,11 @@ impl<I: Iam> Account<I> {
                 if inventory.may_be_completed() {
                     self.next_reading = self.next_reading.min(now + self.reading_backoff.next());
                 } else {
-                    self.last_complete = Some(now);
                     self.reading_backoff.reset();
+                }
+                self.was_read = true;
+                if inventory.is_complete() {
+                    self.last_complete = Some(now);
                 }
                 self.overtake_repairs_of_others(&inventory);
                 self.inventory = inventory;

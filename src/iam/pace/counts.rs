@@ -25,6 +25,12 @@ pub struct Count {
 pub struct Calls(BTreeMap<&'static str, Count>);
 
 impl Calls {
+    /// One call that was answered.
+    #[cfg(test)]
+    pub(crate) fn of_one(operation: &'static str) -> Self {
+        Self(BTreeMap::from([(operation, Count { ok: 1, ..Count::default() })]))
+    }
+
     /// Counts a call that was sent.
     pub(super) fn add<T>(&mut self, operation: &'static str, answer: &Result<T, IamError>) {
         let count = self.0.entry(operation).or_default();
