@@ -100,6 +100,7 @@ fn of_process(registry: &mut Registry, board: &Board) {
 fn of_accounts(registry: &mut Registry, reports: &[AccountReport]) {
     let up = Family::<Account, Gauge>::default();
     let last_pass = Family::<Account, Seconds>::default();
+    let intervals = Family::<Account, Seconds>::default();
     let held = Family::<Account, Gauge>::default();
     let policies = Family::<Policies, Gauge>::default();
     let suspended = Family::<Account, Gauge>::default();
@@ -111,6 +112,9 @@ fn of_accounts(registry: &mut Registry, reports: &[AccountReport]) {
         let id = Account { account: account.clone() };
         up.get_or_create(&id).set(i64::from(report.status.state == AccountState::Kept));
         last_pass.get_or_create(&id).set(report.last_complete_pass.map_or(0.0, timestamp));
+        if let Some(interval) = report.resync_interval {
+            intervals.get_or_create(&id).set(interval.as_secs_f64());
+        }
         held.get_or_create(&id).set(i64::from(report.status.held.is_some()));
         suspended.get_or_create(&id).set(signed(report.counts.suspended));
         // Every series is there from the start on: what appears only with its first case cannot be alerted on.
@@ -119,6 +123,9 @@ fn of_accounts(registry: &mut Registry, reports: &[AccountReport]) {
                 let labels = Policies { account: account.clone(), mode: mode.as_str(), drift: synced.as_str() };
                 let count = report.counts.synced.get(&(synced, mode)).copied().unwrap_or_default();
                 policies.get_or_create(&labels).set(signed(count));
+                if let Synced::Drifted(_) = synced {
+                    telemetry::begin(&account, synced.as_str(), mode.as_str());
+                }
             }
         }
         for status in [Status::True, Status::False, Status::Unknown] {
@@ -141,6 +148,11 @@ fn of_accounts(registry: &mut Registry, reports: &[AccountReport]) {
         "last_complete_pass_timestamp_seconds",
         "When the last reading came that told of all roles of the account; 0 before the first",
         last_pass,
+    );
+    registry.register(
+        "resync_interval_seconds",
+        "Seconds from one reading to the next, at present; none while the account is not entered",
+        intervals,
     );
     registry.register("guard_held", "Whether a plan of the account is held by its guards", held);
     registry.register("managed_policies", "Managed policies, by how they stand beside their manifests", policies);
@@ -181,7 +193,7 @@ fn timestamp(at: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
     use crate::{
@@ -196,6 +208,7 @@ mod tests {
             Event::new(EventName::DriftDetected, ""),
         );
         report.counts.blocked.insert("RoleNotFound", 1);
+        report.resync_interval = Some(Duration::from_secs(60));
         report.calls = crate::iam::Calls::of_one("GetRole");
         for name in [EventName::DriftDetected, EventName::DriftRepaired] {
             event.name = name;
@@ -263,6 +276,15 @@ mod tests {
             let series =
                 format!(r#"managed_policies{{account="111122223333",mode="enforce",drift="{}"}} 0"#, drift.as_str());
             assert!(exported.contains(&series), "{exported}");
+        }
+        // Of an account that no other test has counted anything of.
+        let report = AccountReport::without_roles("100000000001".to_owned(), AccountState::Kept, None);
+        let exported = text(&Board::default(), &[report]).unwrap();
+        for series in [
+            r#"drifts_detected_total{account="100000000001",drift="altered",mode="observe"} 0"#,
+            r#"repairs_total{account="100000000001",outcome="removed"} 0"#,
+        ] {
+            assert!(exported.contains(series), "{series}\n{exported}");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Pure: the time is an argument. What must stay true: `docs/status.schema.json` describes exactly this, and what is
 //! released under a version keeps its meaning.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -200,6 +202,8 @@ pub struct AccountReport {
     pub(crate) calls: Calls,
     /// When the last complete reading came, in seconds since 1970.
     pub(crate) last_complete_pass: Option<Timestamp>,
+    /// How long from one reading to the next, at present; none while the account is not entered.
+    pub(crate) resync_interval: Option<Duration>,
     /// Whether a reading has ended, well or not.
     pub(crate) was_tried: bool,
     /// Whether one has ended well.
@@ -226,6 +230,7 @@ impl AccountReport {
             counts: Counts::default(),
             calls: Calls::default(),
             last_complete_pass: None,
+            resync_interval: None,
             was_tried,
             was_read: false,
         }

@@ -16,6 +16,10 @@ use super::{Event, EventName};
 /// From a second to the hour.
 const BUCKETS_SECONDS: [f64; 11] = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
 
+/// The outcomes of a write.
+const REPAIRED: &str = "repaired";
+const REMOVED: &str = "removed";
+
 /// Every log event.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Told {
@@ -62,16 +66,25 @@ pub(super) fn count(event: &Event) {
             counters.detected.get_or_create(&Detected { account: account.clone(), drift, mode }).inc();
         }
         EventName::DriftRepaired => {
-            repaired("repaired");
+            repaired(REPAIRED);
             if let Some(seconds) = event.seen_for_seconds {
                 counters.repair_seconds.observe(seconds);
             }
         }
         EventName::PolicyRemoved => {
-            repaired("removed");
+            repaired(REMOVED);
         }
         _ => {}
     }
+}
+
+/// What is counted of an account begins at zero: a rate knows nothing of the first case of a series that begins with it.
+pub(crate) fn begin(account: &str, drift: &'static str, mode: &'static str) {
+    let (counters, account) = (&*COUNTERS, account.to_owned());
+    for outcome in [REPAIRED, REMOVED] {
+        counters.repairs.get_or_create(&Repair { account: account.clone(), outcome });
+    }
+    counters.detected.get_or_create(&Detected { account, drift, mode });
 }
 
 /// Names what was counted to a registry.

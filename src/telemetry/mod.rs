@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 #[cfg(test)]
 pub(crate) use self::captured::Captured;
-pub(crate) use self::counters::register;
+pub(crate) use self::counters::{begin, register};
 pub use self::event::{Event, EventName, Severity, TimedCondition, emit};
 use self::format::Lines;
 

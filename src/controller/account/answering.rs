@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::{Account, Held};
 use crate::{
@@ -70,7 +71,15 @@ impl<I: Iam> Account<I> {
             roles,
         };
         let (was_read, was_tried) = (self.was_read, self.was_read || failed.is_some());
-        AccountReport { status, counts, calls: self.iam.calls(), last_complete_pass, was_tried, was_read }
+        AccountReport {
+            status,
+            counts,
+            calls: self.iam.calls(),
+            last_complete_pass,
+            resync_interval: Some(self.present_interval(Instant::now())),
+            was_tried,
+            was_read,
+        }
     }
 }
 

@@ -121,10 +121,14 @@ impl<I: Iam> Account<I> {
         self.options.resync_interval.or(said).unwrap_or(USUAL_RESYNC_INTERVAL)
     }
 
+    /// The time between two readings as things are.
+    pub(super) fn present_interval(&self, now: Instant) -> Duration {
+        self.hearing.interval(self.usual_interval(), now)
+    }
+
     /// The time until the next reading: what the manifests say, give or take a tenth.
     pub(super) fn resync_interval(&mut self, now: Instant) -> Duration {
-        let interval = self.hearing.interval(self.usual_interval(), now);
-        interval.mul_f64(0.9 + self.random.f64() / 5.0)
+        self.present_interval(now).mul_f64(0.9 + self.random.f64() / 5.0)
     }
 }
 
