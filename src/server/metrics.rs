@@ -161,7 +161,7 @@ fn of_accounts(registry: &mut Registry, reports: &[AccountReport]) {
         "Managed policies that a manifest, a tag or the kill switch has left alone",
         suspended,
     );
-    registry.register("blocked_policies", "Managed policies that must not be written, by reason", blocked);
+    registry.register("blocked_policies", "Managed policies that must not or cannot be written, by reason", blocked);
     registry.register(
         "session_ready",
         "Managed policies, by whether sessions would work as their manifests ask",

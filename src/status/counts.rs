@@ -54,7 +54,7 @@ impl Synced {
 pub(crate) struct Counts {
     /// By how they stand and by mode. What is suspended is in none of them.
     pub(crate) synced: BTreeMap<(Synced, Mode), u64>,
-    /// What must not be written, by reason.
+    /// What must not or cannot be written, by reason.
     pub(crate) blocked: BTreeMap<&'static str, u64>,
     /// Would sessions work, where the manifest asks for that.
     pub(crate) sessions: BTreeMap<Status, u64>,
@@ -75,7 +75,8 @@ impl Counts {
             return;
         }
         *self.synced.entry((Synced::of(step), step.mode)).or_default() += 1;
-        if step.action == Action::Blocked
+        // A write that has a reason is one that has failed, and waits for its next try.
+        if (step.action == Action::Blocked || step.is_a_write())
             && let Some(reason) = step.reason
         {
             *self.blocked.entry(reason.as_str()).or_default() += 1;

@@ -19,19 +19,19 @@ use crate::support::{
     world::meets_schema,
 };
 
-const POLICY: &str = "SessionManagerPermissions";
-const RIGHT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"},{"Effect":"Allow","Action":"s3:GetEncryptionConfiguration","Resource":"*"}]}"#;
-const WIDENED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ssmmessages:*","s3:GetEncryptionConfiguration"],"Resource":"*"}]}"#;
+pub(crate) const POLICY: &str = "SessionManagerPermissions";
+pub(crate) const RIGHT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ssmmessages:CreateControlChannel","ssmmessages:CreateDataChannel","ssmmessages:OpenControlChannel","ssmmessages:OpenDataChannel"],"Resource":"*"},{"Effect":"Allow","Action":"s3:GetEncryptionConfiguration","Resource":"*"}]}"#;
+pub(crate) const WIDENED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ssmmessages:*","s3:GetEncryptionConfiguration"],"Resource":"*"}]}"#;
 const SETTINGS: &str = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {name: controller}\nspec: {resyncInterval: 1s}\n";
 
 /// A sandbox, and a directory of manifests.
-struct World {
-    serving: Serving,
+pub(crate) struct World {
+    pub(crate) serving: Serving,
     directory: TempDir,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (serving, directory) = (Serving::start("111122223333").await, tempfile::tempdir().unwrap());
         std::fs::create_dir(directory.path().join("config")).unwrap();
         let world = Self { serving, directory };
@@ -39,23 +39,23 @@ impl World {
         world
     }
 
-    fn save(&self, name: &str, text: &str) {
+    pub(crate) fn save(&self, name: &str, text: &str) {
         std::fs::write(self.directory.path().join("config").join(name), text).unwrap();
     }
 
-    fn manifest(&self, name: &str, spec: &str) {
+    pub(crate) fn manifest(&self, name: &str, spec: &str) {
         let text = format!(
             "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
         );
         self.save(&format!("{name}.yaml"), &text);
     }
 
-    fn role(&self, name: &str, document: &str) {
+    pub(crate) fn role(&self, name: &str, document: &str) {
         let seed = RoleSeed::new(name).policy(POLICY, document).instance_profile(name);
         self.serving.sandbox.plant(&self.serving.account, seed);
     }
 
-    fn run(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Running {
         let config = self.directory.path().join("config");
         Running::start(program(&self.serving.endpoint(), &config, &[&["run"], arguments].concat()))
     }
@@ -69,7 +69,7 @@ impl World {
 }
 
 /// Where an endpoint answers, as the log says.
-async fn port(running: &mut Running, purpose: &str) -> u16 {
+pub(crate) async fn port(running: &mut Running, purpose: &str) -> u16 {
     let what = format!("the {purpose} endpoint answers");
     let is_it = |event: &Value| event["message"].as_str().is_some_and(|message| message.starts_with(&what));
     running.until(&what, |running| running.events().iter().any(is_it)).await;
@@ -90,7 +90,7 @@ fn exchange(port: u16, request: &[u8]) -> String {
 }
 
 /// Status and body.
-fn get(port: u16, path: &str, headers: &str) -> (u16, String) {
+pub(crate) fn get(port: u16, path: &str, headers: &str) -> (u16, String) {
     let answer = exchange(
         port,
         format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n").as_bytes(),
@@ -99,7 +99,7 @@ fn get(port: u16, path: &str, headers: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_default(), body.to_owned())
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");

@@ -20,6 +20,7 @@ mod manifests;
 mod offline;
 mod oracle;
 mod plan;
+mod prometheus;
 mod run;
 mod sandbox_control;
 mod sandbox_faults;
