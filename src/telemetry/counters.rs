@@ -82,9 +82,9 @@ pub(super) fn count(event: &Event) {
 pub(crate) fn begin(account: &str, drift: &'static str, mode: &'static str) {
     let (counters, account) = (&*COUNTERS, account.to_owned());
     for outcome in [REPAIRED, REMOVED] {
-        counters.repairs.get_or_create(&Repair { account: account.clone(), outcome });
+        let _ = counters.repairs.get_or_create(&Repair { account: account.clone(), outcome });
     }
-    counters.detected.get_or_create(&Detected { account, drift, mode });
+    let _ = counters.detected.get_or_create(&Detected { account, drift, mode });
 }
 
 /// Names what was counted to a registry.

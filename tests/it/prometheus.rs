@@ -530,10 +530,9 @@ fn asked_of_lines(path: &str) -> Vec<BTreeMap<String, BTreeSet<String>>> {
             fields.entry(field.to_owned()).or_default().extend(words);
         }
         let groups = query.split_once("by (").map_or("", |(_, rest)| rest.split_once(')').unwrap().0);
-        groups
-            .split(", ")
-            .filter(|group| !group.is_empty())
-            .for_each(|group| drop(fields.entry(group.to_owned()).or_default()));
+        for group in groups.split(", ").filter(|group| !group.is_empty()) {
+            fields.entry(group.to_owned()).or_default();
+        }
         let texts = rule["annotations"].as_object().unwrap().values();
         for part in texts.flat_map(|text| text.as_str().unwrap().split("$labels.").skip(1)) {
             let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap();
