@@ -1,6 +1,7 @@
 //! What the daemon answers over HTTP, by the real process: health, metrics, status, and whoever asks badly.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
@@ -11,7 +12,10 @@ use std::{
 use serde_json::Value;
 use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{
+    net::UnixDatagram,
+    time::{Instant, timeout},
+};
 
 use crate::support::{
     program::{PATIENCE, Running, bare, finish, program},
@@ -378,5 +382,28 @@ async fn five_thousand_faults_are_counted_and_a_thousand_of_them_listed() {
     assert_eq!(told["manifests"]["faults"].as_array().unwrap().len(), 1_000);
     world.serving.sandbox.remove_policy(&world.serving.account, "web", POLICY);
     running.event("drift.repaired", 1).await;
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_it_works_and_how_the_roles_stand() {
+    let world = World::new().await;
+    world.role("web", RIGHT);
+    world.role("told", WIDENED);
+    world.manifest("web", "roles: [web]");
+    world.manifest("told", "roles: [told], mode: observe");
+    let socket = UnixDatagram::bind(world.directory.path().join("notify")).unwrap();
+    let config = world.directory.path().join("config");
+    let mut command = program(&world.serving.endpoint(), &config, &["run"]);
+    command.env("NOTIFY_SOCKET", world.directory.path().join("notify")).env("WATCHDOG_USEC", "500000");
+    let running = Running::start(command);
+    let mut heard = BTreeSet::new();
+    let wanted = ["READY=1", "WATCHDOG=1", "STATUS=2 policies managed in 1 account, 1 in sync, 1 widened"];
+    while !wanted.iter().all(|line| heard.contains(*line)) {
+        let mut message = vec![0; 4096];
+        let length =
+            timeout(PATIENCE, socket.recv(&mut message)).await.unwrap_or_else(|_| panic!("{heard:?}")).unwrap();
+        heard.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
+    }
     assert_eq!(running.stop().await.code(), 0);
 }
