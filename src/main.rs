@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Status(asking) => cli::block_on(cli::status::status(asking)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
+        Command::Completions { shell } => cli::generate::completions(*shell),
+        Command::Man { directory } => cli::generate::man(directory),
         Command::Demo { endpoints } => cli::block_on(cli::demo::demo(global, endpoints)),
         Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(*listen)),
     };

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod controller_policy;
 pub mod demo;
 pub mod explain;
+pub mod generate;
 pub mod plan;
 mod reads;
 pub mod render;
@@ -140,6 +141,18 @@ pub enum Command {
     ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors
     Schema,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// The directory to write to
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Show it all without an AWS account: an IAM endpoint in the process, roles that drift, repairs
     Demo {
         /// What can be asked over HTTP

@@ -13,6 +13,8 @@ mod accounts;
 mod ceiling;
 mod fault;
 mod judge;
+#[cfg(test)]
+mod reference;
 mod selection;
 mod set;
 mod shape;
