@@ -64,9 +64,24 @@ function keepingFocus(container, change) {
   const focused = container.contains(document.activeElement) ? document.activeElement : null;
   change();
   if (focused === null || focused === document.activeElement) return;
-  const again = focused.isConnected ? focused
-    : [...container.querySelectorAll("[data-key]")].find((node) => node.dataset.key === focused.dataset.key);
+  const again = focused.isConnected ? focused : keyed(focused.dataset.key);
   again?.focus({ preventScroll: true });
+}
+
+/** Keeps what has the focus, or else what is uppermost, where it is on the screen; whoever is at the top stays there. */
+function keepingPlace(change) {
+  const isSeen = ({ top, bottom }) => top >= 0 && bottom <= window.innerHeight;
+  const candidates = [document.activeElement, ...document.querySelectorAll("#status [data-key]")];
+  const anchor = window.scrollY === 0 ? undefined
+    : candidates.find((node) => node?.dataset.key !== undefined && isSeen(node.getBoundingClientRect()));
+  const [key, top] = [anchor?.dataset.key, anchor?.getBoundingClientRect().top];
+  change();
+  const again = anchor?.isConnected ? anchor : keyed(key);
+  if (again) window.scrollBy(0, again.getBoundingClientRect().top - top);
+}
+
+function keyed(key) {
+  return key === undefined ? null : document.querySelector(`[data-key="${CSS.escape(key)}"]`);
 }
 
 // ---- Times ----------------------------------------------------------------------------------------------------------
@@ -172,10 +187,22 @@ function causeOf(role) {
   };
 }
 
-/** What needs a person: plans that are held, accounts, and roles, those of one cause together; the worst come first. */
+/** What needs a person: accounts, plans that are held, and roles, those of one cause together; the worst come first. */
 function casesOf(status, roles) {
   const cases = new Map();
+  for (const { account, state, message, hint, held } of status.accounts) {
+    const isLost = state !== "Kept" && state !== "Entering";
+    const own = (word, told) => cases.set(`${account} ${word}`, { account, word, roles: [], ...told });
+    // What follows from the account's trouble stands with it.
+    if (isLost) own("Unknown", { rank: 0, title: stateWord(state), why: message ?? "", hint });
+    if (held !== null) own("GuardHeld", { rank: 1, title: "a plan is held by the guards", why: held.excess, hint: held.hint, digest: held.digest });
+  }
   for (const role of roles.filter((one) => one.needs)) {
+    const ofAccount = cases.get(`${role.account} ${role.reason}`);
+    if (ofAccount !== undefined) {
+      ofAccount.roles.push(role);
+      continue;
+    }
     const cause = causeOf(role);
     const itself = isBeingRepaired(role);
     const rank = itself ? 6 : role.reason === "Unknown" ? 5 : isNotReady(role) ? 2 : isDrifted(role) ? 3 : 4;
@@ -183,16 +210,12 @@ function casesOf(status, roles) {
     if (!cases.has(key)) cases.set(key, { rank, itself, ...cause, roles: [] });
     cases.get(key).roles.push(role);
   }
-  const accounts = status.accounts.flatMap((account) => {
-    const found = [];
-    const isLost = !["Kept", "Entering"].includes(account.state);
-    if (isLost) found.push({ rank: 0, account, word: account.state, why: account.message ?? "", hint: account.hint });
-    if (account.held !== null) found.push({ rank: 1, account, word: "GuardHeld", why: account.held.excess,
-      hint: account.held.hint, digest: account.held.digest });
-    return found;
-  });
-  const byRank = (one, other) => one.rank - other.rank || compare(one.word, other.word);
-  return [...accounts, ...cases.values()].sort(byRank);
+  return [...cases.values()].sort((one, other) => one.rank - other.rank || compare(one.word, other.word));
+}
+
+/** An account's state without its sign. */
+function stateWord(state) {
+  return ACCOUNT_STATES[state]?.[1].slice(2) ?? state;
 }
 
 function compare(one, other) {
@@ -272,17 +295,21 @@ function actionWord(role) {
 
 const word = ([kind, text]) => element("span", { class: kind }, text);
 
-/** All that is known of a role. */
-function detailOf(role) {
-  const prose = (kind, text) => (text === null || text === "" ? null : element("p", { class: `prose ${kind}` }, text));
+/** A paragraph, in which `backticks` set what is to be typed; none where there is no text. */
+function prose(kind, text) {
+  if (text === null || text === undefined || text === "") return null;
+  return element("p", { class: `prose ${kind}` },
+    text.split(/`([^`\n]+)`/).map((part, place) => (place % 2 === 1 ? element("code", {}, part) : part)));
+}
+
+/** All that is known of a role; why it is so stands above it already where it is part of a case. */
+function detailOf(role, isPartOfCase = false) {
   const row = (term, ...what) => [element("dt", {}, term), element("dd", {}, ...what)];
   const actions = { put: "the policy is to be written", delete: "the policy is to be removed",
     none: "nothing is to be written", blocked: "it must not be written, or cannot be" };
   const wanted = role.state === "absent" ? "the policy is to be gone" : "the policy is to be there";
   return element("div", { class: "detail" },
-    prose("", role.message),
-    prose("", role.detail),
-    prose("hint", role.hint),
+    isPartOfCase ? null : [prose("", role.message), prose("", role.detail), prose("hint", role.hint)],
     diffOf(role),
     element("dl", {},
       row("Policy", element("span", { class: "name" }, role.policy)),
@@ -331,12 +358,14 @@ function show(status) {
   latestCases = casesOf(status, latestRoles);
   latest = status;
   latestAt = Date.parse(status.takenAt);
-  showHead();
-  showAttention();
-  showFaults();
-  showAccounts();
-  showRoles();
-  $("status").hidden = false;
+  keepingPlace(() => {
+    showHead();
+    showAttention();
+    showFaults();
+    showAccounts();
+    showRoles();
+    $("status").hidden = false;
+  });
 }
 
 function showHead() {
@@ -362,15 +391,14 @@ function showHead() {
 
 /** How many roles, accounts and held plans need a person. */
 function needing() {
-  return latestCases.reduce((sum, one) => sum + (one.roles?.length ?? 1), 0);
+  return latestCases.reduce((sum, one) => sum + one.roles.length + (one.account === undefined ? 0 : 1), 0);
 }
 
 function showAttention() {
   const cases = latestCases;
   say($("attention-title"), `What needs a person (${needing().toLocaleString("en")})`);
-  const shown = cases.slice(0, chosen.cases).map((one) => ({ ...one,
-    account: one.account?.account, roles: one.roles?.slice(0, ENTRIES_AT_ONCE), size: one.roles?.length }));
-  const open = shown.flatMap((one) => one.roles ?? []).filter((role) => chosen.openAbove.has(role.key));
+  const shown = cases.slice(0, chosen.cases).map((one) => ({ ...one, roles: one.roles.slice(0, ENTRIES_AT_ONCE), size: one.roles.length }));
+  const open = shown.flatMap((one) => one.roles).filter((role) => chosen.openAbove.has(role.key));
   fill($("attention"), [shown, cases.length, open.map((role) => role.key), allWell()], () =>
     cases.length === 0 ? element("p", {}, allWell())
       : [...shown.map(caseOf), pager("cases", cases.length, "cases", showAttention)]);
@@ -389,30 +417,32 @@ function allWell() {
 }
 
 function caseOf(one) {
-  const title = one.account === undefined ? `${count(one.size, "role")}: ${one.word}`
-    : `Account ${one.account}: ${one.digest !== undefined ? "a plan is held by the guards"
-      : ACCOUNT_STATES[one.word]?.[1].slice(2) ?? one.word} (${one.word})`;
-  const accounts = new Set((one.roles ?? []).map((role) => role.account));
-  const entry = (role) => {
-    const own = [role.detail, role.drift && isDrifted(role) ? `the policy is ${role.drift}` : null,
-      isNotReady(role) ? `no session: ${condition(role, "SessionReady").reason}` : null].filter(Boolean).join("; ");
-    return element("li", {},
-      opener(role, chosen.openAbove, "above", showAttention),
-      element("span", { class: "quiet" }, ` in ${role.account}, since `, time(role.since, " ago"), own === "" ? "" : `: ${own}`),
-      chosen.openAbove.has(role.key) ? detailOf(role) : null);
-  };
+  const isAccount = one.account !== undefined;
+  const title = isAccount ? `Account ${one.account}: ${one.title}${one.size > 0 ? `, ${count(one.size, "role")}` : ""}`
+    : `${count(one.size, "role")}: ${one.word}`;
+  const accounts = new Set(one.roles.map((role) => role.account));
+  const search = accounts.size === 1 ? `${one.word} ${one.roles[0].account}` : one.word;
   return element("article", { class: one.itself ? "case itself" : "case" },
-    element("h3", {}, title,
-      one.itself ? element("span", { class: "quiet" }, " (to be repaired by itself)") : null),
-    one.why === "" ? null : element("p", { class: "prose" }, one.why),
-    one.hint === null ? null : element("p", { class: "prose hint" }, one.hint),
+    element("h3", {}, title, one.itself ? element("span", { class: "quiet" }, " (to be repaired by itself)") : null),
+    prose("", one.why),
+    prose("hint", one.hint),
     one.digest === undefined ? null : element("p", {}, "digest: ", element("code", {}, one.digest)),
-    one.account !== undefined ? listButton(one.account, "Show the account’s roles", "all", `account ${one.word} ${one.account}`)
-      : element("ul", { class: "entries" }, one.roles.map(entry)),
-    one.account === undefined && one.size > one.roles.length
-      ? listButton(accounts.size === 1 ? `${one.word} ${one.roles[0].account}` : one.word,
-        `Show all ${one.size.toLocaleString("en")} in the list`, "person", `case ${one.word} ${one.why}`)
-      : null);
+    one.size === 0 ? null : element("ul", { class: "entries" }, one.roles.map((role) => entryOf(role, one))),
+    one.size > one.roles.length ? listButton(search, `Show all ${one.size.toLocaleString("en")} in the list`, "person",
+      `case ${one.word} ${one.account ?? one.why}`) : null);
+}
+
+/** One role of a case; what it has of its own is told beside it. */
+function entryOf(role, { why }) {
+  const own = [
+    role.detail === why ? null : role.detail,
+    isDrifted(role) ? `the policy is ${role.drift}` : null,
+    isNotReady(role) ? `no session: ${condition(role, "SessionReady").reason}` : null,
+  ].filter(Boolean).join("; ");
+  return element("li", {},
+    opener(role, chosen.openAbove, "above", showAttention),
+    element("span", { class: "quiet" }, ` in ${role.account}, since `, time(role.since, " ago"), own === "" ? "" : `: ${own}`),
+    chosen.openAbove.has(role.key) ? detailOf(role, true) : null);
 }
 
 /** A button that leads to the list, searched. */
@@ -445,8 +475,8 @@ function showFaults() {
     ...shown.map((fault) => element("article", { class: "case" },
       element("h3", {}, element("span", { class: "name" }, `${fault.file}:${fault.line}:${fault.column}`),
         fault.path ? ` at ${fault.path}` : ""),
-      element("p", { class: "prose" }, fault.message),
-      fault.hint === null ? null : element("p", { class: "prose hint" }, fault.hint),
+      prose("", fault.message),
+      prose("hint", fault.hint),
       element("p", { class: "quiet" }, fault.lastGoodInForce ? "Its last good version stays in force."
         : "No good version of it is known: nothing of it is in force."))),
     pager("faults", faults.length, "faults", showFaults)]);
