@@ -14,7 +14,8 @@ import tempfile
 import threading
 import time
 
-PATIENCE = 60  # seconds until something that is waited for counts as never coming
+FAILED = pathlib.Path(__file__).parents[2] / "target/page/failed.png"
+PATIENCE = int(os.environ.get("PAGE_PATIENCE", "60"))  # seconds until something that is waited for counts as never coming
 
 KEYS = {  # what a key types, and its number
     "Tab": (None, 9), "Enter": ("\r", 13), "Escape": (None, 27), "Space": (" ", 32), "/": ("/", 191),
@@ -109,7 +110,7 @@ class Browser:
         except BaseException:
             # Kept for whoever has to find out.
             with contextlib.suppress(Exception):
-                page.screenshot(pathlib.Path("target/page/failed.png"))
+                page.screenshot(FAILED)
             raise
         finally:
             with contextlib.suppress(AssertionError):
@@ -193,6 +194,6 @@ class Page:
         for character in text:
             self.press(character)
 
-    def screenshot(self, path, height=None):
+    def screenshot(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

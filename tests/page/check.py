@@ -3,19 +3,22 @@
     python3 tests/page/check.py canned                              against serve.py, with every status of canned.py
     python3 tests/page/check.py canned DIRECTORY [WORD]             the same with other page files; those checks with this word
     python3 tests/page/check.py daemon URL [TOKEN-FILE]             against a daemon that runs, whatever it shows
+    python3 tests/page/check.py planted                             plants faults: each check must notice its own
     python3 tests/page/check.py picture docs/status-page.png        draws the picture of the README
 
 `canned` and `daemon` print a line for each thing that holds, and figures; the first that does not hold ends them."""
 
 import contextlib
-import http.client
 import json
+import os
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import urllib.error
-import urllib.parse
 import urllib.request
 
 import canned
@@ -181,7 +184,7 @@ def what_needs_a_person_comes_first_with_why_and_what_to_do(browser, pages):
         shown(page)
         # 12 are held with their account's plan, three belong to the account that is not entered.
         assert js(page, "text('#attention-title')") == "What needs a person (21)"
-        cases = js(page, "all('#attention article').map((one) => one.innerText)")
+        cases = js(page, "all('#attention article').map((one) => one.innerText.replace(/\\s+/g, ' '))")
         assert cases[0].startswith("Account 444455556666: not entered, 3 roles"), cases[0]
         assert "tenant-1 in 444455556666, since 25 min ago" in cases[0], cases[0]
         assert "STS denied sts:AssumeRole" in cases[0] and "this one may sts:AssumeRole it" in cases[0], cases[0]
@@ -410,6 +413,7 @@ def the_kill_switch_observing_and_standing_by_are_told_first(browser, pages):
         for text in ["The kill switch is on: nothing is written in any account", "1 role is drifted now",
                      "suspend: false in the ControllerConfiguration", "This process only observes", "This process is a standby"]:
             assert text in notices, (text, notices)
+        assert js(page, "text('#attention')") == "Nothing else: 0 roles are as the manifests want; 1 role is suspended on purpose, 1 of them drifted."
         assert js(page, "document.querySelector('#notices').getBoundingClientRect().bottom < document.querySelector('#attention-title').getBoundingClientRect().top")
 
 
@@ -500,6 +504,8 @@ def a_narrow_window_needs_no_scrolling_to_the_side(browser, pages):
         click(page, "opener('bastion', '#rows')")
         until(page, "all('#rows .detail').length === 1", "the details")
         assert js(page, "document.documentElement.scrollWidth") <= 360
+        lines = js(page, "all('#accounts .name').map((one) => one.getClientRects().length)")
+        assert lines == [1] * 5, "an account's digits stand on one line"
         assert js(page, "document.querySelector('#attention article').getBoundingClientRect().top") < 740
 
 
@@ -546,6 +552,50 @@ def run_canned(pages, only=""):
                 traceback.print_exc()
                 raise SystemExit(f"NOT SO: {one.__name__.replace('_', ' ')} (target/page/failed.png shows the page)")
             print(f"ok {time.monotonic() - began:5.1f} s  {one.__name__.replace('_', ' ')}", flush=True)
+
+
+# What each check must notice: in which file, what, and what stands there instead.
+PLANTED = [
+    ("elsewhere", "page.js", "made.append(child instanceof Node ? child : plain(child))",
+     "child instanceof Node ? made.append(child) : made.insertAdjacentHTML('beforeend', child)"),
+    ("elsewhere", "page.js", "return String(text).replace(", "return String(text); String(text).replace("),
+    ("every_canned", "page.html", '<h1>', '<h1><img src="http://127.0.0.2/x.png" alt="">'),
+    ("every_canned", "page.html", '<h1>', '<h1 style="color: red">'),
+    ("every_canned", "page.js", 'change === "lost" ? "− lost"', 'change === "gained" ? "− lost"'),
+    ("every_canned", "page.js", '(role.action === "blocked" || isOutOfSync(role)', '(isOutOfSync(role)'),
+    ("comes_first", "page.js", "one.rank - other.rank ||", ""),
+    ("by_colour", "page.css", "--lost: light-dark(#9a3206, #ffa877)", "--lost: var(--gained)"),
+    ("a_refresh", "page.js", "again?.focus(", "again?.blur("),
+    ("a_refresh", "page.js", "if (again) window.scrollBy", "if (!again) window.scrollBy"),
+    ("a_refresh", "page.js", "if (signatures.get(container) === signature) return;", ""),
+    ("keyboard", "page.css", "outline: 3px solid var(--link)", "outline: none"),
+    ("answers_no", "page.js", "clearTimeout(timer);", "return;"),
+    ("token", "page.js", 'stored("sessionStorage", TOKEN, given)', 'stored("localStorage", TOKEN, given)'),
+    ("token", "page.js", '"attention", "faults", ', '"faults", '),
+    ("light", "page.js", 'stored("localStorage", THEME, ', '('),
+    ("axe", "page.css", "--quiet: light-dark(#57606a,", "--quiet: light-dark(#9aa3ad,"),
+    ("narrow", "page.css", ".middling { display: none; }", ""),
+    ("smooth", "page.js", "ROLES_AT_ONCE = 200", "ROLES_AT_ONCE = 5000"),
+]
+
+
+def run_planted():
+    """Every check notices the fault that it is there for."""
+    missed = []
+    for word, file, what, instead in PLANTED:
+        with tempfile.TemporaryDirectory() as directory:
+            pages = shutil.copytree(PAGE, pathlib.Path(directory) / "page")
+            text = (pages / file).read_text()
+            assert text.count(what) == 1, f"{what!r} stands {text.count(what)} times in {file}: plant it anew"
+            (pages / file).write_text(text.replace(what, instead))
+            environment = {**os.environ, "PAGE_PATIENCE": "12"}
+            ran = subprocess.run([sys.executable, __file__, "canned", pages, word], env=environment, capture_output=True, text=True)
+        print(f"{'MISSED' if ran.returncode == 0 else 'ok'}  {word}: {instead}", flush=True)
+        if ran.returncode != 0:
+            print(f"      {[line for line in ran.stderr.splitlines() if line.startswith('AssertionError')][:1]}"[:200], flush=True)
+        missed += [instead] if ran.returncode == 0 else []
+    if missed:
+        raise SystemExit(f"not noticed: {missed}")
 
 
 # ---- A daemon that runs ---------------------------------------------------------------------------------------------
@@ -603,6 +653,8 @@ if __name__ == "__main__":
             run_canned(pathlib.Path(pages[0]) if pages else PAGE, *pages[1:])
         case ["daemon", url, *token_file]:
             run_daemon(url, *(token_file or [None]))
+        case ["planted"]:
+            run_planted()
         case ["picture", path]:
             picture(pathlib.Path(path))
         case _:

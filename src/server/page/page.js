@@ -312,6 +312,7 @@ function detailOf(role, isPartOfCase = false) {
     isPartOfCase ? null : [prose("", role.message), prose("", role.detail), prose("hint", role.hint)],
     diffOf(role),
     element("dl", {},
+      row("Account", element("span", { class: "name" }, role.account)),
       row("Policy", element("span", { class: "name" }, role.policy)),
       row("Manifest", element("span", { class: "name" }, role.manifest), `: ${wanted}`),
       row("Picked by", role.selector === null ? "its name in the manifest" : role.selector),
@@ -410,10 +411,20 @@ function allWell() {
   if (roles === 0) return "Nothing: the manifests in force name and pick no role.";
   const waiting = latest.accounts.filter((account) => account.state === "Entering").length;
   if (waiting > 0) return `Nothing so far; ${count(waiting, "account is", "accounts are")} being entered.`;
-  const good = latestRoles.every((role) => condition(role, "Synced")?.status === "True");
-  return good ? (roles === 1 ? "Nothing: the one role is as its manifest wants it."
-    : `Nothing: all ${roles.toLocaleString("en")} roles are as their manifests want them.`)
-    : "Nothing; some roles are suspended, or not known yet.";
+  const good = latestRoles.filter((role) => condition(role, "Synced")?.status === "True").length;
+  if (good === roles) {
+    return roles === 1 ? "Nothing: the one role is as its manifest wants it."
+      : `Nothing: all ${roles.toLocaleString("en")} roles are as their manifests want them.`;
+  }
+  const isLeft = (role) => SUSPENDED.includes(role.reason);
+  const left = latestRoles.filter(isLeft);
+  const unknown = latestRoles.filter((role) => !isLeft(role) && condition(role, "Synced")?.status !== "True").length;
+  return [
+    `Nothing else: ${count(good, "role is", "roles are")} as the manifests want`,
+    left.length === 0 ? "" : `; ${count(left.length, "role is", "roles are")} suspended on purpose, ${left.filter(isDrifted).length.toLocaleString("en")} of them drifted`,
+    unknown === 0 ? "" : `; ${count(unknown, "role is", "roles are")} not known yet`,
+    ".",
+  ].join("");
 }
 
 function caseOf(one) {
@@ -498,7 +509,7 @@ function showAccounts() {
     const head = (text, kind) => element("th", { scope: "col", class: kind }, text);
     return [
       element("table", { "aria-labelledby": "accounts-title" },
-        element("thead", {}, element("tr", {}, head("Account"), head("State"), head("Roles", "number"),
+        element("thead", {}, element("tr", {}, head("Account"), head("State"), head("Roles", "number middling"),
           head("Need a person", "number"), head("Drifted", "number middling"), head("Not ready", "number middling"),
           head("Last complete pass", "middling"))),
         element("tbody", {}, shown.map(accountRow))),
@@ -517,7 +528,7 @@ function accountRow(row) {
       row.suspended ? element("span", { class: "warn-word" }, ", suspended: nothing is written") : null,
       row.held === null ? null : element("span", { class: "warn-word" }, ", a plan is held"),
       row.state === "Entering" && row.message ? element("span", { class: "quiet" }, `: ${row.message}`) : null),
-    element("td", { class: "number" }, row.size.toLocaleString("en")),
+    element("td", { class: "number middling" }, row.size.toLocaleString("en")),
     number(row.needy), number(row.drifted, "middling"), number(row.unready, "middling"),
     element("td", { class: "middling" }, time(row.lastCompletePassAt, " ago")));
 }
@@ -526,7 +537,7 @@ function accountRow(row) {
 
 const COLUMNS = [
   { id: "role", title: "Role", cell: null, by: (role) => role.role.toLowerCase() },
-  { id: "account", title: "Account", kind: "name", cell: (role) => role.account, by: (role) => role.account },
+  { id: "account", title: "Account", kind: "middling name whole", cell: (role) => role.account, by: (role) => role.account },
   { id: "policy", title: "Policy is", cell: (role) => word(policyWord(role)), by: (role) => policyWord(role)[1].slice(2) },
   { id: "session", title: "Session", cell: (role) => word(sessionWord(role)), by: (role) => sessionWord(role)[1] },
   { id: "action", title: "Action", kind: "middling", cell: (role) => word(actionWord(role)), by: (role) => actionWord(role)[1] },
@@ -613,7 +624,7 @@ function showHeads() {
     const isSorted = chosen.sort === id;
     const order = isSorted ? (chosen.descending ? "descending" : "ascending") : null;
     const sign = isSorted ? (chosen.descending ? " ↓" : " ↑") : "";
-    return element("th", { scope: "col", class: (kind ?? "").replace("name", ""), "aria-sort": order },
+    return element("th", { scope: "col", class: (kind ?? "").replace("name", "").trim(), "aria-sort": order },
       button(title + sign, { class: "plain", "data-key": `sort ${id}` }, () =>
         // A third time leads back to those that need a person first.
         choose(!isSorted ? { sort: id, descending: false } : !chosen.descending ? { descending: true }
