@@ -100,6 +100,12 @@ def night():
                    ("gained", "Allow ssmmessages:* on *")]),
         role("reports", since=6 * DAY, session=NO_PROFILE, session_since=50 * MINUTE,
              hint="put the role into an instance profile, and give that to the instances"),
+        *[role("shared", manifest=manifest, action="blocked", reason="Conflict", since=2 * DAY,
+               synced=("Unknown", "Conflict", "manifests ask for differing things of this policy"),
+               message="manifests ask for differing things of this policy", detail="web-fleet and workers",
+               hint="let only one manifest name or select this role for this policyName (`exclude` takes a role out of a "
+                    "selector), or let them agree")
+          for manifest in ["web-fleet", "workers", "workers"]],
         role("legacy-api", drift="cosmetic", since=9 * DAY),
         role("billing", reason="SuspendTag", since=2 * DAY,
              message="the role carries the tag ssm-role-controller.dev/suspend: drift is told, nothing is written",

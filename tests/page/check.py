@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import urllib.error
@@ -183,13 +184,13 @@ def what_needs_a_person_comes_first_with_why_and_what_to_do(browser, pages):
     with serving(canned.night, pages) as server, browser.page(server.address, height=900) as page:
         shown(page)
         # 12 are held with their account's plan, three belong to the account that is not entered.
-        assert js(page, "text('#attention-title')") == "What needs a person (21)"
+        assert js(page, "text('#attention-title')") == "What needs a person (24)"
         cases = js(page, "all('#attention article').map((one) => one.innerText.replace(/\\s+/g, ' '))")
         assert cases[0].startswith("Account 444455556666: not entered, 3 roles"), cases[0]
         assert "tenant-1 in 444455556666, since 25 min ago" in cases[0], cases[0]
         assert "STS denied sts:AssumeRole" in cases[0] and "this one may sts:AssumeRole it" in cases[0], cases[0]
         assert cases[1].startswith("Account 222233334444: a plan is held by the guards, 12 roles"), cases[1]
-        assert "Show all 12 in the list" in cases[1] and len(cases) == 6, cases
+        assert "Show all 12 in the list" in cases[1] and len(cases) == 7, cases
         assert "9f86d081884c7d65" in cases[1] and "20 allowed (maxChangesPerHour)" in cases[1], cases[1]
         bastion = next(one for one in cases if "bastion" in one)
         assert "somebody shut this door on purpose" in bastion and "the controller takes over from there" in bastion, bastion
@@ -200,8 +201,8 @@ def what_needs_a_person_comes_first_with_why_and_what_to_do(browser, pages):
         click(page, "named('Show all 12 in the list')")
         until(page, "roles().length === 12 && document.querySelector('#search').value === 'GuardHeld 222233334444'", "them alone")
         assert js(page, "document.activeElement.id") == "roles-title", "whoever reads on begins there"
-        assert js(page, "document.title") == "(22) ssm-role-controller", "with the fault"
-        assert js(page, "text('#summary')").startswith("21 need a person · 1 fault in manifests, 4 in force"), "in one line"
+        assert js(page, "document.title") == "(25) ssm-role-controller", "with the fault"
+        assert js(page, "text('#summary')").startswith("24 need a person · 1 fault in manifests, 4 in force"), "in one line"
 
 
 @check
@@ -231,16 +232,16 @@ def search_and_filters_narrow_the_list_by_every_word_that_is_given(browser, page
             search(page, text)
             return js(page, "[roles(), text('#shown')]")
 
-        assert found("bastion") == [["bastion"], "1 of 63 roles"]
-        assert found("222233334444")[1] == "12 of 63 roles", "by account"
-        assert found("workers")[1] == "9 of 63 roles", "by manifest"
+        assert found("bastion") == [["bastion"], "1 of 66 roles"]
+        assert found("222233334444")[1] == "12 of 66 roles", "by account"
+        assert found("workers")[1] == "11 of 66 roles", "by manifest"
         assert sorted(found("Narrowed")[0]) == sorted(found("guardheld")[0]) and len(found("narrowed")[0]) == 12, "by drift, by reason"
         assert found("NoInstanceProfile")[0] == ["reports"], "by a condition's reason"
-        assert found("SessionManagerPerm")[1] == "63 of 63 roles", "by policy"
+        assert found("SessionManagerPerm")[1] == "66 of 66 roles", "by policy"
         assert found("edge ams")[0] == ["edge-ams"], "every word counts"
         assert "No role is like that" in (found("nobody"), js(page, "text('#no-rows')"))[1]
         search(page, "")
-        for label, wanted in [("Drifted", 15), ("Not ready", 3), ("Needs a person", 19), ("All", 63)]:
+        for label, wanted in [("Drifted", 15), ("Not ready", 3), ("Needs a person", 22), ("All", 66)]:
             click(page, "named(label, document.querySelector('#filters'))", label=label)
             until(page, "roles().length === wanted", f"{label}: {wanted}", wanted=wanted)
             pressed = js(page, "all('#filters [aria-pressed=true]').map((button) => button.innerText)")
@@ -271,6 +272,17 @@ def the_list_is_sorted_by_its_heads(browser, pages):
         assert js(page, "document.querySelector('#heads [aria-sort]').innerText") == "Role ↓"
         click(page, "named('Since', document.querySelector('#heads'))")
         until(page, "roles().at(-1) === 'web-server'", "the latest at the end")
+
+
+@check
+def what_manifests_at_odds_want_of_one_policy_stands_in_rows_of_their_own(browser, pages):
+    with serving(canned.night, pages) as server, browser.page(server.address) as page:
+        shown(page)
+        search(page, "shared")
+        assert js(page, "roles()") == ["shared"] * 3
+        click(page, "opener('shared', '#rows')")
+        until(page, "all('tr.details').length === 1", "one of them to open")
+        assert js(page, "all('#attention article').find((one) => one.innerText.includes('Conflict')).innerText").startswith("3 roles: Conflict")
 
 
 @check
@@ -392,17 +404,42 @@ def a_daemon_that_answers_no_more_is_told_plainly_and_so_is_its_return(browser, 
         notice = js(page, "text('#notices')")
         assert "What is shown is of 2" in notice and "UTC" in notice, notice
         until(page, "text('#freshness').startsWith('stale: as of ')", "the same above")
-        assert js(page, "roles().length") == 63, "what was known stays"
+        assert js(page, "roles().length") == 66, "what was known stays"
         server = Canned(canned.night, port, pages)
         asked_anew(page, "text('#notices') === '' && text('#freshness').startsWith('as of ')", "its return")
         server.status = {"version": 2}
         asked_anew(page, "text('#notices').includes('not 2: load it again')", "another version")
-        server.status = {"version": 1, "accounts": "none"}
-        asked_anew(page, "text('#notices').includes('What the daemon tells is not understood')", "nonsense")
+        for nonsense in [{"accounts": "none"}, {"controller": {}, "accounts": []}, {"manifests": {}}, {"accounts": [{"roles": [{}]}]}]:
+            server.status = canned.calm() | nonsense | {"version": 1}
+            asked_anew(page, "!asking && text('#notices').includes('What the daemon tells is not understood')", "nonsense")
+            assert js(page, "roles().length") == 66, "what was known stays"
+            server.status = canned.night
+            asked_anew(page, "!asking && text('#notices') === ''", "sense")
         server.status = canned.night() | {"takenAt": canned.ago(600)}
         asked_anew(page, "text('#notices').includes('What the daemon tells is old')", "an old status")
         quiet(page, server.address, allowed=["Failed to load resource"])
     server.stop()
+
+
+@check
+def a_daemon_that_holds_the_line_and_says_nothing_is_told_too(browser, pages):
+    with tempfile.TemporaryDirectory() as directory, serving(canned.night, with_patience(pages, directory)) as server:
+        with browser.page(server.address) as page:
+            shown(page)
+            server.hold = threading.Event()
+            asked_anew(page, "text('#notices').includes('It has not answered within 1 seconds')", "the notice")
+            server.hold.set()
+            asked_anew(page, "text('#notices') === ''", "its return")
+            quiet(page, server.address)
+
+
+def with_patience(pages, directory):
+    """The same page, but less patient."""
+    patient = shutil.copytree(pages, pathlib.Path(directory) / "page")
+    text = (patient / "page.js").read_text()
+    assert "PATIENCE_MS = 20_000" in text
+    (patient / "page.js").write_text(text.replace("PATIENCE_MS = 20_000", "PATIENCE_MS = 1_000"))
+    return patient
 
 
 @check
@@ -569,7 +606,9 @@ PLANTED = [
     ("a_refresh", "page.js", "if (again) window.scrollBy", "if (!again) window.scrollBy"),
     ("a_refresh", "page.js", "if (signatures.get(container) === signature) return;", ""),
     ("keyboard", "page.css", "outline: 3px solid var(--link)", "outline: none"),
-    ("answers_no", "page.js", "clearTimeout(timer);", "return;"),
+    ("answers_no", "page.js", "timer = setTimeout(ask,", "timer = void (ask,"),
+    ("says_nothing", "page.js", ", signal: AbortSignal.timeout(PATIENCE_MS)", ""),
+    ("at_odds", "page.js", "return `${key} ${keys.get(key)}`;", "return key;"),
     ("token", "page.js", 'stored("sessionStorage", TOKEN, given)', 'stored("localStorage", TOKEN, given)'),
     ("token", "page.js", '"attention", "faults", ', '"faults", '),
     ("light", "page.js", 'stored("localStorage", THEME, ', '('),

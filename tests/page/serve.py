@@ -27,6 +27,8 @@ class Canned(http.server.ThreadingHTTPServer):
         self.status, self.page = status, page
         self.refusal = None  # an HTTP status and a text to answer instead
         self.token = None  # asked for where there is one
+        self.hold = threading.Event()  # nothing of the status is answered before
+        self.hold.set()
         self.policy = POLICY
         self.asked = []  # paths, in order
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
@@ -51,6 +53,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, kind, (server.page / name).read_bytes())
         if self.path != "/status":
             return self.answer(404, "text/plain", b"there is nothing here\n")
+        server.hold.wait()
         if server.refusal is not None:
             return self.answer(server.refusal[0], "text/plain; charset=utf-8", server.refusal[1].encode())
         if server.token is not None and self.headers["Authorization"] != f"Bearer {server.token}":

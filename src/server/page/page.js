@@ -153,6 +153,12 @@ const FILTERS = {
 
 /** Every role by itself, with what sorting and searching ask of it. */
 function rolesOf(status) {
+  const keys = new Map(); // manifests that are at odds want something of the same policy
+  const keyOf = (...parts) => {
+    const key = JSON.stringify(parts);
+    keys.set(key, (keys.get(key) ?? 0) + 1);
+    return `${key} ${keys.get(key)}`;
+  };
   return status.accounts.flatMap((account) => account.roles.map((role) => {
     const needs = needsPerson(role);
     const words = [role.role, account.account, role.policy, role.manifest, role.drift, role.reason, role.state,
@@ -160,7 +166,7 @@ function rolesOf(status) {
     return {
       ...role,
       account: account.account,
-      key: JSON.stringify([account.account, role.role, role.policy, role.state]),
+      key: keyOf(account.account, role.role, role.policy, role.manifest),
       needs,
       since: sinceOf(role),
       words: words.filter(Boolean).join("\n").toLowerCase(),
@@ -482,7 +488,7 @@ function showFaults() {
   const shown = faults.slice(0, chosen.faults);
   fill($("faults"), [shown, faults.length, inForce, changedAt], () => [
     element("p", { class: "quiet" }, faults.length === 0 ? "None: every manifest was understood. " : "",
-      `${count(inForce, "manifest is", "manifests are")} in force; they last changed `, time(changedAt, " ago"), "."),
+      `${count(inForce, "manifest is", "manifests are")} in force; `, changedAt === null ? "they have not changed yet." : ["they last changed ", time(changedAt, " ago"), "."]),
     ...shown.map((fault) => element("article", { class: "case" },
       element("h3", {}, element("span", { class: "name" }, `${fault.file}:${fault.line}:${fault.column}`),
         fault.path ? ` at ${fault.path}` : ""),
@@ -494,9 +500,8 @@ function showFaults() {
 }
 
 function showAccounts() {
-  const rows = latest.accounts.map((account) => {
-    const roles = latestRoles.filter((role) => role.account === account.account);
-    const { roles: _, ...rest } = account;
+  const rows = latest.accounts.map(({ roles: told, ...rest }) => {
+    const roles = told.map((role) => ({ ...role, needs: needsPerson(role) }));
     return { ...rest, size: roles.length, needy: roles.filter((role) => role.needs).length,
       drifted: roles.filter(isDrifted).length, unready: roles.filter(isNotReady).length };
   });
@@ -751,6 +756,9 @@ async function answered() {
     const status = JSON.parse(body);
     if (status.version !== 1) {
       return failed("The daemon tells its status in another form", `This page knows version 1, and not ${status.version}: load it again.`);
+    }
+    if (![status.manifests.faults, status.accounts].every(Array.isArray) || !status.controller.version) {
+      throw new TypeError("something is missing");
     }
     const date = Date.parse(response.headers.get("Date") ?? status.takenAt);
     if (!Number.isNaN(date)) clockAheadMs = date - Date.now();
