@@ -10,7 +10,7 @@ const PATIENCE_MS = 20_000; // for one answer
 const SILENT_MS = 120_000; // an answer as old as this tells of a daemon that hangs
 const ROLES_AT_ONCE = 200;
 const CASES_AT_ONCE = 20;
-const ENTRIES_AT_ONCE = 8;
+const ENTRIES_AT_ONCE = 4;
 
 const $ = (id) => document.getElementById(id);
 
@@ -458,7 +458,7 @@ function entryOf(role, { why }) {
   ].filter(Boolean).join("; ");
   return element("li", {},
     opener(role, chosen.openAbove, "above", showAttention),
-    element("span", { class: "quiet" }, ` in ${role.account}, since `, time(role.since, " ago"), own === "" ? "" : `: ${own}`),
+    element("span", { class: "quiet" }, ` in ${role.account}, for `, time(role.since), own === "" ? "" : `: ${own}`),
     chosen.openAbove.has(role.key) ? detailOf(role, true) : null);
 }
 
