@@ -19,6 +19,7 @@ mod life;
 mod manifests;
 mod offline;
 mod oracle;
+mod page;
 mod plan;
 mod run;
 mod sandbox_control;
