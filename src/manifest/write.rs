@@ -145,4 +145,4 @@ impl LogDelivery<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

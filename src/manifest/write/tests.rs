@@ -64,7 +64,7 @@ fn the_name_of_a_removal_is_a_name_however_long_the_manifests_was() {
 }
 
 /// Settings that a manifest can ask for.
-pub(in crate::manifest) fn any_settings() -> impl Strategy<Value = Settings> {
+pub(crate) fn any_settings() -> impl Strategy<Value = Settings> {
     let registration = prop::sample::select(vec![
         NodeRegistration::Assumed,
         NodeRegistration::Granted,
