@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         }
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
         Command::Run { shard } => cli::block_on(cli::run::run(global, *shard)),
+        Command::Import(filter) => cli::block_on(cli::import::import(global, filter)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
         Command::Demo => cli::block_on(cli::demo::demo(global)),

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod controller_policy;
 pub mod demo;
 pub mod explain;
+pub mod import;
 pub mod plan;
 mod reads;
 pub mod render;
@@ -129,6 +130,8 @@ pub enum Command {
         #[arg(long, value_name = "I/N")]
         shard: Option<Shard>,
     },
+    /// Write manifests for the roles that carry a Session Manager policy already: to standard output; it only reads IAM
+    Import(Filter),
     /// Print the least IAM policy that the controller itself needs for the manifests, offline
     ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors
