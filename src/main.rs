@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let global = &arguments.global;
     ssm_role_controller::telemetry::init(global.log_format);
     let ended = match &arguments.command {
-        Command::Validate => cli::validate::validate(global),
+        Command::Validate { output } => cli::validate::validate(global, *output),
         Command::Render(filter) => cli::render::render(global, filter),
         Command::Plan { output, explain_reads, require_ready, filter } => {
             cli::block_on(cli::plan::plan(global, *output, *explain_reads, *require_ready, filter))

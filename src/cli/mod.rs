@@ -82,14 +82,18 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every fault of every manifest, offline
-    Validate,
+    Validate {
+        /// How faults are printed
+        #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+        output: validate::Output,
+    },
     /// Print the policy documents as JSON, offline
     Render(Filter),
     /// Read IAM and show each drift; writes nothing, ever
     Plan {
         /// How the plan is printed
         #[arg(long, short, value_name = "FORMAT", default_value = "text")]
-        output: Output,
+        output: plan::Output,
         /// Tell which reading of IAM was chosen, what each would cost, and how many calls were made
         #[arg(long)]
         explain_reads: bool,
@@ -157,7 +161,7 @@ pub struct Filter {
     pub account: Option<AccountId>,
 }
 
-/// How a plan is printed.
+/// How an answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
@@ -255,10 +259,15 @@ pub(crate) fn tell_faults(faults: &[Fault]) {
     for fault in faults {
         complain(&format!("{fault}\n"));
     }
-    complain(&match faults.iter().map(|fault| fault.stands_for).sum() {
+    complain(&count_of(faults));
+}
+
+/// How many faults there are, those that are not told among them.
+pub(crate) fn count_of(faults: &[Fault]) -> String {
+    match faults.iter().map(|fault| fault.stands_for).sum() {
         1 => "1 fault".to_owned(),
         several => format!("{several} faults"),
-    });
+    }
 }
 
 impl Global {
