@@ -14,6 +14,8 @@ mod demo;
 mod deploy;
 mod events;
 mod explain;
+mod gitops;
+mod import;
 mod life;
 mod manifests;
 mod offline;
