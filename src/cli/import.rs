@@ -77,7 +77,7 @@ pub async fn import(global: &Global, filter: &Filter) -> Ended {
     complain(&import::in_words(&imported));
     if file.len() > LARGEST_FILE {
         complain(
-            "warning: this is larger than a file of manifests may be (4 MiB)\n\nhint: import account by account, into several files",
+            "warning: this is larger than a file of manifests may be (4 MiB)\n\nhint: split it between its documents, at `---`, into several files",
         );
     }
     Ok(OK)

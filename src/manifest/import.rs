@@ -208,11 +208,10 @@ fn fault_of(text: &str, found: Found<'_>, settings: &Settings, set: &ManifestSet
     if document(&permissions.settings, partition) != document(settings, found.partition) {
         return Some("it would be read as other settings".to_owned());
     }
-    let outside = set.configuration().and_then(|configuration| {
+    set.configuration().and_then(|configuration| {
         let told = configuration.outside(permissions).next().map(|fault| fault.message);
         told.or_else(|| configuration.outside_in(found.account, permissions))
-    });
-    outside
+    })
 }
 
 /// What a document does not tell, said beside the manifest.

@@ -174,6 +174,16 @@ fn a_plan_that_is_held_says_so_with_its_digest() {
     }
 }
 
+#[test]
+fn a_plan_of_an_account_that_cannot_be_read_concludes_nothing() {
+    let world = World::new();
+    world.manifest("web", "roles: [web, bastion]");
+    let mut command = world.program(&["plan", "-o", "markdown"]);
+    let finished = Finished::of(command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9")).exits(1);
+    assert!(finished.stdout.contains("**Not read, so nothing is concluded:** `bastion`, `web`"), "{}", finished.stdout);
+    assert!(finished.stderr.contains("hint: "), "{}", finished.stderr);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_from_iam_or_manifests_makes_markup_mentions_or_links_in_a_comment() {
     const HOSTILE: &str = "@octocat <!-- x --> </code></pre><img src=x onerror=y> [a](http://evil) http://evil #1 | `` ``` ```` ~~~ **b** \\";

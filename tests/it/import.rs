@@ -196,6 +196,26 @@ async fn applying_what_was_imported_from_the_sandbox_changes_nothing_and_import_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_than_a_file_can_hold_is_printed_with_what_to_do() {
+    let serving = Serving::start("111122223333").await;
+    for index in 0..2_500 {
+        let of =
+            |policy: usize| documented().to_string().replace("1234567890ab", &format!("{:012}", 4 * index + policy));
+        let seed = RoleSeed::new(&format!("role-{index}"));
+        let seed = (0..4).fold(seed, |seed, policy| seed.policy(&format!("Policy-{policy}"), &of(policy)));
+        serving.sandbox.plant(&serving.account, seed);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let ended = import(&serving, directory.path(), &[]).await;
+    assert_eq!(ended.code(), 0, "{}", ended.err);
+    assert!(
+        ended.err.contains("in 10000 manifests") && ended.err.contains("hint: split it between its documents"),
+        "{}",
+        ended.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_an_account_cannot_be_read_it_is_told_and_nothing_is_written_half() {
     const SHUT: &str = "222222222222";
     let serving = Serving::start("111122223333").await;
