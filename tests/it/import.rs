@@ -201,7 +201,7 @@ async fn more_than_a_file_can_hold_is_printed_with_what_to_do() {
     for index in 0..2_500 {
         let of =
             |policy: usize| documented().to_string().replace("1234567890ab", &format!("{:012}", 4 * index + policy));
-        let seed = RoleSeed::new(&format!("role-{index}"));
+        let seed = RoleSeed::new(&format!("{}-{index}", "r".repeat(55)));
         let seed = (0..4).fold(seed, |seed, policy| seed.policy(&format!("Policy-{policy}"), &of(policy)));
         serving.sandbox.plant(&serving.account, seed);
     }
