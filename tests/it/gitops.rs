@@ -417,6 +417,23 @@ fn git_sync() -> Vec<Value> {
     serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
+#[test]
+fn git_sync_has_a_place_for_the_settings_that_it_writes_and_the_controller_writes_into_no_manifest() {
+    let pod = git_sync()[1]["spec"]["template"]["spec"].clone();
+    let containers = pod["initContainers"].as_array().unwrap().iter().chain(pod["containers"].as_array().unwrap());
+    for container in containers {
+        let mount = |path: &str| {
+            let mounts = container["volumeMounts"].as_array().unwrap();
+            mounts.iter().find(|mount| mount["mountPath"] == path).cloned()
+        };
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        // With a read-only root git-sync ends at once where /tmp is not a volume: "can't create gitconfig file".
+        let is_git_sync = container["image"].as_str().unwrap().contains("git-sync/git-sync:");
+        assert_eq!(mount("/tmp").is_some(), is_git_sync, "{container}");
+        assert_eq!(mount("/git").unwrap()["readOnly"] == true, !is_git_sync, "{container}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_git_sync_example_takes_each_commit_of_a_repository_as_it_is_swapped_in() {
     let serving = Serving::start("111122223333").await;

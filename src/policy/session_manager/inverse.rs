@@ -182,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn awss_own_examples_are_found_but_for_the_one_that_asks_for_more_than_is_needed() {
+        const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        let of = |page: &str| departs(&page.replace("key-name", KEY).replace("DOC-EXAMPLE-BUCKET", "audit-sessions"));
+        assert_eq!(of(include_str!("../../../tests/data/policies/a_existing_role.json")), None);
+        assert_eq!(of(include_str!("../../../tests/data/policies/b_minimal_custom_role.json")), None);
+        assert_eq!(of(include_str!("../../../tests/data/policies/c_s3_cwlogs_kms.json")), Some(Drift::Widened));
+    }
+
+    #[test]
     fn what_no_manifest_can_say_shows_as_a_difference() {
         for statements in [
             r#"{"Effect":"Allow","Action":"kms:Decrypt","Resource":"*"}"#,
