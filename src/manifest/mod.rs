@@ -12,6 +12,7 @@
 mod accounts;
 mod ceiling;
 mod fault;
+pub mod import;
 mod judge;
 #[cfg(test)]
 mod reference;

@@ -15,6 +15,8 @@ mod deploy;
 mod endpoints;
 mod events;
 mod explain;
+mod gitops;
+mod import;
 mod life;
 mod manifests;
 mod offline;
