@@ -6,6 +6,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
+    process::Stdio,
     time::Duration,
 };
 
@@ -14,13 +15,14 @@ use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
 use tempfile::TempDir;
 use tokio::{
     net::UnixDatagram,
+    process::Command,
     time::{Instant, timeout},
 };
 
 use crate::support::{
     program::{PATIENCE, Running, bare, finish, program},
     serving::Serving,
-    world::meets_schema,
+    world::{meets_schema, tool},
 };
 
 const POLICY: &str = "SessionManagerPermissions";
@@ -271,6 +273,27 @@ async fn nobody_off_this_machine_reads_the_status_without_the_token() {
     }
     let secret = running.stop().await;
     assert!(!secret.err.contains("a-long-and-secret-word"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_shows_in_chromium_what_the_daemon_says_once_the_token_was_typed() {
+    let world = World::new().await;
+    world.role("web", RIGHT);
+    world.role("told", WIDENED);
+    world.manifest("web", "roles: [web, gone]");
+    world.manifest("told", "roles: [told], mode: observe");
+    world.save("broken.yaml", "kind: [");
+    let token = world.token("a-long-and-secret-word", 0o600);
+    let token = token.to_str().unwrap();
+    let mut running = world.run(&["--status-listen", "0", "--status-token-file", token]);
+    let url = format!("http://127.0.0.1:{}", port(&mut running, "status").await);
+    running.event("role.not_found", 1).await;
+    let mut check = Command::new(tool("python3"));
+    check.arg("-B").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/check.py")).args(["daemon", &url, token]);
+    let checked = check.stdin(Stdio::null()).output().await.unwrap();
+    let [out, err] = [&checked.stdout, &checked.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    assert!(checked.status.success() && out.contains("ok  it shows the 3 roles of 1 accounts"), "{out}\n{err}");
+    assert_eq!(running.stop().await.code(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

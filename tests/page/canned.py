@@ -59,7 +59,8 @@ def status(accounts, faults=(), controller=None, **manifests):
         "version": 1, "takenAt": ago(0),
         "controller": {"version": "0.1.0", "startedAt": ago(9 * DAY), "shard": None, "observeOnly": False,
                        "suspended": False, "isLeader": True, **(controller or {})},
-        "manifests": {"inForce": 4, "changedAt": ago(5 * HOUR), "faults": list(faults), **manifests},
+        "manifests": {"inForce": 4, "changedAt": ago(5 * HOUR), "faultCount": len(faults),
+                      "faults": list(faults), **manifests},
         "accounts": accounts,
     }
 

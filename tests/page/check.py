@@ -368,7 +368,6 @@ def a_refresh_takes_away_neither_scroll_nor_focus_nor_what_is_open_nor_the_searc
 def what_comes_from_elsewhere_is_shown_as_text(browser, pages):
     status = canned.hostile()
     with serving(status, pages) as server:
-        server.policy = f"{POLICY}; require-trusted-types-for 'script'"  # and nothing is ever parsed as markup
         with browser.page(server.address) as page:
             shown(page)
             for place in ["#attention", "#rows"]:

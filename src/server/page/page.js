@@ -378,7 +378,7 @@ function show(status) {
 function showHead() {
   const { controller, manifests, accounts } = latest;
   const total = needing();
-  const all = total + manifests.faults.length;
+  const all = total + manifests.faultCount;
   document.title = `${all > 0 ? `(${all.toLocaleString("en")}) ` : ""}ssm-role-controller`;
   const says = controller.suspended ? "kill switch on" : controller.observeOnly ? "observing only"
     : controller.isLeader ? "writing" : "standby";
@@ -389,7 +389,7 @@ function showHead() {
   const unready = latestRoles.filter(isNotReady).length;
   say($("summary"), [
     total === 0 ? "Nothing needs a person" : `${total.toLocaleString("en")} need${total === 1 ? "s" : ""} a person`,
-    `${count(manifests.faults.length, "fault")} in ${manifests.inForce === 0 ? "manifests, none in force" : `manifests, ${manifests.inForce} in force`}`,
+    `${count(manifests.faultCount, "fault")} in ${manifests.inForce === 0 ? "manifests, none in force" : `manifests, ${manifests.inForce} in force`}`,
     `${bad.toLocaleString("en")} drifted`,
     `${unready.toLocaleString("en")} not ready`,
     `${count(latestRoles.length, "role")} in ${count(accounts.length, "account")}`,
@@ -483,10 +483,10 @@ function pager(what, size, many, changed) {
 }
 
 function showFaults() {
-  const { faults, inForce, changedAt } = latest.manifests;
-  say($("faults-title"), `Faults of manifests (${faults.length.toLocaleString("en")})`);
+  const { faults, faultCount, inForce, changedAt } = latest.manifests;
+  say($("faults-title"), `Faults of manifests (${faultCount.toLocaleString("en")})`);
   const shown = faults.slice(0, chosen.faults);
-  fill($("faults"), [shown, faults.length, inForce, changedAt], () => [
+  fill($("faults"), [shown, faultCount, inForce, changedAt], () => [
     element("p", { class: "quiet" }, faults.length === 0 ? "None: every manifest was understood. " : "",
       `${count(inForce, "manifest is", "manifests are")} in force; `, changedAt === null ? "they have not changed yet." : ["they last changed ", time(changedAt, " ago"), "."]),
     ...shown.map((fault) => element("article", { class: "case" },
@@ -496,7 +496,8 @@ function showFaults() {
       prose("hint", fault.hint),
       element("p", { class: "quiet" }, fault.lastGoodInForce ? "Its last good version stays in force."
         : "No good version of it is known: nothing of it is in force."))),
-    pager("faults", faults.length, "faults", showFaults)]);
+    pager("faults", faults.length, "faults", showFaults),
+    faultCount > faults.length ? element("p", { class: "quiet" }, `${(faultCount - faults.length).toLocaleString("en")} more are not listed here: validate shows all of them.`) : null]);
 }
 
 function showAccounts() {
