@@ -12,6 +12,7 @@ mod crash;
 mod credentials;
 mod demo;
 mod deploy;
+mod documents;
 mod endpoints;
 mod events;
 mod explain;
