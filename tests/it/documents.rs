@@ -31,7 +31,10 @@ fn pages(directory: &Path, found: &mut Vec<PathBuf>) {
 /// The anchor that a heading of Markdown gets on GitHub.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().to_lowercase();
-    kept.chars().filter(|one| one.is_alphanumeric() || matches!(one, ' ' | '-' | '_')).collect::<String>().replace(' ', "-")
+    kept.chars()
+        .filter(|one| one.is_alphanumeric() || matches!(one, ' ' | '-' | '_'))
+        .collect::<String>()
+        .replace(' ', "-")
 }
 
 #[test]
@@ -51,7 +54,10 @@ fn whatever_a_document_links_to_is_in_the_repository() {
             let is_there = target.exists()
                 && place.is_none_or(|place| {
                     target.extension().is_none_or(|kind| kind != "md")
-                        || fs::read_to_string(&target).unwrap().lines().any(|line| line.starts_with('#') && anchor(line) == place)
+                        || fs::read_to_string(&target)
+                            .unwrap()
+                            .lines()
+                            .any(|line| line.starts_with('#') && anchor(line) == place)
                 });
             if !is_there {
                 broken.push(format!("{}: {link}", page.strip_prefix(repository()).unwrap().display()));
