@@ -14,8 +14,8 @@
 //! |---|---|---|
 //! | [`names`] | account ids, role and policy names, key ARNs, queue URLs: text that was checked once | everything else |
 //! | [`selector`] | which roles are meant by their path, name and tags | manifests |
-//! | [`policy`] | IAM policy documents: typed model, directional comparison, settings → document, the operator's limits, effective permissions | AWS clients, files, the clock |
-//! | [`manifest`] | the YAML that people write: parsing, faults, JSON Schema, Desired | AWS clients, the clock |
+//! | [`policy`] | IAM policy documents: typed model, directional comparison, settings → document and back, the operator's limits, effective permissions | AWS clients, files, the clock |
+//! | [`manifest`] | the YAML that people write: parsing, faults, JSON Schema, Desired, writing them for what is there | AWS clients, the clock |
 //! | [`watch`] | files → the newest good manifests | IAM |
 //! | [`inventory`] | what IAM said of the managed roles | AWS clients |
 //! | [`readiness`] | would a session work: what settings ask for × what a role's policies allow | AWS clients, the clock |

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let global = &arguments.global;
     ssm_role_controller::telemetry::init(global.log_format);
     let ended = match &arguments.command {
-        Command::Validate => cli::validate::validate(global),
+        Command::Validate { output } => cli::validate::validate(global, *output),
         Command::Render(filter) => cli::render::render(global, filter),
         Command::Plan { output, explain_reads, require_ready, filter } => {
             cli::block_on(cli::plan::plan(global, *output, *explain_reads, *require_ready, filter))
@@ -24,8 +24,11 @@ fn main() -> ExitCode {
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
         Command::Run { shard, endpoints } => cli::block_on(cli::run::run(global, *shard, endpoints)),
         Command::Status(asking) => cli::block_on(cli::status::status(asking)),
+        Command::Import(filter) => cli::block_on(cli::import::import(global, filter)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
+        Command::Completions { shell } => cli::generate::completions(*shell),
+        Command::Man { directory } => cli::generate::man(directory),
         Command::Demo { endpoints } => cli::block_on(cli::demo::demo(global, endpoints)),
         Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(*listen)),
     };

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{Ended, FAILED, Global, OK, complain, faultless_manifests, print};
 use crate::{
     manifest::{ManifestSet, Mode, Permissions, State},
-    names::{AccountId, Partition, RoleArn, RoleName},
+    names::{AccountId, Partition, QueueUrl, RoleArn, RoleName},
     policy::{
         document::Effect,
         limits::Limits,
@@ -272,6 +272,12 @@ impl Rights {
             allow("RepairInlinePolicies", &["iam:PutRolePolicy"], on(kept), &bounded),
             allow("RemoveInlinePolicies", &["iam:DeleteRolePolicy"], on(removed), &bounded),
             allow("EnterAccounts", &["sts:AssumeRole"], entered_from(manifests, account), &freely),
+            allow(
+                "HearOfChanges",
+                &["sqs:DeleteMessage", "sqs:ReceiveMessage"],
+                queue_read_from(manifests, account, &partition),
+                &freely,
+            ),
             Statement {
                 sid: "NeverItself",
                 effect: Effect::Deny,
@@ -350,6 +356,19 @@ fn entered_from(manifests: &ManifestSet, account: &AccountId) -> Vec<String> {
         .filter_map(|configured| configured.assume_role.as_ref())
         .map(RoleArn::to_string)
         .collect()
+}
+
+/// The queue of change events, which the process reads with its own credentials: none where the account is itself entered by
+/// a role, or no queue of AWS is configured.
+///
+/// Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon SQS": a batch of deletions
+/// needs `sqs:DeleteMessage`.
+fn queue_read_from(manifests: &ManifestSet, account: &AccountId, partition: &Partition) -> Vec<String> {
+    let queue = manifests.configuration().and_then(|configuration| configuration.queue_url.as_ref());
+    let arn = |queue: &QueueUrl| {
+        Some(format!("arn:{partition}:sqs:{}:{}:{}", queue.region()?, queue.account(), queue.name()))
+    };
+    queue.filter(|_| assumed_in(manifests, account).is_none()).and_then(arn).into_iter().collect()
 }
 
 /// The ARNs of the roles of this name below a path: which one it is cannot be known offline, and an account has but one
@@ -448,6 +467,26 @@ mod tests {
         assert_eq!(resources(&policy, "RepairInlinePolicies"), narrowed);
         let own = "arn:aws:iam::111122223333:role/ssm-role-controller";
         assert_eq!(resources(&policy, "NeverItself"), json!([own, own.replace("role/", "role/*/")]));
+    }
+
+    #[test]
+    fn the_queue_of_change_events_is_read_by_the_account_that_the_process_runs_in_alone() {
+        let text = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\n\
+                    metadata: {name: web}\nspec: {roles: [web], accountIds: \"*\"}\n---\n\
+                    apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\n\
+                    metadata: {name: controller}\nspec:\n  \
+                      changeEvents: {queueUrl: \"https://sqs.eu-west-1.amazonaws.com/111122223333/iam-changes\"}\n  \
+                      accounts: [{id: \"111122223333\"}, {id: \"444455556666\", assumeRoleArn: \"arn:aws:iam::444455556666:role/keeper\"}]\n";
+        let parsed = manifest::parse("web.yaml", text.as_bytes());
+        let (manifests, faults) = ManifestSet::of([&parsed], None);
+        assert_eq!(faults, []);
+        let of = |account: &str| {
+            let rights = Line::parse_from([""]).rights;
+            let policy = rights.policy(&manifests, &manifests.limits(), &account.parse().unwrap(), false).unwrap();
+            resources(&serde_json::to_value(policy).unwrap(), "HearOfChanges")
+        };
+        assert_eq!(of("111122223333"), json!(["arn:aws:sqs:eu-west-1:111122223333:iam-changes"]));
+        assert_eq!(of("444455556666"), Value::Null);
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod apply;
 pub mod controller_policy;
 pub mod demo;
 pub mod explain;
+pub mod generate;
+pub mod import;
 pub mod plan;
 mod reads;
 pub mod render;
@@ -83,14 +85,18 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every fault of every manifest, offline
-    Validate,
+    Validate {
+        /// How faults are printed
+        #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+        output: validate::Output,
+    },
     /// Print the policy documents as JSON, offline
     Render(Filter),
     /// Read IAM and show each drift; writes nothing, ever
     Plan {
         /// How the plan is printed
         #[arg(long, short, value_name = "FORMAT", default_value = "text")]
-        output: Output,
+        output: plan::Output,
         /// Tell which reading of IAM was chosen, what each would cost, and how many calls were made
         #[arg(long)]
         explain_reads: bool,
@@ -136,10 +142,24 @@ pub enum Command {
     },
     /// Ask a running daemon how every role stands
     Status(status::Asking),
+    /// Write manifests for the roles that carry a Session Manager policy already: to standard output; it only reads IAM
+    Import(Filter),
     /// Print the least IAM policy that the controller itself needs for the manifests, offline
     ControllerPolicy(controller_policy::Rights),
     /// Print the JSON Schema of the manifests, for editors
     Schema,
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each command
+    Man {
+        /// The directory to write to
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Show it all without an AWS account: an IAM endpoint in the process, roles that drift, repairs
     Demo {
         /// What can be asked over HTTP
@@ -165,7 +185,7 @@ pub struct Filter {
     pub account: Option<AccountId>,
 }
 
-/// How a plan is printed.
+/// How an answer is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people.
@@ -263,10 +283,15 @@ pub(crate) fn tell_faults(faults: &[Fault]) {
     for fault in faults {
         complain(&format!("{fault}\n"));
     }
-    complain(&match faults.iter().map(|fault| fault.stands_for).sum() {
+    complain(&count_of(faults));
+}
+
+/// How many faults there are, those that are not told among them.
+pub(crate) fn count_of(faults: &[Fault]) -> String {
+    match faults.iter().map(|fault| fault.stands_for).sum() {
         1 => "1 fault".to_owned(),
         several => format!("{several} faults"),
-    });
+    }
 }
 
 impl Global {

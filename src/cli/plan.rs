@@ -1,13 +1,16 @@
 //! `plan`: reads IAM and shows each drift. Writes nothing, ever: it holds no code that could.
 
+mod markdown;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, Output, complain, print,
+    DRIFT, Ended, FAILED, Filter, Global, NOT_READY, OK, complain, print,
     reads::Reads,
     survey::{Looked, Way, asked_for, each, look, paced, survey, tell_failure, tell_failure_in},
 };
@@ -22,6 +25,17 @@ use crate::{
     selector::Selector,
     text::{printable, printable_json},
 };
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// The stable document.
+    Json,
+    /// As a comment on a pull request.
+    Markdown,
+}
 
 /// Prints the plan. Exit status 0 in sync, 2 drift, 1 error; 1 wins. With `require_ready` 3 where all is in sync, but a
 /// session would not surely work with each role. `explain_reads` tells which reading was chosen, and what it took.
@@ -44,9 +58,11 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
                 planned.reads = planned.reads.filter(|_| explain_reads);
                 if output == Output::Text {
                     print(&told(&planned, manifests, are_several, filter))?;
-                    if let (Some(account), Some(reads)) = (&planned.account, &planned.reads) {
-                        complain(&reads.text(account));
-                    }
+                }
+                if let (Some(account), Some(reads)) = (&planned.account, &planned.reads)
+                    && output != Output::Json
+                {
+                    complain(&reads.text(account));
                 }
                 plans.push(planned);
                 Ok(())
@@ -68,8 +84,10 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
         }
     }
     plans.sort_by(|one, other| one.account.cmp(&other.account));
-    if output == Output::Json {
-        print(&printable_json(&serde_json::to_string_pretty(&Report::of(&plans))?))?;
+    match output {
+        Output::Text => {}
+        Output::Json => print(&printable_json(&serde_json::to_string_pretty(&Report::of(&plans))?))?,
+        Output::Markdown => print(&markdown::page(&plans, manifests, !filter.is_empty()))?,
     }
     let steps = || plans.iter().flat_map(|planned| &planned.steps);
     let is_ready = steps().all(Step::is_session_ready);
@@ -335,11 +353,7 @@ const MOST_UNREAD: usize = 20;
 
 /// The plan for a person: what is not in sync, and what is only worded differently.
 pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
-    let described = manifests.permissions().iter().filter_map(|permissions| {
-        let description = permissions.description.as_deref().filter(|description| !description.is_empty())?;
-        Some((permissions.name.as_str(), description))
-    });
-    let descriptions: BTreeMap<&str, &str> = described.collect();
+    let descriptions = descriptions(manifests);
     let mut text = String::new();
     let (unread, others): (Vec<&Step>, Vec<&Step>) =
         steps.iter().partition(|step| step.reason == Some(Reason::Unknown) && step.detail.is_none());
@@ -359,15 +373,20 @@ pub(crate) fn text(steps: &[Step], manifests: &ManifestSet) -> String {
     text
 }
 
+/// What manifests say of themselves, by their names.
+fn descriptions(manifests: &ManifestSet) -> BTreeMap<&str, &str> {
+    let described = manifests.permissions().iter().filter_map(|permissions| {
+        let description = permissions.description.as_deref().filter(|description| !description.is_empty())?;
+        Some((permissions.name.as_str(), description))
+    });
+    described.collect()
+}
+
 /// What came of the selectors, for a person.
 fn picked(picks: &[Picks], unresolved: &[String]) -> String {
     let mut text = String::new();
     for pick in picks {
-        let roles = match pick.picked {
-            0 => "no role".to_owned(),
-            1 => "1 role".to_owned(),
-            several => format!("{several} roles"),
-        };
+        let roles = roles_in_words(pick.picked);
         let (manifest, selector) = (&pick.manifest, printable(&pick.selector));
         text.push_str(&format!("the selector of manifest {manifest} ({selector}) picks {roles}"));
         let over = pick.passed_over_in_words();
@@ -379,9 +398,17 @@ fn picked(picks: &[Picks], unresolved: &[String]) -> String {
     text
 }
 
-fn paragraph(step: &Step, description: Option<&str>) -> String {
-    let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
-    let drift = match (step.drift, step.action) {
+fn roles_in_words(count: usize) -> String {
+    match count {
+        0 => "no role".to_owned(),
+        1 => "1 role".to_owned(),
+        several => format!("{several} roles"),
+    }
+}
+
+/// What became of a policy and what is to be done, in a few words.
+fn verdict(step: &Step) -> String {
+    match (step.drift, step.action) {
         (Some(Drift::Cosmetic), _) => "cosmetic: the same meaning in other words, in sync".to_owned(),
         (Some(drift), Action::Put) if step.reason.is_some() => format!("{drift}, not repaired"),
         (Some(drift), Action::Put) => format!("{drift}, to be repaired"),
@@ -392,10 +419,17 @@ fn paragraph(step: &Step, description: Option<&str>) -> String {
         (None, Action::Blocked) => "blocked".to_owned(),
         (None, _) if step.is_in_sync() => "in sync".to_owned(),
         (None, _) => "left alone".to_owned(),
-    };
+    }
+}
+
+fn paragraph(step: &Step, description: Option<&str>) -> String {
+    let account = step.target.account.as_ref().map_or("unknown", AccountId::as_str);
     let mut text = format!(
-        "role {}, policy {} (account {account}, manifest {}): {drift}\n",
-        step.target.role, step.target.policy, step.manifest
+        "role {}, policy {} (account {account}, manifest {}): {}\n",
+        step.target.role,
+        step.target.policy,
+        step.manifest,
+        verdict(step)
     );
     if let Some(selector) = step.origin.selector() {
         text.push_str(&format!("  picked by the manifest's selector: {}\n", printable(&selector.to_string())));

@@ -53,17 +53,17 @@ pub(crate) struct Way {
 /// Loads and asks; `None` where the manifests have faults, which were told. What may pass by itself is asked
 /// again until the deadline.
 pub(crate) async fn survey(global: &Global, filter: &Filter, deadline: Instant) -> anyhow::Result<Option<Survey>> {
-    let Some(mut manifests) = faultless_manifests(global)? else { return Ok(None) };
-    let iam = SdkIam::from_environment().await;
-    let caller = identified(&iam, deadline).await;
-    let account = caller.as_ref().ok().map(|caller| &caller.account);
+    let Some(manifests) = faultless_manifests(global)? else { return Ok(None) };
+    let mut survey = Survey::of(manifests, deadline).await;
+    let account = survey.caller.as_ref().ok().map(|caller| &caller.account);
+    let manifests = &mut survey.manifests;
     manifests.narrow(filter.role.as_ref(), filter.account.as_ref(), account);
     anyhow::ensure!(
         manifests.role_count() > 0 || manifests.has_selectors() || filter.is_empty(),
         "no manifest is about {}\nhint: `render` lists the roles that manifests name",
         filter.in_words()
     );
-    Ok(Some(Survey { iam, manifests, caller }))
+    Ok(Some(survey))
 }
 
 /// Who the credentials belong to: asked again until the deadline where it may pass by itself that nobody says so.
@@ -77,17 +77,29 @@ async fn identified(iam: &SdkIam, deadline: Instant) -> Result<Caller, IamError>
 }
 
 impl Survey {
-    /// The accounts in which something is managed, and that of the credentials where no other one is looked after.
-    pub(crate) fn ways(&self, own: &Caller, filter: &Filter) -> Vec<Way> {
+    /// These manifests, and who we are.
+    pub(crate) async fn of(manifests: ManifestSet, deadline: Instant) -> Self {
+        let iam = SdkIam::from_environment().await;
+        let caller = identified(&iam, deadline).await;
+        Self { iam, manifests, caller }
+    }
+
+    /// The accounts that are looked after, and that of the credentials.
+    pub(crate) fn all_ways(&self, own: &Caller) -> Vec<Way> {
         let configured = self.manifests.accounts().iter();
         let configured = configured.map(|(account, configured)| (account, Some(entrance(account, configured))));
         let mut entrances: BTreeMap<&AccountId, Option<Entrance>> = configured.collect();
         entrances.entry(&own.account).or_default();
-        let is_alone = self.manifests.accounts().is_empty();
         let ways = entrances.into_iter().map(|(account, entrance)| {
             let is_own = *account == own.account;
             Way { account: account.clone(), is_own, entrance: entrance.filter(|there| !is_own || there.role.is_some()) }
         });
+        ways.collect()
+    }
+
+    /// The accounts in which something is managed, and that of the credentials where no other one is looked after.
+    pub(crate) fn ways(&self, own: &Caller, filter: &Filter) -> Vec<Way> {
+        let is_alone = self.manifests.accounts().is_empty();
         let is_asked_for = |way: &Way| {
             let is_managed = || {
                 let manifests = &self.manifests;
@@ -96,7 +108,7 @@ impl Survey {
             };
             is_alone || filter.account.as_ref().is_none_or(|asked| *asked == way.account) && is_managed()
         };
-        ways.filter(is_asked_for).collect()
+        self.all_ways(own).into_iter().filter(is_asked_for).collect()
     }
 }
 

@@ -12,7 +12,10 @@
 mod accounts;
 mod ceiling;
 mod fault;
+pub mod import;
 mod judge;
+#[cfg(test)]
+mod reference;
 mod selection;
 mod set;
 mod shape;

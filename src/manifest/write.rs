@@ -3,6 +3,8 @@
 //! Knows what was checked, not where it came from. What must stay true: reading what is written here finds no fault,
 //! and yields settings with the very same document, whatever the defaults are where it is read.
 
+mod yaml;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -22,29 +24,60 @@ use crate::{
 pub fn absent(permissions: &Permissions, policy: &PolicyName, account: &AccountId, roles: &[&RoleName]) -> String {
     // One of its own for each policy of each role: several of them may be added.
     let what = format!("{}/{policy}", roles.first().map(|role| role.as_str().to_ascii_lowercase()).unwrap_or_default());
-    let mark: String = Sha256::digest(what).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let name = with_suffix(&permissions.name, &format!("-absent-{mark}"));
-    let of = Of { policy, account, roles, platform: permissions.platform, state: State::Absent };
-    text(&name, &of, &permissions.settings)
+    let name = with_suffix(&permissions.name, &format!("-absent-{}", mark(&what)));
+    let of = Of { policy, account: Some(account), roles, platform: permissions.platform, state: State::Absent };
+    line(&name, &of, &permissions.settings)
+}
+
+/// A manifest that asks for what its roles have already, in YAML as people write it. Named after the account and after what
+/// it says, so that another one has another name. `is_named`: whether it says `accountId`. `roles` must not be empty.
+pub(super) fn present(
+    account: &AccountId,
+    is_named: bool,
+    policy: &PolicyName,
+    roles: &[&RoleName],
+    settings: &Settings,
+) -> String {
+    let of = Of {
+        policy,
+        account: is_named.then_some(account),
+        roles,
+        platform: Platform::default(),
+        state: State::Present,
+    };
+    let name = format!("imported-{account}-{}", mark(&line("", &of, settings)));
+    // Nothing in it can fail to be a value: it is text, truth and lists of text.
+    serde_yaml::to_value(manifest(&name, &of, settings)).map(|value| yaml::block(&value)).unwrap_or_default()
+}
+
+/// A few letters that other text hardly has as well.
+fn mark(text: &str) -> String {
+    Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a manifest says beside its settings.
 struct Of<'a> {
     policy: &'a PolicyName,
-    account: &'a AccountId,
+    account: Option<&'a AccountId>,
     roles: &'a [&'a RoleName],
     platform: Platform,
     state: State,
 }
 
-/// A manifest in one line: JSON, which is YAML. Every value is given for which there is a default.
-fn text(name: &str, of: &Of<'_>, settings: &Settings) -> String {
+/// A manifest in one line: JSON, which is YAML.
+fn line(name: &str, of: &Of<'_>, settings: &Settings) -> String {
+    // Nothing in it can fail to be JSON: it is text, truth and lists of text.
+    serde_json::to_string(&manifest(name, of, settings)).unwrap_or_default()
+}
+
+/// Every value is given for which there is a default.
+fn manifest<'a>(name: &'a str, of: &Of<'a>, settings: &'a Settings) -> Manifest<'a> {
     let (first_key, further_keys) = match settings.session_keys.split_first() {
         Some((first, further)) => (Some(first), further),
         None => (None, &[][..]),
     };
     let bucket = settings.log_bucket.as_ref();
-    let manifest = Manifest {
+    Manifest {
         api_version: API_VERSION,
         kind: PERMISSIONS,
         metadata: Metadata { name },
@@ -72,9 +105,7 @@ fn text(name: &str, of: &Of<'_>, settings: &Settings) -> String {
                 s3_bucket_owner: bucket.and_then(|bucket| bucket.owner.as_ref()),
             },
         },
-    };
-    // Nothing in it can fail to be JSON: it is text, truth and lists of text.
-    serde_json::to_string(&manifest).unwrap_or_default()
+    }
 }
 
 /// `name` with a suffix, cut where it would become too long for a name.
@@ -102,7 +133,8 @@ struct Metadata<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Spec<'a> {
-    account_id: &'a AccountId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_id: Option<&'a AccountId>,
     roles: &'a [&'a RoleName],
     state: State,
     policy_name: &'a PolicyName,
@@ -145,4 +177,4 @@ impl LogDelivery<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

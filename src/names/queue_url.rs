@@ -66,6 +66,12 @@ impl QueueUrl {
         }
     }
 
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The account that owns the queue.
     #[must_use]
     pub fn account(&self) -> &AccountId {

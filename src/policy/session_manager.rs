@@ -7,13 +7,17 @@
 //! role for Session Manager", "Creating an IAM role with permissions for Session Manager and Amazon S3 and CloudWatch
 //! Logs", "Session document schema".
 
+mod inverse;
 mod needs;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 
-pub use self::needs::{Need, NodeKind, Purpose};
+pub use self::{
+    inverse::{permits_sessions, some_other_account},
+    needs::{Need, NodeKind, Purpose},
+};
 
 use super::document::{Clause, Document, Effect, Elements, Statement, Texts, Version};
 use crate::names::{AccountId, KeyArn, Partition};

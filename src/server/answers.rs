@@ -20,7 +20,7 @@ use super::{
 use crate::status::{Board, Detail};
 
 /// The page's three files, and nothing from anywhere else.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

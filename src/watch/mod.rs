@@ -15,7 +15,7 @@ pub use self::{
     scan::ScanError,
     watcher::{Change, Notice, Watcher},
 };
-use crate::manifest::{Fault, ManifestSet};
+use crate::manifest::{Fault, Files, ManifestSet};
 
 /// What one look found: for commands that run once.
 #[derive(Debug)]
@@ -36,6 +36,24 @@ pub fn load(config_dir: &Path, controller_config: Option<&Path>) -> Result<Loade
     if files.tree.is_empty() {
         return Err(ScanError::Empty(config_dir.to_owned()));
     }
+    let (set, faults) = files.judge();
+    Ok(Loaded { set, faults })
+}
+
+/// Reads the manifests once, of which there may be none yet: no directory, nothing in it, or a file of no bytes, which a
+/// shell has just made for what is to be printed.
+///
+/// # Errors
+///
+/// If the directory is there, and cannot be read.
+pub fn load_any(config_dir: &Path, controller_config: Option<&Path>) -> Result<Loaded, ScanError> {
+    let mut files = match scan::scan(config_dir, controller_config) {
+        Err(ScanError::Missing(_)) => {
+            Files { controller_config: controller_config.map(scan::given_apart), ..Files::default() }
+        }
+        scanned => scanned?,
+    };
+    files.tree.retain(|_, content| !content.as_ref().is_ok_and(Vec::is_empty));
     let (set, faults) = files.judge();
     Ok(Loaded { set, faults })
 }

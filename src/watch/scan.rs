@@ -76,15 +76,8 @@ pub(super) fn scan(config_dir: &Path, controller_config: Option<&Path>) -> Resul
     };
     if let Some(path) = controller_config {
         // It may lie inside the directory: then it is read as what it was given for, and not once more.
-        let content = match fs::canonicalize(path) {
-            Ok(real) => {
-                scan.visited.insert(real.clone());
-                read(path, &real, None).unwrap_or_else(|| Err(missing(path)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path)),
-            Err(error) => Err(unreadable(path, &error)),
-        };
-        scan.files.controller_config = Some((path.to_string_lossy().into_owned(), content));
+        scan.visited.extend(fs::canonicalize(path));
+        scan.files.controller_config = Some(given_apart(path));
     }
     scan.directory(config_dir, &root).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ScanError::Missing(config_dir.to_owned()),
@@ -102,6 +95,16 @@ pub(super) fn scan(config_dir: &Path, controller_config: Option<&Path>) -> Resul
         scan.files.tree.remove(name); // whatever is to be told of it is told there
     }
     Ok(scan.files)
+}
+
+/// The file of `--controller-config`, with its name.
+pub(super) fn given_apart(path: &Path) -> (String, Content) {
+    let content = match fs::canonicalize(path) {
+        Ok(real) => read(path, &real, None).unwrap_or_else(|| Err(missing(path))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path)),
+        Err(error) => Err(unreadable(path, &error)),
+    };
+    (path.to_string_lossy().into_owned(), content)
 }
 
 struct Scan {

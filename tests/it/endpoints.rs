@@ -1,22 +1,28 @@
 //! What the daemon answers over HTTP, by the real process: health, metrics, status, and whoever asks badly.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
+    process::Stdio,
     time::Duration,
 };
 
 use serde_json::Value;
 use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::{
+    net::UnixDatagram,
+    process::Command,
+    time::{Instant, timeout},
+};
 
 use crate::support::{
     program::{PATIENCE, Running, bare, finish, program},
     serving::Serving,
-    world::meets_schema,
+    world::{meets_schema, tool},
 };
 
 pub(crate) const POLICY: &str = "SessionManagerPermissions";
@@ -270,6 +276,27 @@ async fn nobody_off_this_machine_reads_the_status_without_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_status_page_shows_in_chromium_what_the_daemon_says_once_the_token_was_typed() {
+    let world = World::new().await;
+    world.role("web", RIGHT);
+    world.role("told", WIDENED);
+    world.manifest("web", "roles: [web, gone]");
+    world.manifest("told", "roles: [told], mode: observe");
+    world.save("broken.yaml", "kind: [");
+    let token = world.token("a-long-and-secret-word", 0o600);
+    let token = token.to_str().unwrap();
+    let mut running = world.run(&["--status-listen", "0", "--status-token-file", token]);
+    let url = format!("http://127.0.0.1:{}", port(&mut running, "status").await);
+    running.event("role.not_found", 1).await;
+    let mut check = Command::new(tool("python3"));
+    check.arg("-B").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/check.py")).args(["daemon", &url, token]);
+    let checked = check.stdin(Stdio::null()).output().await.unwrap();
+    let [out, err] = [&checked.stdout, &checked.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    assert!(checked.status.success() && out.contains("ok  it shows the 3 roles of 1 accounts"), "{out}\n{err}");
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_and_an_open_token_file_are_told_tried_again_and_disturb_nothing() {
     let world = World::new().await;
     world.manifest("web", "roles: [web]");
@@ -378,5 +405,28 @@ async fn five_thousand_faults_are_counted_and_a_thousand_of_them_listed() {
     assert_eq!(told["manifests"]["faults"].as_array().unwrap().len(), 1_000);
     world.serving.sandbox.remove_policy(&world.serving.account, "web", POLICY);
     running.event("drift.repaired", 1).await;
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_that_it_works_and_how_the_roles_stand() {
+    let world = World::new().await;
+    world.role("web", RIGHT);
+    world.role("told", WIDENED);
+    world.manifest("web", "roles: [web]");
+    world.manifest("told", "roles: [told], mode: observe");
+    let socket = UnixDatagram::bind(world.directory.path().join("notify")).unwrap();
+    let config = world.directory.path().join("config");
+    let mut command = program(&world.serving.endpoint(), &config, &["run"]);
+    command.env("NOTIFY_SOCKET", world.directory.path().join("notify")).env("WATCHDOG_USEC", "500000");
+    let running = Running::start(command);
+    let mut heard = BTreeSet::new();
+    let wanted = ["READY=1", "WATCHDOG=1", "STATUS=2 policies managed in 1 account, 1 in sync, 1 widened"];
+    while !wanted.iter().all(|line| heard.contains(*line)) {
+        let mut message = vec![0; 4096];
+        let length =
+            timeout(PATIENCE, socket.recv(&mut message)).await.unwrap_or_else(|_| panic!("{heard:?}")).unwrap();
+        heard.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
+    }
     assert_eq!(running.stop().await.code(), 0);
 }

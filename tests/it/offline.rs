@@ -13,8 +13,19 @@ use crate::support::{
     world::{KEY, documented, manifest, meets_schema, settings, tool, with_key},
 };
 
-const COMMANDS: [&str; 10] =
-    ["validate", "render", "plan", "explain", "apply", "run", "controller-policy", "schema", "demo", "sandbox"];
+const COMMANDS: [&str; 11] = [
+    "validate",
+    "render",
+    "plan",
+    "explain",
+    "apply",
+    "run",
+    "import",
+    "controller-policy",
+    "schema",
+    "demo",
+    "sandbox",
+];
 
 /// A directory of a test's own, with an empty `config` in it.
 pub(crate) struct Tree(TempDir);
@@ -77,6 +88,10 @@ fn a_wrong_command_line_exits_1_and_help_and_version_exit_0() {
         &[][..],
         &["nonsense"],
         &["plan", "-o", "yaml"],
+        &["plan", "-o", "github"],
+        &["validate", "-o", "markdown"],
+        &["explain", "web", "-o", "markdown"],
+        &["import", "web"],
         &["plan", "--role"],
         &["plan", "--role", "not a role"],
         &["plan", "--account", "123"],
@@ -179,7 +194,8 @@ fn the_schema_is_a_valid_one_that_takes_the_projects_manifests_and_refuses_a_wro
     let tree = Tree::of(&[]);
     let schema = tree.at("schema.json");
     fs::write(&schema, tree.run(&["schema"]).exits(0).stdout).unwrap();
-    let of_documents = ["plan", "explain"].map(|command| repository().join(format!("docs/{command}.schema.json")));
+    let of_documents =
+        ["plan", "explain", "validate"].map(|command| repository().join(format!("docs/{command}.schema.json")));
     let check = Finished::of(
         std::process::Command::new(tool("check-jsonschema")).arg("--check-metaschema").arg(&schema).args(of_documents),
     );

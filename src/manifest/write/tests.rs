@@ -10,7 +10,11 @@ use crate::{
 /// A manifest of these settings.
 pub(in crate::manifest) fn wanting(settings: &Settings, state: State) -> String {
     let (policy, account, role) = (PolicyName::customary(), account(), "web".parse().unwrap());
-    text("web", &Of { policy: &policy, account: &account, roles: &[&role], platform: Platform::Ec2, state }, settings)
+    line(
+        "web",
+        &Of { policy: &policy, account: Some(&account), roles: &[&role], platform: Platform::Ec2, state },
+        settings,
+    )
 }
 
 fn manifest(name: &str, spec: &str) -> Permissions {
@@ -64,7 +68,7 @@ fn the_name_of_a_removal_is_a_name_however_long_the_manifests_was() {
 }
 
 /// Settings that a manifest can ask for.
-pub(in crate::manifest) fn any_settings() -> impl Strategy<Value = Settings> {
+pub(crate) fn any_settings() -> impl Strategy<Value = Settings> {
     let registration = prop::sample::select(vec![
         NodeRegistration::Assumed,
         NodeRegistration::Granted,
@@ -113,8 +117,8 @@ proptest! {
     ) {
         let (policy, account, roles) = (PolicyName::customary(), account(), roles(&["web", "a+b=c,.@-"]));
         let named: Vec<&RoleName> = roles.iter().collect();
-        let of = Of { policy: &policy, account: &account, roles: &named, platform, state };
-        let written = text("web", &of, &settings);
+        let of = Of { policy: &policy, account: Some(&account), roles: &named, platform, state };
+        let written = line("web", &of, &settings);
         prop_assert!(!written.contains('\n'));
         let parsed = parse("x.yaml", written.as_bytes());
         prop_assert!(parsed.faults.is_empty(), "{}: {:?}", written, parsed.faults);
