@@ -34,6 +34,8 @@
 mod backoff;
 pub mod cli;
 pub mod controller;
+#[cfg(test)]
+mod documentation;
 pub mod events;
 pub mod iam;
 pub mod inventory;

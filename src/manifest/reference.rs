@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::documentation;
+
 /// One row for each key, outer keys first.
 fn rows(path: &str, schema: &Value, table: &mut String) {
     let Some(properties) = schema["properties"].as_object() else { return };
@@ -84,17 +86,8 @@ fn reference(kind: &Map<String, Value>) -> String {
 
 #[test]
 fn the_documentation_lists_every_key_of_the_manifests_as_the_schema_has_it() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/manifests.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let (start, end) = ("<!-- schema: begin -->\n", "<!-- schema: end -->");
-    let (before, rest) = page.split_once(start).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
     let schema = serde_json::to_value(super::schema()).unwrap();
     let kinds: Vec<String> =
         schema["oneOf"].as_array().unwrap().iter().map(|kind| reference(kind.as_object().unwrap())).collect();
-    let expected = format!("{before}{start}{}{end}{after}", kinds.join("\n"));
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, &expected).unwrap();
-    }
-    assert!(page == expected, "run UPDATE_DOCS=1 cargo test --lib the_documentation_lists");
+    documentation::hold("manifests.md", "schema", &kinds.join("\n"));
 }

@@ -288,24 +288,14 @@ impl Serialize for Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::readiness;
+    use crate::{documentation, readiness};
 
     /// `UPDATE_DOCS=1 cargo test` writes the page.
     #[test]
     fn the_documentation_explains_every_reason() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let page = std::fs::read_to_string(path).unwrap();
         let row = |reason: &Reason| format!("| `{reason}` | {} | {} |\n", reason.explanation(), reason.hint());
-        let tables = [("reasons", ALL.iter().map(row).collect()), ("sessions", readiness::table())];
-        let expected = tables.iter().fold(page.clone(), |page, (name, rows)| {
-            let (start, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
-            let (before, rest) = page.split_once(&start).unwrap();
-            let (_, after) = rest.split_once(&end).unwrap();
-            format!("{before}{start}| reason | what it means | what to do |\n|---|---|---|\n{rows}{end}{after}")
-        });
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, &expected).unwrap();
-        }
-        assert!(page == expected, "run UPDATE_DOCS=1 cargo test --lib the_documentation");
+        let table = |rows: &str| format!("| reason | what it means | what to do |\n|---|---|---|\n{rows}");
+        documentation::hold("reasons.md", "reasons", &table(&ALL.iter().map(row).collect::<String>()));
+        documentation::hold("reasons.md", "sessions", &table(&readiness::table()));
     }
 }

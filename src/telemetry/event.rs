@@ -310,6 +310,7 @@ pub fn emit(event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documentation;
 
     /// The table of the documentation; `UPDATE_DOCS=1 cargo test` writes it.
     fn table() -> String {
@@ -327,16 +328,7 @@ mod tests {
 
     #[test]
     fn the_documentation_lists_exactly_the_events_that_can_be_emitted() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/log-events.md");
-        let page = std::fs::read_to_string(path).unwrap();
-        let (start, end) = ("<!-- events: begin -->\n", "<!-- events: end -->");
-        let (before, rest) = page.split_once(start).unwrap();
-        let (_, after) = rest.split_once(end).unwrap();
-        let expected = format!("{before}{start}{}{end}{after}", table());
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, &expected).unwrap();
-        }
-        assert!(page == expected, "run UPDATE_DOCS=1 cargo test --lib the_documentation_lists");
+        documentation::hold("log-events.md", "events", &table());
     }
 
     #[test]
