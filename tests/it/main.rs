@@ -14,6 +14,7 @@ mod demo;
 mod deploy;
 mod events;
 mod explain;
+mod kubernetes;
 mod life;
 mod manifests;
 mod offline;
