@@ -23,6 +23,7 @@
 //! | [`iam`] | the one edge to AWS | manifests |
 //! | [`events`] | change events: what a queue tells of IAM, and when that wakes a role | manifests, IAM's API, what a wake-up leads to |
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
+//! | [`lease`] | which of several processes may write, and until when | what is written |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
 //! | `backoff` | how long to wait after a failure | everything else |
 //! | [`text`] | what a terminal would act upon, made harmless | everything else |
@@ -35,6 +36,7 @@ pub mod controller;
 pub mod events;
 pub mod iam;
 pub mod inventory;
+pub mod lease;
 pub mod manifest;
 pub mod names;
 pub mod plan;

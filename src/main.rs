@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             cli::block_on(cli::explain::explain(global, *output, *simulate, role, account.as_ref()))
         }
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
-        Command::Run { shard } => cli::block_on(cli::run::run(global, *shard)),
+        Command::Run { shard, election } => cli::block_on(cli::run::run(global, *shard, election)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),
         Command::Schema => cli::schema::schema(),
         Command::Demo => cli::block_on(cli::demo::demo(global)),

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod controller_policy;
 pub mod demo;
+pub mod election;
 pub mod explain;
 pub mod plan;
 mod reads;
@@ -128,6 +129,9 @@ pub enum Command {
         /// Keep only the I-th of N equal shares of the accounts, from 0 on; I may be a pod's name that ends with its ordinal
         #[arg(long, value_name = "I/N")]
         shard: Option<Shard>,
+        /// Whether a leader is elected
+        #[command(flatten)]
+        election: election::Arguments,
     },
     /// Print the least IAM policy that the controller itself needs for the manifests, offline
     ControllerPolicy(controller_policy::Rights),
