@@ -25,7 +25,7 @@ const OVERLAYS: [&str; 3] = ["one-replica", "leader-election", "sharded"];
 const VERSIONS: std::ops::RangeInclusive<u32> = 25..=37;
 
 /// Flags that deploy/kubernetes gives and this tree's program does not know yet. None may stay here once it does.
-const AWAITED: [&str; 5] = ["--health-listen", "--metrics-listen", "--status-listen", "--leader-elect", "--lease-name"];
+const AWAITED: [&str; 3] = ["--health-listen", "--metrics-listen", "--status-listen"];
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

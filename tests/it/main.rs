@@ -15,6 +15,7 @@ mod deploy;
 mod events;
 mod explain;
 mod kubernetes;
+mod lease;
 mod life;
 mod manifests;
 mod offline;

@@ -164,7 +164,8 @@ async fn a_lease_of_a_dead_process_is_taken_over_and_what_stands_is_told_once() 
     assert!(waited > Duration::from_secs(12) && waited < Duration::from_secs(20), "{waited:?}");
     seconds(10).await;
     assert_eq!(pair.life.live("web"), Some(right()));
-    let told = ["leader.standby", "leader.standby", "leader.elected", "role.not_found", "drift.detected", "drift.repaired"];
+    let told =
+        ["leader.standby", "leader.standby", "leader.elected", "role.not_found", "drift.detected", "drift.repaired"];
     let mut heard = second.told();
     heard[3..].sort();
     let mut told: Vec<&str> = told.to_vec();
@@ -239,8 +240,7 @@ async fn a_process_that_ends_gives_the_lease_up_once_its_writes_are_done() {
     let second = pair.start("second");
     seconds(60).await;
     let log = first.ends().await;
-    let names: Vec<String> =
-        log.events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
+    let names: Vec<String> = log.events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names[names.len() - 2..], ["controller.stopped", "leader.resigned"]);
     let ended = Instant::now();
     while second.has_told("leader.elected") == 0 {
