@@ -54,6 +54,7 @@ impl Leases for Way {
 struct Process {
     way: Way,
     log: Captured,
+    exchange: Exchange,
     stop: CancellationToken,
     running: Vec<JoinHandle<()>>,
 }
@@ -81,14 +82,15 @@ impl Pair {
         let keeper = Keeper::new(way.clone(), "ns/lease".to_owned(), election);
         let options = Options { leadership: keeper.leadership(), seed: name.len() as u64, ..Options::default() };
         let iam = self.life.sandbox.iam(&self.life.account).patience(PATIENCE);
-        let controller = Controller::new(iam, self.life.manifests.subscribe(), options);
+        let exchange = Exchange::default();
+        let controller = Controller::new(iam, self.life.manifests.subscribe(), options).woken_by(exchange.clone());
         let (ended, shutdown) = (CancellationToken::new(), stop.clone());
         let keeping = log.hears(keeper.run(ended.clone()));
         let controlling = log.hears(async move {
             controller.run(shutdown).await;
             ended.cancel();
         });
-        Process { way, log, stop, running: vec![tokio::spawn(keeping), tokio::spawn(controlling)] }
+        Process { way, log, exchange, stop, running: vec![tokio::spawn(keeping), tokio::spawn(controlling)] }
     }
 }
 
@@ -285,4 +287,21 @@ async fn a_write_that_hangs_ends_within_its_time() {
     let log = first.ends().await;
     assert!(sent.elapsed() <= crate::iam::LONGEST_WRITE + Duration::from_millis(500), "{:?}", sent.elapsed());
     assert!(log.events().iter().any(|event| event["event"] == "leader.resigned"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_holder_listens_to_the_queue_of_change_events() {
+    let queue = "  changeEvents: {queueUrl: \"https://sqs.us-east-1.amazonaws.com/111122223333/iam-changes\"}\n";
+    let pair = Pair::with(&[("web", None)], &(manifest(&["web"], "") + SETTINGS + queue));
+    let mut first = pair.start("first");
+    seconds(1).await;
+    let second = pair.start("second");
+    let listens = |process: &Process| process.exchange.queue().borrow().is_some();
+    seconds(5).await;
+    assert!(!listens(&first) && !listens(&second), "a message is for one listener");
+    seconds(60).await;
+    assert!(listens(&first) && !listens(&second));
+    first.dies();
+    seconds(60).await;
+    assert!(listens(&second));
 }
