@@ -137,7 +137,7 @@ impl Desk {
     fn conclude(&mut self) {
         let tenure = self.election.tenure();
         let leads = tenure.is_some_and(|tenure| tenure.lasts(Moment::now()));
-        let led = self.standing.send_replace(Standing { tenure, leads }).leads;
+        let led = self.standing.send_replace(Standing { tenure: tenure.filter(|_| leads), leads }).leads;
         if leads && !led {
             self.stands_by_for = None;
             let said = format!("{} holds it, and writes from now on", self.whose());

@@ -36,6 +36,7 @@ impl<I: Iam> Account<I> {
             // Whoever leads tells what stands, as after a start; whoever stands by leaves that to the one who leads.
             self.reporter = if stands_by { Reporter::silent() } else { Reporter::default() };
             self.selectors_told = SelectorsTold::default();
+            (self.held, self.canary_failed_told) = (None, false);
         }
         let same_circumstances = circumstances == self.circumstances;
         self.tell_suspension(manifests.suspends(&self.caller.account));

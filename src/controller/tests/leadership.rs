@@ -305,3 +305,35 @@ async fn only_the_holder_listens_to_the_queue_of_change_events() {
     seconds(60).await;
     assert!(listens(&second));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_answered_when_the_lease_is_lost_is_told_by_whoever_made_it() {
+    let pair = Pair::with(&[("web", None)], &manifest(&["web"], ""));
+    pair.life.sandbox.fault(Fault::new(Effect::DelayMs(4_000)).on("PutRolePolicy"));
+    let first = pair.start("first");
+    while pair.life.writes() == 0 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let record = Record { holder: "somebody".to_owned(), duration: Duration::from_secs(15), transitions: 9 };
+    *pair.store.lock().unwrap() = Some(Stored { record, version: "1000".to_owned() });
+    seconds(3).await;
+    assert_eq!((first.has_told("leader.lost"), first.has_told("drift.repaired")), (1, 0));
+    seconds(3).await;
+    assert_eq!(first.has_told("drift.repaired"), 1);
+    assert_eq!(first.told().last().unwrap(), "drift.repaired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_was_held_is_not_said_to_be_released_by_one_who_leads_no_more() {
+    let guards = "  guards: {maxChangesPerHour: 1}\n";
+    let pair = Pair::with(&[("web", None), ("batch", None)], &(manifest(&["web", "batch"], "") + SETTINGS + guards));
+    let first = pair.start("first");
+    seconds(60).await;
+    assert_eq!((first.has_told("guard.held"), pair.life.writes()), (1, 0));
+    first.way.is_cut.store(true, Ordering::Relaxed);
+    minutes(20).await;
+    assert_eq!((first.has_told("leader.lost"), first.has_told("guard.released")), (1, 0));
+    first.way.is_cut.store(false, Ordering::Relaxed);
+    minutes(1).await;
+    assert_eq!((first.has_told("leader.elected"), first.has_told("guard.held")), (2, 2));
+}
