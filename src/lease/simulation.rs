@@ -86,7 +86,8 @@ struct Process {
     stood_still: Duration,
     frozen_until: Option<(Duration, bool)>,
     frozen_at: Duration,
-    thawed_at: Duration,
+    /// Whether a question was answered, or given up, since it thawed.
+    has_heard: bool,
     asked: Option<Asked>,
     /// What is on its way to the store, and waited for no more.
     strays: Vec<(Duration, Ask)>,
@@ -175,7 +176,7 @@ impl World {
             stood_still: Duration::ZERO,
             frozen_until: None,
             frozen_at: Duration::ZERO,
-            thawed_at: Duration::ZERO,
+            has_heard: true,
             asked: None,
             strays: Vec::new(),
             next_write: self.now,
@@ -252,12 +253,12 @@ impl World {
                     format!("#{index} freezes until {:.1}; steady clock stands still: {sleeps}", until.as_secs_f64())
                 });
             }
-            if self.processes[index].frozen_until.is_none() && self.chance(2000) {
-                let by = self.random.i64(-100_000..100_000);
+            if self.processes[index].frozen_until.is_none() && self.chance(800) {
+                let by = self.random.i64(-30_000..30_000);
                 // A clock that is set back by just so much as its machine has slept hides that, until the next question is
                 // answered. That is more than this promises: not here.
-                let has_slept = self.processes[index].thawed_at + Duration::from_secs(10) > self.now;
-                let by = if has_slept || self.leads(index) { by.abs() } else { by };
+                let is_unaware = !self.processes[index].has_heard;
+                let by = if is_unaware || self.leads(index) { by.abs() } else { by };
                 self.processes[index].set_by += by;
                 self.tell(|| format!("#{index}: somebody sets its clock by {by} ms"));
             }
@@ -308,7 +309,7 @@ impl World {
             process.stood_still += now - process.frozen_at;
         }
         process.frozen_until = None;
-        process.thawed_at = now;
+        process.has_heard = false;
         self.tell(|| format!("#{index} thaws"));
         true
     }
@@ -357,6 +358,7 @@ impl World {
             };
             self.tell(|| format!("#{index}: {:?} is answered by {answer:?}", asked.ask));
             self.processes[index].election.take(&asked.ask, asked.sent, answer, local);
+            self.processes[index].has_heard = true;
         }
         if self.processes[index].election.due() <= local.steady {
             let ask = self.processes[index].election.next(local);
