@@ -122,6 +122,16 @@ async fn seconds(count: u64) {
     sleep(Duration::from_secs(count)).await;
 }
 
+/// Waits until something is so: how long that took.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(600), "{what}: not so");
+        sleep(Duration::from_millis(50)).await;
+    }
+    begun.elapsed()
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_the_holder_writes_and_only_it_tells_of_roles() {
     let pair = Pair::with(&[("web", None), ("batch", None)], &manifest(&["web", "batch", "gone"], ""));
@@ -158,11 +168,7 @@ async fn a_lease_of_a_dead_process_is_taken_over_and_what_stands_is_told_once() 
     assert_eq!((first.has_told("leader.elected"), pair.life.writes()), (1, 1));
     first.dies();
     pair.life.write("web", &document(&[S3]));
-    let died = Instant::now();
-    while second.has_told("leader.elected") == 0 {
-        seconds(1).await;
-    }
-    let waited = died.elapsed();
+    let waited = until("the takeover", || second.has_told("leader.elected") == 1).await;
     assert!(waited > Duration::from_secs(12) && waited < Duration::from_secs(20), "{waited:?}");
     seconds(10).await;
     assert_eq!(pair.life.live("web"), Some(right()));
@@ -186,11 +192,9 @@ async fn a_holder_that_cannot_renew_stops_writing_before_another_one_begins_and_
         assert_eq!(first.has_told("leader.elected"), 1);
         let flag = if is_black { &first.way.is_black } else { &first.way.is_cut };
         flag.store(true, Ordering::Relaxed);
-        let (cut, reads) = (Instant::now(), pair.life.calls("GetAccountAuthorizationDetails"));
-        while first.has_told("leader.lost") == 0 {
-            sleep(Duration::from_millis(100)).await;
-        }
-        assert!(cut.elapsed() <= Duration::from_secs(10), "{:?}", cut.elapsed());
+        let reads = pair.life.calls("GetAccountAuthorizationDetails");
+        let led_on = until("the loss", || first.has_told("leader.lost") == 1).await;
+        assert!(led_on <= Duration::from_secs(10), "{led_on:?}");
         // Nobody writes between the one and the other.
         assert_eq!(second.has_told("leader.elected"), 0);
         pair.life.write("web", &document(&[S3]));
@@ -244,12 +248,8 @@ async fn a_process_that_ends_gives_the_lease_up_once_its_writes_are_done() {
     let log = first.ends().await;
     let names: Vec<String> = log.events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
     assert_eq!(names[names.len() - 2..], ["controller.stopped", "leader.resigned"]);
-    let ended = Instant::now();
-    while second.has_told("leader.elected") == 0 {
-        sleep(Duration::from_millis(100)).await;
-    }
     // What it may still have on its way has five seconds.
-    let waited = ended.elapsed();
+    let waited = until("the takeover", || second.has_told("leader.elected") == 1).await;
     assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(10), "{waited:?}");
 }
 
@@ -278,9 +278,7 @@ async fn a_write_that_hangs_ends_within_its_time() {
     let pair = Pair::with(&[("web", None)], &manifest(&["web"], ""));
     pair.life.sandbox.fault(Fault::new(Effect::Hang).on("PutRolePolicy").times(1));
     let first = pair.start("first");
-    while pair.life.writes() == 0 {
-        sleep(Duration::from_millis(50)).await;
-    }
+    until("the write", || pair.life.writes() == 1).await;
     let sent = Instant::now();
     let stopping = first.stop.clone();
     stopping.cancel();
@@ -311,9 +309,7 @@ async fn a_write_that_is_answered_when_the_lease_is_lost_is_told_by_whoever_made
     let pair = Pair::with(&[("web", None)], &manifest(&["web"], ""));
     pair.life.sandbox.fault(Fault::new(Effect::DelayMs(4_000)).on("PutRolePolicy"));
     let first = pair.start("first");
-    while pair.life.writes() == 0 {
-        sleep(Duration::from_millis(50)).await;
-    }
+    until("the write", || pair.life.writes() == 1).await;
     let record = Record { holder: "somebody".to_owned(), duration: Duration::from_secs(15), transitions: 9 };
     *pair.store.lock().unwrap() = Some(Stored { record, version: "1000".to_owned() });
     seconds(3).await;
