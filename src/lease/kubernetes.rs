@@ -167,3 +167,27 @@ fn in_words(error: &dyn Error) -> String {
     }
     printable(&said).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_lease_does_not_say_or_says_wrongly_has_it_left_alone_for_as_long_as_any() {
+        for seconds in [None, Some(0), Some(-7)] {
+            let spec =
+                LeaseSpec { lease_duration_seconds: seconds, lease_transitions: Some(-1), ..LeaseSpec::default() };
+            let read = record(spec);
+            assert_eq!((read.duration, read.transitions), (Terms::default().duration, 0), "{seconds:?}");
+            assert_eq!(read.holder, "");
+        }
+        let spec = LeaseSpec {
+            holder_identity: Some("keeper-0_1".to_owned()),
+            lease_duration_seconds: Some(60),
+            lease_transitions: Some(3),
+            ..LeaseSpec::default()
+        };
+        let expected = Record { holder: "keeper-0_1".to_owned(), duration: Duration::from_secs(60), transitions: 3 };
+        assert_eq!(record(spec), expected);
+    }
+}

@@ -4,6 +4,7 @@
 //!
 //! ```sh
 //! KUBECONFIG=… cargo test --features kubernetes --test it lease::
+//! tests/api_server cargo test --features kubernetes --test it lease::    # with an API server of its own
 //! ```
 
 use crate::support::program::{bare, finish};
@@ -221,6 +222,41 @@ mod with_kubernetes {
         running.event("leader.elected", 2).await;
         world.repaired().await;
         leases.delete(&world.lease, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// `tests/api_server` names a kubeconfig of the service account of deploy/kubernetes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_role_of_the_overlay_is_what_an_election_needs_and_without_it_the_hint_names_the_lease() {
+        let (Some(kubeconfig), Some(keeper)) = (cluster(), env::var_os("KUBECONFIG_OF_KEEPER")) else {
+            eprintln!("SKIPPED: it needs a kubeconfig of the service account in KUBECONFIG_OF_KEEPER");
+            return;
+        };
+        let kubectl = async |arguments: &[&str]| {
+            let mut command = Command::new("kubectl");
+            command.env("KUBECONFIG", &kubeconfig).args(arguments);
+            let output = command.output().await.unwrap();
+            assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let role = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/overlays/leader-election/lease-role.yaml");
+        let world = World::with(keeper).await;
+        let start = || {
+            let arguments = ["run", "--leader-elect", "--lease-namespace", "ssm-role-controller"];
+            let mut command = program(&world.serving.endpoint(), world.config.path(), &arguments);
+            command.env("KUBECONFIG", &world.kubeconfig).env("POD_NAME", "ssm-role-controller-0");
+            Running::start(command)
+        };
+        kubectl(&["create", "namespace", "ssm-role-controller"]).await;
+        let mut running = start();
+        let told = running.event("leader.unreachable", 1).await;
+        assert!(told["message"].as_str().unwrap().contains("forbidden"), "{told}");
+        assert!(told["hint"].as_str().unwrap().contains("the Lease ssm-role-controller/ssm-role-controller"), "{told}");
+        kubectl(&["apply", "--filename", role]).await;
+        running.event("leader.reachable", 1).await;
+        running.event("leader.elected", 1).await;
+        running.event("drift.repaired", 1).await;
+        let ended = running.stop().await;
+        assert!(ended.err.contains("leader.resigned"), "{}", ended.err);
+        kubectl(&["delete", "namespace", "ssm-role-controller", "--wait=false"]).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
