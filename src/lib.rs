@@ -25,6 +25,7 @@
 //! | [`controller`] | the loop: wake-ups, passes, retries, report | how YAML or HTTP look |
 //! | [`status`] | how everything stands just now, and the way to ask for it | how HTTP looks, or a decision is made |
 //! | [`server`] | health, metrics, status and the status page over HTTP | how a decision is made |
+//! | [`lease`] | which of several processes may write, and until when | what is written |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
 //! | `backoff` | how long to wait after a failure | everything else |
 //! | [`text`] | what a terminal would act upon, made harmless | everything else |
@@ -39,6 +40,7 @@ mod documentation;
 pub mod events;
 pub mod iam;
 pub mod inventory;
+pub mod lease;
 pub mod manifest;
 pub mod names;
 pub mod plan;

@@ -22,7 +22,9 @@ fn main() -> ExitCode {
             cli::block_on(cli::explain::explain(global, *output, *simulate, role, account.as_ref()))
         }
         Command::Apply { approve, filter } => cli::block_on(cli::apply::apply(global, approve.as_ref(), filter)),
-        Command::Run { shard, endpoints } => cli::block_on(cli::run::run(global, *shard, endpoints)),
+        Command::Run { shard, endpoints, election } => {
+            cli::block_on(cli::run::run(global, *shard, endpoints, election))
+        }
         Command::Status(asking) => cli::block_on(cli::status::status(asking)),
         Command::Import(filter) => cli::block_on(cli::import::import(global, filter)),
         Command::ControllerPolicy(rights) => cli::controller_policy::controller_policy(global, rights),

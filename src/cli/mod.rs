@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod controller_policy;
 pub mod demo;
+pub mod election;
 pub mod explain;
 pub mod generate;
 pub mod import;
@@ -139,6 +140,9 @@ pub enum Command {
         /// What can be asked over HTTP
         #[command(flatten)]
         endpoints: Endpoints,
+        /// Whether a leader is elected
+        #[command(flatten)]
+        election: election::Arguments,
     },
     /// Ask a running daemon how every role stands
     Status(status::Asking),

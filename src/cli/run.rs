@@ -8,7 +8,7 @@ use sd_notify::NotifyState;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Global, OK, until_signal};
+use super::{Ended, Global, OK, election, until_signal};
 use crate::{
     controller::{Controller, Options, Shard},
     events::{Exchange, listen},
@@ -31,30 +31,41 @@ const STATUS_LINE: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// Where the manifests cannot be read at the start, where the ControllerConfiguration has a fault, or where nothing
-/// is good.
-pub async fn run(global: &Global, shard: Option<Shard>, endpoints: &Endpoints) -> Ended {
+/// is good, or where a leader is to be elected and nobody can be asked.
+pub async fn run(
+    global: &Global,
+    shard: Option<Shard>,
+    endpoints: &Endpoints,
+    election: &election::Arguments,
+) -> Ended {
     endpoints.check().map_err(anyhow::Error::msg)?;
     let shutdown = until_signal()?;
+    let seed = fastrand::u64(..);
+    let (leadership, candidacy) = election::stand(election, seed).await?;
     let options = Options {
         observe_only: global.observe,
         state_dir: global.state_dir(),
-        seed: fastrand::u64(..),
+        seed,
         shard,
+        leadership,
         budgets: global.budgets(),
         ..Options::default()
     };
     // A stop is heard also while the environment, or a dead mount, is slow to answer.
-    tokio::select! {
-        () = shutdown.cancelled() => {}
+    let kept = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
         iam = SdkIam::from_environment() => {
             let exchange = Exchange::default();
             let listening = listen(iam.config().clone(), exchange.clone(), options.seed, shutdown.clone());
             let listening = tokio::spawn(listening);
             let kept = keep(iam, exchange, global, options, endpoints, shutdown.clone()).await;
             listening.abort();
-            kept?;
+            kept
         }
-    }
+    };
+    // Nothing is written any more: somebody else may.
+    candidacy.end().await;
+    kept?;
     Ok(OK)
 }
 

@@ -215,7 +215,7 @@ impl<I: Iam> Account<I> {
         let iam = Arc::new(Paced::new(iam, &options.budgets));
         let tools = Tools {
             reader: Arc::new(Reader::taking_turns(Arc::clone(&iam), caller.account.clone(), turns)),
-            writer: Arc::new(Writer::new(Arc::clone(&iam), caller.account.clone())),
+            writer: Arc::new(Writer::new(Arc::clone(&iam), caller.account.clone()).led_by(options.leadership.clone())),
             counting: None,
         };
         let file = |directory| Arc::new(LedgerFile::new(directory, &caller.account));
@@ -340,6 +340,7 @@ impl<I: Iam> Account<I> {
             biased;
             () = shutdown.cancelled() => {}
             () = next_manifests(&mut self.manifests) => self.take_manifests(),
+            () = self.options.leadership.turns_from(!self.circumstances.stands_by) => self.take_manifests(),
             read = finished(self.reading.as_mut()) => {
                 self.reading = None;
                 self.take_others();

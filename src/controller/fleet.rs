@@ -93,8 +93,11 @@ impl<I: Iam> Fleet<I> {
     /// Runs until `shutdown`, then lets the writes in flight of every account finish.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         self.take_manifests();
+        let mut leadership = self.options.leadership.clone();
         while !shutdown.is_cancelled() {
             let reminder = self.suspension_told + REMINDER;
+            let leads = leadership.leads();
+            self.listen(leads);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -103,6 +106,7 @@ impl<I: Iam> Fleet<I> {
                     self.newest.send_replace(newest);
                     self.take_manifests();
                 }
+                () = leadership.turns_from(leads) => {}
                 Some(left) = self.at_work.next() => self.conclude(&left),
                 () = sleep_until(reminder), if self.is_suspended => self.tell_suspended(true),
             }
@@ -132,9 +136,15 @@ impl<I: Iam> Fleet<I> {
             }
         }
         self.board.has_accounts();
+    }
+
+    /// Listens to the queue that the newest manifests name, as long as this process leads: a message is for one listener,
+    /// and whoever stands by would take it from the one who can do something about it.
+    fn listen(&self, leads: bool) {
         // Not before somebody hears for each account: what is heard for nobody is lost.
+        let newest = self.newest.borrow();
         let queue = newest.configuration().and_then(|configuration| configuration.queue_url.clone());
-        self.exchange.listen_to(queue);
+        self.exchange.listen_to(queue.filter(|_| leads));
     }
 
     fn begin(&mut self, account: AccountId, entrance: Option<Entrance>) {

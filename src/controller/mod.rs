@@ -42,6 +42,7 @@ pub(crate) use self::{
 use crate::{
     events::Exchange,
     iam::{Budgets, Caller, Iam, IamError},
+    lease::Leadership,
     manifest::ManifestSet,
     names::AccountId,
     plan::{Digest, Excess, Picks, Step},
@@ -67,6 +68,8 @@ pub struct Options {
     pub budgets: Budgets,
     /// The share of the accounts that this process keeps; all of them where nobody says. For [`Controller::run`].
     pub shard: Option<Shard>,
+    /// Whether this process may write. For [`Controller::run`].
+    pub leadership: Leadership,
 }
 
 /// Keeps the roles of all accounts that the newest manifests name as they want them.

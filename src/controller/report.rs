@@ -32,6 +32,8 @@ const QUIET_FAILURES: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Reporter {
     records: BTreeMap<Target, Record>,
+    /// Whether another process tells all this: then only what this one did is told.
+    is_silent: bool,
 }
 
 /// What was told of one policy and still stands.
@@ -78,12 +80,21 @@ struct StandingDrift {
 }
 
 impl Reporter {
+    /// One that tells nothing but what this process has written.
+    pub(super) fn silent() -> Self {
+        Self { is_silent: true, ..Self::default() }
+    }
+
+    fn aloud(&self, events: Vec<Event>) -> Vec<Event> {
+        if self.is_silent { Vec::new() } else { events }
+    }
+
     /// Takes in a verdict at the time `now` (since the start of the loop) and says what is new about it.
     pub(super) fn observe(&mut self, step: &Step, now: Duration) -> Vec<Event> {
         let mut events = self.news(step, now);
         let record = self.records.entry(step.target.clone()).or_default();
         record.attach_conditions(step, &mut events, now);
-        events
+        self.aloud(events)
     }
 
     fn news(&mut self, step: &Step, now: Duration) -> Vec<Event> {
@@ -212,7 +223,7 @@ impl Reporter {
         event.replaced = Some(before.map(LiveDocument::text).unwrap_or_default());
         event.undo = Some(undo(&step.target, before));
         events.push(event);
-        events.extend(record.session_event(step, step.session_after.as_ref()));
+        events.extend(record.session_event(step, step.session_after.as_ref()).filter(|_| !self.is_silent));
         let told_before = events.iter().position(|event| event.name == name).unwrap_or_default();
         record.attach_conditions(&step.clone().after_write(), &mut events[told_before..], now);
         record.noted(events, now)
@@ -238,7 +249,8 @@ impl Reporter {
         told.detail = Some(error.to_string());
         let mut events = vec![blocked(&told)];
         record.attach_conditions(&told, &mut events, now);
-        record.noted(events, now)
+        let events = record.noted(events, now);
+        self.aloud(events)
     }
 
     /// Says that a policy is no longer fought about.
@@ -248,7 +260,8 @@ impl Reporter {
             "has had its policy {} as the manifest wants it for half an hour: nobody undoes the repairs any more",
             step.target.policy
         );
-        std::mem::take(&mut record.contended).then(|| about(EventName::PolicySettled, step, &said))
+        let is_over = std::mem::take(&mut record.contended);
+        (is_over && !self.is_silent).then(|| about(EventName::PolicySettled, step, &said))
     }
 
     /// Forgets a policy under a former name that is not there: there is nothing to tell, unless its drift was told.
@@ -257,6 +270,7 @@ impl Reporter {
         let said = format!("has no policy {}, and its manifest gives it another name now", step.target.policy);
         record
             .drift
+            .filter(|_| !self.is_silent)
             .map(|drift| Event { drift: Some(drift.kind.as_str()), ..about(EventName::DriftEnded, step, &said) })
     }
 
@@ -316,7 +330,7 @@ impl Reporter {
                 events.push(Event { hint: Some(hint), remedy: left.remedy, ..event });
             }
         }
-        events
+        self.aloud(events)
     }
 }
 
@@ -517,6 +531,7 @@ fn about_drift(name: EventName, step: &Step) -> Event {
         Action::None if step.reason == Some(Reason::KillSwitch) => {
             "it is only told, not repaired (the kill switch is on)"
         }
+        Action::None if step.reason == Some(Reason::Standby) => "the holder of the lease repairs it",
         Action::None => "it is only told, not repaired (mode observe)",
         Action::Blocked if step.reason == Some(Reason::Contended) => "its repair waits",
         Action::Blocked => "it is not repaired",

@@ -155,6 +155,7 @@ impl Slot {
                     Reason::RoleNotFound
                         | Reason::Suspended
                         | Reason::KillSwitch
+                        | Reason::Standby
                         | Reason::SuspendTag
                         | Reason::ObserveMode
                         | Reason::Conflict

@@ -39,13 +39,15 @@ pub enum ErrorClass {
     NotSent,
     /// It could not be counted in the state directory, so it was not sent.
     NotCounted,
+    /// This process may not write so long any more: another one may hold the lease before the write would have ended.
+    NotLeading,
 }
 
 impl ErrorClass {
     /// Whether the same call may well succeed later with nobody doing anything.
     #[must_use]
     pub fn passes_by_itself(self) -> bool {
-        matches!(self, Self::Transient | Self::Throttled)
+        matches!(self, Self::Transient | Self::Throttled | Self::NotLeading)
     }
 
     /// The word under which logs and plans tell this class.
@@ -62,6 +64,7 @@ impl ErrorClass {
             Self::Gone => "RoleNotFound",
             Self::NotSent => "NotSent",
             Self::NotCounted => "NotCounted",
+            Self::NotLeading => "NotLeading",
         }
     }
 

@@ -24,7 +24,7 @@ pub use self::{
     read::{Manner, Reader},
     reading_plan::{Choice, ReadingPlan, Why},
     sdk::SdkIam,
-    writer::{Put, Removal, Writer},
+    writer::{LONGEST_WRITE, Put, Removal, Writer},
 };
 
 pub(crate) use self::pages::Pages;

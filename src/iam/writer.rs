@@ -3,11 +3,14 @@
 //! Knows the trait, not which side of it, and nothing of why a write is wanted. What must stay true: a [`Put`] and a
 //! [`Removal`] can be made here alone, so no call that changes an account goes past these checks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::{ErrorClass, Iam, IamError, RequestId, WriteTurn};
 use crate::{
     inventory::Role,
+    lease::Leadership,
     names::{AccountId, PolicyName, RoleName},
     policy::{
         limits::Limits,
@@ -82,17 +85,28 @@ impl Removal<'_> {
     }
 }
 
+/// How long a write may take at most; then what it did is not known. The SDK gives up on an attempt before that, and a
+/// process that holds a lease lets no write begin that might not end within it.
+pub const LONGEST_WRITE: Duration = Duration::from_secs(5);
+
 /// Writes to the roles of one account.
 #[derive(Debug)]
 pub struct Writer<I> {
     iam: Arc<I>,
     account: AccountId,
+    leadership: Leadership,
 }
 
 impl<I: Iam> Writer<I> {
     /// A writer for the account that STS says the credentials belong to.
     pub fn new(iam: Arc<I>, account: AccountId) -> Self {
-        Self { iam, account }
+        Self { iam, account, leadership: Leadership::default() }
+    }
+
+    /// The same, for a process that may write only while it leads.
+    #[must_use]
+    pub fn led_by(self, leadership: Leadership) -> Self {
+        Self { leadership, ..self }
     }
 
     /// The turn to write once: see [`Iam::turn_to_write`].
@@ -124,7 +138,8 @@ impl<I: Iam> Writer<I> {
         if let Some(why) = refused {
             return Err(not_sent(Put::OPERATION, &why));
         }
-        self.iam.put_role_policy(&Put { turn: &turn, role: &role.name, policy, document: text }).await
+        let put = Put { turn: &turn, role: &role.name, policy, document: text };
+        self.send(Put::OPERATION, self.iam.put_role_policy(&put)).await
     }
 
     /// `iam:DeleteRolePolicy`, once the role was found to be one that this program may write to: the id of the call.
@@ -142,7 +157,28 @@ impl<I: Iam> Writer<I> {
         if let Some(why) = self.outside(role, limits) {
             return Err(not_sent(Removal::OPERATION, &why));
         }
-        self.iam.delete_role_policy(&Removal { turn: &turn, role: &role.name, policy }).await
+        let removal = Removal { turn: &turn, role: &role.name, policy };
+        self.send(Removal::OPERATION, self.iam.delete_role_policy(&removal)).await
+    }
+
+    /// Sends a write, where it would end while this process leads, and sees to it that it does end.
+    async fn send(
+        &self,
+        operation: &'static str,
+        write: impl Future<Output = Result<RequestId, IamError>>,
+    ) -> Result<RequestId, IamError> {
+        if !self.leadership.allows(LONGEST_WRITE) {
+            return Err(IamError {
+                class: ErrorClass::NotLeading,
+                operation,
+                code: None,
+                message: "not sent: the lease may pass to another process before it would have ended".to_owned(),
+            });
+        }
+        timeout(LONGEST_WRITE, write).await.unwrap_or_else(|_| {
+            let said = format!("there was no answer within {} s, so nobody knows what it did", LONGEST_WRITE.as_secs());
+            Err(IamError { class: ErrorClass::Transient, operation, code: None, message: said })
+        })
     }
 
     /// Why this role must not be written to.

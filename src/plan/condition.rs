@@ -66,9 +66,10 @@ impl Step {
                 (Status::False, named(drift), format!("{}{why}", drift_in_words(drift)))
             }
             (_, None) => (Status::False, "ToBeRemoved", "the policy has another name now".to_owned()),
-            (_, Some(reason @ (Reason::AwaitsSuccessor | Reason::ObserveMode | Reason::KillSwitch))) => {
-                (Status::False, reason.as_str(), because(reason))
-            }
+            (
+                _,
+                Some(reason @ (Reason::AwaitsSuccessor | Reason::ObserveMode | Reason::KillSwitch | Reason::Standby)),
+            ) => (Status::False, reason.as_str(), because(reason)),
             (_, Some(Reason::SuspendTag)) if self.action == Action::None => {
                 (Status::True, "InSync", format!("{AS_ASKED}; {}", because(Reason::SuspendTag)))
             }

@@ -189,6 +189,8 @@ pub struct Circumstances {
     pub observe_only: bool,
     /// The kill switch of `ControllerConfiguration`, for all or for this account.
     pub suspended: bool,
+    /// Another process holds the lease: nothing is written by this one.
+    pub stands_by: bool,
     /// The ceiling of `ControllerConfiguration`.
     pub limits: Arc<Limits>,
 }
@@ -203,6 +205,7 @@ impl Circumstances {
             observe_only: observe_only || manifests.only_observes(&caller.account),
             suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend)
                 || manifests.suspends(&caller.account),
+            stands_by: false,
             limits: manifests.limits(),
         }
     }
@@ -316,6 +319,7 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
         (reason, Mode::Observe) => (Action::None, Some(reason.unwrap_or(Reason::ObserveMode))),
         (Some(reason), Mode::Enforce) => (Action::Blocked, Some(reason)),
         (None, Mode::Enforce) if circumstances.suspended => (Action::None, Some(Reason::KillSwitch)),
+        (None, Mode::Enforce) if circumstances.stands_by => (Action::None, Some(Reason::Standby)),
         (None, Mode::Enforce) => (write(wanted.state), None),
     };
     step.document = (step.action == Action::Put).then(|| Arc::clone(&wanted.document));
@@ -350,6 +354,7 @@ fn judge_former(
             step.held_by(Reason::WouldDisconnect, Some(format!("it would lose {REGISTER}")))
         }
         None if circumstances.suspended => Step { reason: Some(Reason::KillSwitch), ..step },
+        None if circumstances.stands_by => Step { reason: Some(Reason::Standby), ..step },
         None => Step { action: Action::Delete, ..step },
     }
 }

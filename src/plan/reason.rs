@@ -23,6 +23,8 @@ pub enum Reason {
     ObserveMode,
     /// The kill switch of the controller's configuration is on: drift is told and not repaired.
     KillSwitch,
+    /// Another process holds the lease: it repairs what this one only reads.
+    Standby,
     /// Manifests ask for differing policies of the same name.
     Conflict,
     /// The live policy denies something.
@@ -68,6 +70,7 @@ const ALL: &[Reason] = &[
     Reason::Suspended,
     Reason::ObserveMode,
     Reason::KillSwitch,
+    Reason::Standby,
     Reason::Conflict,
     Reason::DeniesPresent,
     Reason::ForeignPolicy,
@@ -91,6 +94,7 @@ const ALL: &[Reason] = &[
     Reason::Failed(ErrorClass::Invalid),
     Reason::Failed(ErrorClass::NotSent),
     Reason::Failed(ErrorClass::NotCounted),
+    Reason::Failed(ErrorClass::NotLeading),
 ];
 
 impl Reason {
@@ -103,6 +107,7 @@ impl Reason {
             Self::AccountMismatch => "AccountMismatch",
             Self::ObserveMode => "ObserveMode",
             Self::Suspended | Self::KillSwitch => "Suspended",
+            Self::Standby => "Standby",
             Self::Conflict => "Conflict",
             Self::DeniesPresent => "DeniesPresent",
             Self::ForeignPolicy => "ForeignPolicy",
@@ -154,6 +159,7 @@ impl Reason {
             Self::KillSwitch => {
                 "the kill switch is on (suspend: true in the ControllerConfiguration): drift is told, nothing is written"
             }
+            Self::Standby => "another process holds the lease: it repairs, this one only reads",
             Self::Conflict => "manifests ask for differing things of this policy",
             Self::DeniesPresent => "the live policy holds a Deny: somebody shut this door on purpose",
             Self::ForeignPolicy => {
@@ -198,6 +204,9 @@ impl Reason {
             Self::Failed(ErrorClass::NotCounted) => {
                 "the write could not be counted in the state directory first, so it was not sent"
             }
+            Self::Failed(ErrorClass::NotLeading) => {
+                "another process might hold the lease before the write would have ended, so it was not sent"
+            }
         }
     }
 
@@ -213,6 +222,7 @@ impl Reason {
             Self::Suspended => "set suspend: false in the manifest to have it judged and repaired again",
             Self::ObserveMode => "set mode: enforce in the manifest to have it repaired",
             Self::KillSwitch => "set suspend: false in the ControllerConfiguration to have it repaired",
+            Self::Standby => "nothing to do: see what the holder of the lease says (leader.standby names it)",
             Self::Conflict => {
                 "let only one manifest name or select this role for this policyName (`exclude` takes a role out of a selector), or let them agree"
             }
@@ -265,6 +275,9 @@ impl Reason {
             Self::Failed(ErrorClass::Gone) => "it is picked up again when it appears",
             Self::Failed(ErrorClass::NotSent) => {
                 "compare spec.limits of the ControllerConfiguration with the output of `render`; if they agree, report a bug"
+            }
+            Self::Failed(ErrorClass::NotLeading) => {
+                "nothing to do, unless it lasts: then see what keeps the lease from being renewed (leader.unreachable)"
             }
             Self::Failed(ErrorClass::NotCounted) => {
                 "let the controller read and write the files in the state directory; a broken file stands for an hour that is spent: wait until it is an hour old, or remove it; it is tried again"

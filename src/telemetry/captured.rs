@@ -6,7 +6,10 @@ use std::{
 };
 
 use serde_json::Value;
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    instrument::{WithDispatch, WithSubscriber},
+    subscriber::DefaultGuard,
+};
 
 use super::{LogFormat, subscriber};
 
@@ -21,6 +24,12 @@ impl Captured {
         let writer = captured.clone();
         let subscriber = subscriber(LogFormat::Json, false, move || writer.clone());
         (captured, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// Keeps the events of one task alone.
+    pub(crate) fn hears<F: Future>(&self, task: F) -> WithDispatch<F> {
+        let writer = self.clone();
+        task.with_subscriber(subscriber(LogFormat::Json, false, move || writer.clone()))
     }
 
     /// The events so far.

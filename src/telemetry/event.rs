@@ -88,6 +88,12 @@ catalogue! {
     AccountResumed, "account.resumed", Info, "The settings suspend this account no more.";
     ControllerSuspended, "controller.suspended", Warn, "The kill switch is on: nothing is written anywhere.";
     ControllerResumed, "controller.resumed", Info, "The kill switch is off again.";
+    LeaderElected, "leader.elected", Info, "This process holds the lease: it writes from now on, and tells what stands of the roles, as after a start.";
+    LeaderStandby, "leader.standby", Info, "Another process holds the lease: this one reads, writes nothing, and tells nothing of roles that the other one tells.";
+    LeaderLost, "leader.lost", Warn, "This process holds the lease no more: it could not be renewed in time, or another one has it. No write has begun that might not have ended before.";
+    LeaderUnreachable, "leader.unreachable", Warn, "The lease can be neither read nor renewed: nobody takes it over, and whoever holds it stops writing in time. Told once, at the third failure in a row, or at once where a person must act.";
+    LeaderReachable, "leader.reachable", Info, "The lease can be read again.";
+    LeaderResigned, "leader.resigned", Info, "This process ends and has given the lease up: another one takes over within seconds.";
     ConfigurationKept, "configuration.kept", Warn, "The file of the ControllerConfiguration is gone: its last version stays in force until there is another, or a restart.";
     ManifestsVanished, "manifests.vanished", Warn, "The directory of manifests is gone, cannot be read or holds no manifest. Where it is gone, what was in force stays in force.";
     ManifestsReturned, "manifests.returned", Info, "The directory of manifests can be read again.";

@@ -18,6 +18,8 @@ mod events;
 mod explain;
 mod gitops;
 mod import;
+mod kubernetes;
+mod lease;
 mod life;
 mod manifests;
 mod offline;

@@ -10,10 +10,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Account;
+use super::{Account, selecting::SelectorsTold};
 use crate::{
     controller::{
-        report::{Left, REMINDER},
+        report::{Left, REMINDER, Reporter},
         slot::Slot,
     },
     iam::Iam,
@@ -25,10 +25,19 @@ use crate::{
 };
 
 impl<I: Iam> Account<I> {
-    /// Takes the newest manifests.
+    /// Takes the newest manifests, and whether this process leads: to lead no more, or from now on, is like manifests that
+    /// let nothing be written, or do again.
     pub(super) fn take_manifests(&mut self) {
         let manifests = Arc::clone(&self.manifests.borrow_and_update());
-        let circumstances = Circumstances::of(&self.caller, &manifests, self.options.observe_only);
+        let stands_by = !self.options.leadership.leads();
+        let circumstances =
+            Circumstances { stands_by, ..Circumstances::of(&self.caller, &manifests, self.options.observe_only) };
+        if stands_by != self.circumstances.stands_by {
+            // Whoever leads tells what stands, as after a start; whoever stands by leaves that to the one who leads.
+            self.reporter = if stands_by { Reporter::silent() } else { Reporter::default() };
+            self.selectors_told = SelectorsTold::default();
+            (self.held, self.canary_failed_told) = (None, false);
+        }
         let same_circumstances = circumstances == self.circumstances;
         self.tell_suspension(manifests.suspends(&self.caller.account));
         self.circumstances = circumstances;

@@ -59,9 +59,12 @@ impl<I: Iam> Account<I> {
                 self.next_reading = Instant::now();
             }
         }
-        self.tell_unresolved(manner);
-        if matches!(manner, Manner::InBulk) {
-            self.tell_picks(&selected.picks);
+        // What selectors make of an account is for whoever leads to tell.
+        if !self.circumstances.stands_by {
+            self.tell_unresolved(manner);
+            if matches!(manner, Manner::InBulk) {
+                self.tell_picks(&selected.picks);
+            }
         }
         self.picks = selected.picks;
     }
@@ -171,7 +174,7 @@ impl<I: Iam> Account<I> {
     /// Says of selectors for other accounts that nobody enters those, once for each manifest.
     pub(super) fn tell_selectors_elsewhere(&mut self, manifests: &ManifestSet) {
         let told = std::mem::take(&mut self.selectors_told.elsewhere);
-        if !self.is_own {
+        if !self.is_own || self.circumstances.stands_by {
             return;
         }
         for (manifest, account) in manifests.elsewhere(&self.caller.account) {

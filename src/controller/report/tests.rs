@@ -21,6 +21,7 @@ fn what_two_ways_to_read_say_by_turns_is_told_once() {
         own_role: None,
         observe_only: false,
         suspended: true,
+        stands_by: false,
         limits: set.limits(),
     };
     let at = |path: &str| {

@@ -35,6 +35,7 @@ impl Scene {
             own_role: super::OWN_ROLE.parse().ok(),
             observe_only: false,
             suspended: set.configuration().is_some_and(|settings| settings.suspend),
+            stands_by: false,
             limits: set.limits(),
         };
         let (mut unsettled, mut pending) = (Vec::new(), Vec::new());

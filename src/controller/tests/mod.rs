@@ -4,6 +4,7 @@ mod alerts;
 mod cautions;
 mod events;
 mod fleet;
+mod leadership;
 mod pacing;
 mod readings;
 mod repairs;
