@@ -237,8 +237,9 @@ impl Slot {
         self.step = Some(step);
     }
 
-    /// Our own write replaced `before`.
+    /// Our own write replaced `before`. What is queued since is a look: the plan's leave is used up by its write.
     pub(super) fn wrote(&mut self, before: Option<Arc<LiveDocument>>, now: Instant) {
+        self.is_planned = false;
         self.retry = None;
         self.postponed = None;
         self.contention.repaired(now);

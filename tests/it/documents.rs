@@ -80,7 +80,8 @@ fn commands(page: &str) -> Vec<(String, i32)> {
 #[test]
 fn the_commands_of_the_first_steps_do_what_the_page_says() {
     let page = fs::read_to_string(repository().join("docs/getting-started.md")).unwrap();
-    let mut script = String::from("set -u\n");
+    // Whatever goes wrong, nothing stays behind that would be waited for.
+    let mut script = String::from("set -u\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n");
     for (number, (block, status)) in commands(&page).into_iter().enumerate() {
         let checked = "echo \"block N ended with $ended\" >&2; exit 1".replace('N', &number.to_string());
         // As somebody types it: in the very shell, not in one of its own.
@@ -102,8 +103,8 @@ fn the_commands_of_the_first_steps_do_what_the_page_says() {
     fs::create_dir(&programs).unwrap();
     symlink(env!("CARGO_BIN_EXE_ssm-role-controller"), programs.join("ssm-role-controller")).unwrap();
     let tools = tool("aws").parent().unwrap().display().to_string();
-    let mut bash = Command::new("bash");
-    bash.args(["-c", &script]).current_dir(world.at("")).env_clear().env("HOME", "/nonexistent");
+    let mut bash = Command::new("timeout");
+    bash.args(["120", "bash", "-c", &script]).current_dir(world.at("")).env_clear().env("HOME", "/nonexistent");
     bash.env("PATH", format!("{}:{tools}:/usr/bin:/bin", programs.display())).env("AWS_EC2_METADATA_DISABLED", "true");
     bash.env("AWS_ENDPOINT_URL", world.endpoint()).env("AWS_DEFAULT_REGION", "us-east-1");
     bash.envs(world.keys().iter().map(|(name, value)| (name, value)));

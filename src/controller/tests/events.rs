@@ -368,3 +368,25 @@ async fn a_reading_that_comes_while_a_role_is_looked_at_leads_to_no_plan_without
     assert_eq!(life.writes(), 0, "two changes are one too many: {:#?}", life.told());
     assert_eq!(life.told().iter().filter(|told| told.starts_with("guard.held")).count(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_falls_due_during_the_repair_of_another_look_writes_nothing_again_while_reads_lag() {
+    let life = Life::hearing(&["web"], &hourly(&["web"], "")).await;
+    // The repairs' own reads take three seconds, the looks before them none; and nobody hears that the write was made.
+    for looks_and_repairs in [1, 3] {
+        let slow = Fault::new(Effect::DelayMs(3_000)).on("GetRolePolicy").after(looks_and_repairs).times(1);
+        life.sandbox.fault(slow);
+    }
+    life.sandbox.fault(Fault::new(Effect::Hang).on("PutRolePolicy").done().times(1));
+    life.write("web", &document(&[CHANNELS, S3, MORE]));
+    seconds(20).await;
+    life.hears(&put("web"));
+    seconds(4).await;
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(12), single: Duration::from_secs(12) });
+    seconds(2).await;
+    // Somebody else is said to have written meanwhile: there is a look, beside the retry.
+    life.hears(&event("PutRolePolicy", json!({"roleName": "web", "policyName": POLICY}), "of-eve-again"));
+    minutes(5).await;
+    assert_eq!(life.live("web"), Some(right()));
+    assert_eq!(life.writes(), 2, "the one that was not answered, and its retry: {:#?}", life.told());
+}

@@ -236,7 +236,7 @@ async fn a_repair_whose_role_is_another_one_by_a_newer_reading_sends_no_write() 
 async fn a_write_under_way_whose_role_is_another_one_by_a_newer_reading_is_not_made_again_while_reads_lag() {
     let life = Life::with(&[("web", None)]);
     life.sandbox.set_lag(Lag { bulk: Duration::ZERO, single: Duration::from_secs(10) });
-    life.sandbox.fault(Fault::new(Effect::DelayMs(6_000)).on("PutRolePolicy").times(1));
+    life.sandbox.fault(Fault::new(Effect::DelayMs(4_500)).on("PutRolePolicy").times(1));
     let life = life.start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 3s\n"));
     sleep(Duration::from_secs(1)).await;
     life.sandbox.remove_role(&life.account, "web");
