@@ -118,3 +118,43 @@ fn the_commands_of_the_first_steps_do_what_the_page_says() {
         assert_eq!(told, times, "{event}\n{err}");
     }
 }
+
+#[test]
+fn packages_get_completions_that_shells_take_and_a_manual_page_for_every_command() {
+    let program = || Command::new(env!("CARGO_BIN_EXE_ssm-role-controller"));
+    let out = |command: &mut Command| {
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let help = out(program().arg("--help"));
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.trim().split(' ').next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.contains(&"run") && commands.contains(&"import"), "{commands:?}");
+    let directory = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = out(program().args(["completions", shell]));
+        assert!(
+            commands.iter().all(|name| completions.contains(name)) && completions.contains("status-listen"),
+            "{shell}"
+        );
+        let file = directory.path().join(shell);
+        fs::write(&file, completions).unwrap();
+        // Where the shell is not there, nobody is to complete anything in it.
+        if let Ok(checked) = Command::new(shell).arg("-n").arg(&file).output() {
+            assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+    let pages = directory.path().join("man");
+    out(program().arg("man").arg(&pages));
+    for name in commands {
+        let page = fs::read_to_string(pages.join(format!("ssm-role-controller-{name}.1"))).unwrap();
+        assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert!(fs::read_to_string(pages.join("ssm-role-controller.1")).unwrap().contains(".TH"));
+}
