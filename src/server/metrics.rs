@@ -198,16 +198,13 @@ mod tests {
     use super::*;
     use crate::{
         documentation,
-        status::AccountState,
         telemetry::{Event, EventName, emit},
     };
 
     /// A board with one account, so that every family has a series.
     fn exported() -> String {
-        let (mut report, mut event) = (
-            AccountReport::without_roles("111122223333".to_owned(), AccountState::Kept, None),
-            Event::new(EventName::DriftDetected, ""),
-        );
+        let (mut report, mut event) =
+            (AccountReport::of_nothing("111122223333"), Event::new(EventName::DriftDetected, ""));
         report.counts.blocked.insert("RoleNotFound", 1);
         report.resync_interval = Some(Duration::from_secs(60));
         report.calls = crate::iam::Calls::of_one("GetRole");
@@ -270,7 +267,7 @@ mod tests {
             assert!(exported.contains(&series), "{exported}");
         }
         // Of an account that no other test has counted anything of.
-        let report = AccountReport::without_roles("100000000001".to_owned(), AccountState::Kept, None);
+        let report = AccountReport::of_nothing("100000000001");
         let exported = text(&Board::default(), &[report]).unwrap();
         for series in [
             r#"drifts_detected_total{account="100000000001",drift="altered",mode="observe"} 0"#,

@@ -24,8 +24,9 @@ use super::{
     moment,
 };
 use crate::{
-    manifest::{Fault, Verdict},
+    manifest::{Fault, ManifestSet, Verdict},
     names::AccountId,
+    plan::{self, Reason, Step},
 };
 
 /// So long an account's loop may take to answer: it does nothing that takes as long between two awaits.
@@ -65,6 +66,7 @@ struct Known {
     is_suspended: bool,
     is_leader: bool,
     manifests: ManifestsStatus,
+    in_force: Arc<ManifestSet>,
     manifests_changed_at: Option<Timestamp>,
     accounts: BTreeMap<AccountId, Place>,
     /// Whether it is known which accounts there are.
@@ -109,6 +111,7 @@ impl Default for Board {
                 is_suspended: false,
                 is_leader: true,
                 manifests: ManifestsStatus::default(),
+                in_force: Arc::default(),
                 manifests_changed_at: None,
                 accounts: BTreeMap::new(),
                 has_accounts: false,
@@ -144,6 +147,7 @@ impl Board {
             known.manifests_changed_at = Some(now);
         }
         known.is_suspended = verdict.set.configuration().is_some_and(|configuration| configuration.suspend);
+        known.in_force = Arc::clone(&verdict.set);
         known.manifests = ManifestsStatus {
             in_force: verdict.set.permissions().len(),
             changed_at: known.manifests_changed_at.map(moment),
@@ -191,17 +195,25 @@ impl Board {
 
     /// Asks every account, all at once.
     pub async fn accounts(&self, detail: Detail) -> Vec<AccountReport> {
-        let places: Vec<(AccountId, mpsc::Sender<Inquiry>, Entered)> = {
+        let (places, in_force, started_at) = {
             let known = self.known();
             let place =
                 |(account, place): (&AccountId, &Place)| (account.clone(), place.ask.clone(), place.entered.clone());
-            known.accounts.iter().map(place).collect()
+            let places: Vec<(AccountId, mpsc::Sender<Inquiry>, Entered)> = known.accounts.iter().map(place).collect();
+            (places, Arc::clone(&known.in_force), known.started_at)
         };
+        let in_force = in_force.as_ref();
         let asked = places.into_iter().map(|(account, ask, entered)| async move {
-            let without = |state, why| AccountReport::without_roles(account.to_string(), state, why);
+            let without = |state, message: String, hint| {
+                let steps = unread(in_force, &account, &message);
+                AccountReport::unread(account.to_string(), state, (message, hint), &steps, detail, started_at)
+            };
             match entered {
-                Entered::NotYet => return without(AccountState::Entering, None),
-                Entered::No { message, hint } => return without(AccountState::NotEntered, Some((message, hint))),
+                Entered::NotYet => {
+                    let message = format!("account {account} is not entered so far");
+                    return without(AccountState::Entering, message, None);
+                }
+                Entered::No { message, hint } => return without(AccountState::NotEntered, message, Some(hint)),
                 Entered::Yes => {}
             }
             let (answer, answered) = oneshot::channel();
@@ -212,7 +224,7 @@ impl Board {
             timeout(PATIENCE, exchange).await.ok().flatten().unwrap_or_else(|| {
                 let message = format!("the loop of account {account} has not answered within {} s", PATIENCE.as_secs());
                 let hint = "if it stays so, restart the process, and report it".to_owned();
-                without(AccountState::Silent, Some((message, hint)))
+                without(AccountState::Silent, message, Some(hint))
             })
         });
         let reports = join_all(asked).await;
@@ -339,6 +351,16 @@ impl Inquiries {
     }
 }
 
+/// The managed policies of an account that cannot be asked: nothing is known of any. Those that selectors would pick are
+/// not among them, nor those of manifests that name no account.
+fn unread(manifests: &ManifestSet, account: &AccountId, why: &str) -> Vec<Step> {
+    let here = manifests.permissions().iter().map(AsRef::as_ref).filter_map(|permissions| {
+        let named = manifests.accounts_of(permissions).into_iter().flatten().find(|named| *named == account)?;
+        Some((permissions, Some(named)))
+    });
+    plan::unjudged(here, Reason::Unknown, Some(why), manifests.default_mode())
+}
+
 fn told(fault: &Fault, kept: &BTreeSet<String>) -> FaultStatus {
     FaultStatus {
         file: fault.place.file.to_string(),
@@ -348,5 +370,72 @@ fn told(fault: &Fault, kept: &BTreeSet<String>) -> FaultStatus {
         message: fault.message.clone(),
         hint: fault.hint.clone(),
         last_good_in_force: kept.contains(fault.place.file.as_ref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::manifest::{Files, Standing};
+
+    const MANIFEST: &str = "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\n\
+        metadata: {name: web}\nspec: {roles: [web, db], accountId: \"444455556666\"}\n";
+
+    fn board() -> (Board, AccountId) {
+        let board = Board::default();
+        let tree = BTreeMap::from([("web.yaml".to_owned(), Ok(MANIFEST.as_bytes().to_vec()))]);
+        let verdict = Standing::default().take(Files { tree, controller_config: None });
+        board.take_manifests(&verdict, Timestamp::UNIX_EPOCH);
+        (board, "444455556666".parse().unwrap())
+    }
+
+    /// The state of the one account, and of each of its roles the reason and what it is about.
+    async fn told(board: &Board) -> (AccountState, Vec<(String, Option<String>, Option<String>)>) {
+        let account = board.status().await.accounts.remove(0);
+        let role = |role: crate::status::RoleStatus| (role.role, role.reason, role.detail);
+        (account.state, account.roles.into_iter().map(role).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_roles_of_an_account_that_cannot_be_asked_are_unknown_and_it_says_why() {
+        let (board, account) = board();
+        let inquiries = board.keep(&account);
+        let unknown = |why: &str| {
+            let of = |role: &str| (role.to_owned(), Some("Unknown".to_owned()), Some(why.to_owned()));
+            vec![of("db"), of("web")]
+        };
+        assert_eq!(told(&board).await, (AccountState::Entering, unknown("account 444455556666 is not entered so far")));
+        inquiries.not_entered("AssumeRole: AccessDenied".to_owned(), "see its trust policy".to_owned());
+        assert_eq!(told(&board).await, (AccountState::NotEntered, unknown("AssumeRole: AccessDenied")));
+        // A loop that does not answer holds up the answer for some seconds, and no longer.
+        inquiries.entered();
+        let (state, roles) = told(&board).await;
+        assert_eq!((state, roles.len()), (AccountState::Silent, 2));
+        assert_eq!(board.alive().await, Err("no answer from the loop of account 444455556666".to_owned()));
+        board.leave(&account);
+        assert_eq!(board.status().await.accounts, []);
+        assert_eq!(board.alive().await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_ready_once_every_account_was_tried_and_one_was_read_and_stays_so() {
+        let (board, account) = board();
+        assert_eq!(board.ready().await, Err("STS has not said yet who the credentials belong to".to_owned()));
+        let mut inquiries = board.keep(&account);
+        board.has_accounts();
+        assert_eq!(board.ready().await, Err("a first pass over 1 account is not done yet".to_owned()));
+        inquiries.not_entered(String::new(), String::new());
+        assert_eq!(board.ready().await, Err("no account could be read so far".to_owned()));
+        inquiries.entered();
+        let answering = tokio::spawn(async move {
+            let inquiry = inquiries.next().await.unwrap();
+            let read = AccountReport { was_tried: true, was_read: true, ..AccountReport::of_nothing("444455556666") };
+            inquiry.answer.send(read).unwrap();
+        });
+        assert_eq!(board.ready().await, Ok(()));
+        answering.await.unwrap();
+        assert_eq!(board.ready().await, Ok(()), "also once its loop answers no more");
     }
 }

@@ -8,8 +8,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
-use crate::iam::Calls;
+use super::{Counts, Detail};
+use crate::{
+    iam::Calls,
+    plan::{RoleCondition, Step},
+    policy::compare::{Change, Direction},
+};
+
+/// So many differences of a policy are listed: a hostile document may have thousands.
+const MOST_CHANGES: usize = 50;
 
 /// The version of the document.
 pub(super) const VERSION: u32 = 1;
@@ -211,23 +218,42 @@ pub struct AccountReport {
 }
 
 impl AccountReport {
-    /// Of an account whose loop cannot be asked.
-    pub(crate) fn without_roles(account: String, state: AccountState, why: Option<(String, String)>) -> Self {
-        let (message, hint) = why.unzip();
+    /// Of an account that is kept and has no roles.
+    #[cfg(test)]
+    pub(crate) fn of_nothing(account: &str) -> Self {
+        let nobody = (String::new(), None);
+        Self::unread(account.to_owned(), AccountState::Kept, nobody, &[], Detail::Counts, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Of an account whose loop cannot be asked: nobody knows how these policies stand, since `since`.
+    pub(crate) fn unread(
+        account: String,
+        state: AccountState,
+        (message, hint): (String, Option<String>),
+        steps: &[Step],
+        detail: Detail,
+        since: Timestamp,
+    ) -> Self {
         let was_tried = state == AccountState::NotEntered;
+        let mut counts = Counts::default();
+        steps.iter().for_each(|step| counts.add(Some(step), step.mode));
+        let roles = match detail {
+            Detail::Counts => Vec::new(),
+            Detail::Roles => steps.iter().map(|step| RoleStatus::of(step, [since; 2])).collect(),
+        };
         let status = AccountStatus {
             account,
             state,
-            message,
+            message: Some(message),
             hint,
             suspended: false,
             last_complete_pass_at: None,
             held: None,
-            roles: Vec::new(),
+            roles,
         };
         Self {
             status,
-            counts: Counts::default(),
+            counts,
             calls: Calls::default(),
             last_complete_pass: None,
             resync_interval: None,
@@ -238,6 +264,39 @@ impl AccountReport {
 }
 
 impl RoleStatus {
+    /// The last verdict on a policy, and since when its two conditions stand.
+    #[must_use]
+    pub fn of(step: &Step, since: [Timestamp; 2]) -> Self {
+        let changes = if step.has_drifted() { &step.changes[..] } else { &[] };
+        let mut diff: Vec<DiffLine> = changes.iter().take(MOST_CHANGES).map(line).collect();
+        if let Some(left_out) = changes.len().checked_sub(MOST_CHANGES).filter(|left_out| *left_out > 0) {
+            // The last that is listed says in which way the rest may go; `plan` shows all of it.
+            let change = diff.last().map_or_else(String::new, |line| line.change.clone());
+            diff.push(DiffLine {
+                change, text: format!("… and {left_out} more: `plan --role {}`", step.target.role)
+            });
+        }
+        Self {
+            role: step.target.role.to_string(),
+            policy: step.target.policy.to_string(),
+            manifest: step.manifest.clone(),
+            selector: step.origin.selector().map(ToString::to_string),
+            state: step.state.as_str().to_owned(),
+            mode: step.mode.as_str().to_owned(),
+            action: step.action.as_str().to_owned(),
+            drift: step.drift.map(|drift| drift.as_str().to_owned()),
+            reason: step.reason.map(|reason| reason.as_str().to_owned()),
+            message: step.reason.map(|reason| reason.explanation().to_owned()),
+            detail: step.detail.clone(),
+            hint: step.reason.map(|reason| reason.hint().to_owned()).or_else(|| {
+                let is_ready = step.is_session_ready();
+                (!is_ready).then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role))
+            }),
+            diff,
+            conditions: step.conditions().into_iter().zip(since).map(condition).collect(),
+        }
+    }
+
     /// Whether a person should look: something is wrong, or nobody can say, and it is not left alone on purpose.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
@@ -264,4 +323,22 @@ impl RoleStatus {
 #[must_use]
 pub fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn condition((condition, since): (RoleCondition, Timestamp)) -> ConditionStatus {
+    ConditionStatus {
+        r#type: condition.r#type.to_owned(),
+        status: condition.status.as_str().to_owned(),
+        reason: condition.reason.to_owned(),
+        message: condition.message,
+        last_transition_time: moment(since),
+    }
+}
+
+fn line(change: &Change) -> DiffLine {
+    let word = match change.change {
+        Direction::Lost => "lost",
+        Direction::Gained => "gained",
+    };
+    DiffLine { change: word.to_owned(), text: change.summary() }
 }

@@ -12,16 +12,9 @@ use crate::{
     controller::slot::Slot,
     iam::Iam,
     manifest::Mode,
-    plan::{Reason, RoleCondition, Step},
-    policy::compare::{Change, Direction},
-    status::{
-        AccountReport, AccountState, AccountStatus, ConditionStatus, Counts, Detail, DiffLine, HeldStatus, Inquiry,
-        RoleStatus, moment,
-    },
+    plan::Reason,
+    status::{AccountReport, AccountState, AccountStatus, Counts, Detail, HeldStatus, Inquiry, RoleStatus, moment},
 };
-
-/// So many differences of a policy are listed: a hostile document may have thousands.
-const MOST_CHANGES: usize = 50;
 
 impl<I: Iam> Account<I> {
     pub(super) fn answer(&self, inquiry: Inquiry) {
@@ -49,11 +42,10 @@ impl<I: Iam> Account<I> {
             Detail::Roles => {
                 let unjudged = self.slots.values().filter(|slot| slot.step.is_none()).map(unjudged);
                 let judged = judged.map(|step| {
-                    let since = self
-                        .reporter
-                        .standing_since(&step.target)
-                        .map(|since| since.map_or(now, |since| ago(self.elapsed().saturating_sub(since))));
-                    role_status(step, since)
+                    let since = self.reporter.standing_since(&step.target).map(|since| {
+                        since.map_or_else(|| ago(self.elapsed()), |since| ago(self.elapsed().saturating_sub(since)))
+                    });
+                    RoleStatus::of(step, since)
                 });
                 let mut roles: Vec<RoleStatus> = judged.chain(unjudged).collect();
                 roles.sort_by(|one, other| (&one.role, &one.policy).cmp(&(&other.role, &other.policy)));
@@ -92,53 +84,6 @@ fn held(held: &Held) -> HeldStatus {
             held.digest
         ),
     }
-}
-
-fn role_status(step: &Step, since: [Timestamp; 2]) -> RoleStatus {
-    let changes = if step.has_drifted() { &step.changes[..] } else { &[] };
-    let mut diff: Vec<DiffLine> = changes.iter().take(MOST_CHANGES).map(line).collect();
-    if let Some(left_out) = changes.len().checked_sub(MOST_CHANGES).filter(|left_out| *left_out > 0) {
-        // The last that is listed says in which way the rest may go; `plan` shows all of it.
-        let change = diff.last().map_or_else(String::new, |line| line.change.clone());
-        diff.push(DiffLine { change, text: format!("… and {left_out} more: `plan --role {}`", step.target.role) });
-    }
-    RoleStatus {
-        role: step.target.role.to_string(),
-        policy: step.target.policy.to_string(),
-        manifest: step.manifest.clone(),
-        selector: step.origin.selector().map(ToString::to_string),
-        state: step.state.as_str().to_owned(),
-        mode: step.mode.as_str().to_owned(),
-        action: step.action.as_str().to_owned(),
-        drift: step.drift.map(|drift| drift.as_str().to_owned()),
-        reason: step.reason.map(|reason| reason.as_str().to_owned()),
-        message: step.reason.map(|reason| reason.explanation().to_owned()),
-        detail: step.detail.clone(),
-        hint: step.reason.map(|reason| reason.hint().to_owned()).or_else(|| {
-            let is_ready = step.is_session_ready();
-            (!is_ready).then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role))
-        }),
-        diff,
-        conditions: step.conditions().into_iter().zip(since).map(condition).collect(),
-    }
-}
-
-fn condition((condition, since): (RoleCondition, Timestamp)) -> ConditionStatus {
-    ConditionStatus {
-        r#type: condition.r#type.to_owned(),
-        status: condition.status.as_str().to_owned(),
-        reason: condition.reason.to_owned(),
-        message: condition.message,
-        last_transition_time: moment(since),
-    }
-}
-
-fn line(change: &Change) -> DiffLine {
-    let word = match change.change {
-        Direction::Lost => "lost",
-        Direction::Gained => "gained",
-    };
-    DiffLine { change: word.to_owned(), text: change.summary() }
 }
 
 /// A policy that no reading has told of so far.
