@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Command::Completions { shell } => cli::generate::completions(*shell),
         Command::Man { directory } => cli::generate::man(directory),
         Command::Demo { endpoints } => cli::block_on(cli::demo::demo(global, endpoints)),
-        Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(*listen)),
+        Command::Sandbox { listen } => cli::block_on(cli::sandbox::sandbox(listen.socket())),
     };
     cli::exit_code(ended)
 }

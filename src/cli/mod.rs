@@ -24,7 +24,6 @@ use std::{
     env,
     future::Future,
     io::{self, Write},
-    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -39,7 +38,7 @@ use crate::{
     manifest::{Fault, ManifestSet},
     names::{AccountId, RoleName},
     plan::Digest,
-    server::Endpoints,
+    server::{Endpoints, ListenAddress},
     telemetry::LogFormat,
     watch::{self, ScanError},
 };
@@ -172,9 +171,9 @@ pub enum Command {
     },
     /// The demo's IAM endpoint alone
     Sandbox {
-        /// Where to listen; port 0 takes a free one
+        /// Where to listen: PORT (of this machine alone) or IP:PORT; port 0 takes a free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4566")]
-        listen: SocketAddr,
+        listen: ListenAddress,
     },
 }
 

@@ -87,14 +87,14 @@ pub(super) async fn keep<I: Iam>(
         started = Watcher::start(&global.config, global.controller_config.as_deref(), TICK) => started,
     };
     let (mut watcher, first) = started.context("the manifests cannot be read")?;
-    tell(&first, &board);
+    tell(&first, &board, &global.config);
     let set = fit_to_start(first, &global.config)?;
     let (sender, manifests) = watch::channel(set);
-    let seen = board.clone();
+    let (seen, directory) = (board.clone(), global.config.clone());
     let watching = tokio::spawn(async move {
         loop {
             let change = watcher.changed().await;
-            tell(&change, &seen);
+            tell(&change, &seen, &directory);
             if let Some(verdict) = change.verdict {
                 sender.send_replace(verdict.set);
             }
@@ -152,7 +152,7 @@ fn fit_to_start(first: Change, config: &Path) -> anyhow::Result<Arc<ManifestSet>
 }
 
 /// Tells what happened to the files.
-fn tell(change: &Change, board: &Board) {
+fn tell(change: &Change, board: &Board, directory: &Path) {
     for notice in &change.notices {
         let name = match notice {
             Notice::Polling(_) => EventName::WatchDegraded,
@@ -160,6 +160,11 @@ fn tell(change: &Change, board: &Board) {
             Notice::Vanished(_) | Notice::Empty => EventName::ManifestsVanished,
             Notice::Returned => EventName::ManifestsReturned,
         };
+        match notice {
+            Notice::Vanished(why) => board.manifests_vanished(directory, Some(why.clone())),
+            Notice::Returned => board.manifests_vanished(directory, None),
+            Notice::Empty | Notice::Polling(_) | Notice::Watching => {}
+        }
         emit(&Event::new(name, notice.to_string()));
     }
     let Some(verdict) = &change.verdict else { return };

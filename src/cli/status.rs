@@ -1,6 +1,6 @@
 //! `status`: asks a running daemon how every role stands.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, io::IsTerminal, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -74,7 +74,8 @@ pub async fn status(asking: &Asking) -> Ended {
         print(&printable_json(&serde_json::to_string_pretty(&status)?))?;
         return Ok(OK);
     }
-    print(&text(&status, Timestamp::now()))?;
+    // With --watch the moment stands, so that equal rows stay equal.
+    print(&text(&status, (!asking.watch).then(Timestamp::now)))?;
     if asking.watch {
         watch(asking, rows(&status)).await?;
     }
@@ -144,7 +145,9 @@ impl Asking {
 
 /// Asks the daemon.
 async fn ask(asking: &Asking) -> anyhow::Result<Status> {
-    let server = &asking.server;
+    // As one types it: a host and a port.
+    let server =
+        &if asking.server.contains("://") { asking.server.clone() } else { format!("http://{}", asking.server) };
     let uri: Uri = server.parse().with_context(|| format!("`{server}` is no URL"))?;
     anyhow::ensure!(
         uri.scheme_str() == Some("http"),
@@ -153,7 +156,9 @@ async fn ask(asking: &Asking) -> anyhow::Result<Status> {
     let authority = uri.authority().with_context(|| format!("`{server}` names no host"))?;
     let (host, port) = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
     let mut request = Request::get("/status").header(HOST, authority.as_str());
-    if let Some(token) = asking.token()? {
+    let token = asking.token()?;
+    let has_token = token.is_some();
+    if let Some(token) = token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request.body(Empty::<Bytes>::new()).context("the token is no word that a header can hold")?;
@@ -176,10 +181,24 @@ async fn ask(asking: &Asking) -> anyhow::Result<Status> {
     match status {
         StatusCode::OK => serde_json::from_slice(&body)
             .with_context(|| format!("what {server} answers is no status of this version of the program")),
-        StatusCode::UNAUTHORIZED => anyhow::bail!(
-            "{server} asks for a token, and this is not it\nhint: give the daemon's with --token-file FILE"
+        StatusCode::UNAUTHORIZED if has_token => {
+            anyhow::bail!(
+                "{server} asks for a token, and this is not it\nhint: give the daemon's with --token-file FILE"
+            )
+        }
+        StatusCode::UNAUTHORIZED => {
+            anyhow::bail!(
+                "{server} asks for a token, and none was given\nhint: give the daemon's with --token-file FILE"
+            )
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => anyhow::bail!(
+            "what answers on {server} is not a daemon's status\nhint: --server is where the daemon's --status-listen is"
         ),
-        _ => anyhow::bail!("{server} answers {status}: {}", printable(String::from_utf8_lossy(&body).trim())),
+        _ => {
+            let said: Vec<String> =
+                String::from_utf8_lossy(&body).lines().take(4).map(|line| printable(line).to_string()).collect();
+            anyhow::bail!("{server} answers {status}: {}", said.join("\n"))
+        }
     }
 }
 
@@ -193,7 +212,7 @@ const HEAD: Row = [const { String::new() }; 7];
 const TITLES: [&str; 7] = ["ACCOUNT", "ROLE", "MODE", "SYNCED", "SESSION", "SINCE", "WHY"];
 
 /// For a person: what is wrong as a whole, then each role.
-fn text(status: &Status, now: Timestamp) -> String {
+fn text(status: &Status, now: Option<Timestamp>) -> String {
     let mut text = String::new();
     let mut say = |line: String| text.push_str(&format!("{}\n", printable(&line)));
     if status.controller.suspended {
@@ -215,17 +234,28 @@ fn text(status: &Status, now: Timestamp) -> String {
     for account in &status.accounts {
         troubles(account).into_iter().for_each(&mut say);
     }
-    let rows: Vec<Row> = status
-        .accounts
-        .iter()
-        .flat_map(|account| account.roles.iter().map(|role| row(account, role, Some(now))))
-        .collect();
+    let rows: Vec<Row> =
+        status.accounts.iter().flat_map(|account| account.roles.iter().map(|role| row(account, role, now))).collect();
     if rows.is_empty() {
         text.push_str("there is no role to show\n");
     } else {
         text.push_str(&table(&rows));
     }
+    text.push_str(&hints(status));
     text
+}
+
+/// The next step for each reason that stands, once.
+fn hints(status: &Status) -> String {
+    let mut hints = BTreeMap::new();
+    for role in status.accounts.iter().flat_map(|account| &account.roles).filter(|role| role.needs_a_person()) {
+        let session = role.condition("SessionReady").map(|session| session.reason.as_str());
+        let what = role.reason.as_deref().or(session).unwrap_or_default();
+        if let Some(hint) = &role.hint {
+            hints.entry(what).or_insert(hint);
+        }
+    }
+    hints.into_iter().map(|(what, hint)| format!("hint: {}: {}\n", printable(what), printable(hint))).collect()
 }
 
 /// What stands in the way of a whole account.
@@ -276,8 +306,10 @@ fn row(account: &AccountStatus, role: &RoleStatus, now: Option<Timestamp>) -> Ro
     let is_wrong = |condition: &&crate::status::ConditionStatus| condition.status != "True";
     let why = match (&role.message, synced.filter(is_wrong).or(ready.filter(is_wrong))) {
         _ if role.has_drifted() && !role.diff.is_empty() => {
-            let lines: Vec<String> = role.diff.iter().map(|line| format!("{} {}", line.change, line.text)).collect();
-            lines.join("; ")
+            let blocked = role.reason.as_ref().filter(|_| role.action == "blocked");
+            let blocked = blocked.map(|reason| format!("blocked, {reason}")).into_iter();
+            let lines = role.diff.iter().map(|line| format!("{} {}", line.change, line.text));
+            blocked.chain(lines).collect::<Vec<_>>().join("; ")
         }
         (Some(message), _) => message.clone(),
         (None, Some(condition)) => condition.message.clone(),
@@ -289,7 +321,8 @@ fn row(account: &AccountStatus, role: &RoleStatus, now: Option<Timestamp>) -> Ro
 
 /// Aligned columns; the last one as long as it is, up to what a person reads.
 fn table(rows: &[Row]) -> String {
-    const LONGEST: usize = 160;
+    // A person's screen has an end; what reads a pipe wants all of it.
+    let longest = if std::io::stdout().is_terminal() { 160 } else { usize::MAX };
     let mut titles = HEAD;
     for (cell, title) in titles.iter_mut().zip(TITLES) {
         *cell = title.to_owned();
@@ -306,8 +339,8 @@ fn table(rows: &[Row]) -> String {
             line.extend(std::iter::repeat_n(' ', width - length(cell) + 2));
         }
         let why = &row[6];
-        line.extend(why.chars().take(LONGEST));
-        if length(why) > LONGEST {
+        line.extend(why.chars().take(longest));
+        if length(why) > longest {
             line.push('…');
         }
         text.push_str(line.trim_end());

@@ -8,12 +8,18 @@ use std::{
     net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
 
+use crate::telemetry::{Event, EventName, emit};
+
 /// So long a token is at most, in bytes.
 const LONGEST_TOKEN: u64 = 4_096;
+
+/// What to do about a token that cannot be used.
+pub(super) const HINT: &str = "write a long random word into it, and let nobody else read it: chmod 600";
 
 /// So long it is at least.
 const SHORTEST_TOKEN: usize = 16;
@@ -23,6 +29,8 @@ const SHORTEST_TOKEN: usize = 16;
 pub(super) struct Access {
     token_file: Option<PathBuf>,
     hosts: Vec<String>,
+    /// Why the token could not be used when it was last asked for, as it was told.
+    told: Mutex<Option<String>>,
 }
 
 /// Why a request is turned away.
@@ -38,7 +46,7 @@ pub(super) enum Denied {
 
 impl Access {
     pub(super) fn new(token_file: Option<PathBuf>, hosts: Vec<String>) -> Self {
-        Self { token_file, hosts }
+        Self { token_file, hosts, told: Mutex::default() }
     }
 
     /// Whether the token can be used, where there is one.
@@ -68,10 +76,24 @@ impl Access {
         if self.token_file.is_none() {
             return Ok(());
         }
-        let token = self.token().await.map_err(|_| Denied::TokenUnknown)?;
+        let token = self.token().await;
+        self.tell(token.as_ref().err());
+        let token = token.map_err(|_| Denied::TokenUnknown)?;
         let given = authorization.and_then(bearer).ok_or(Denied::NoToken)?;
         // Digests take the same time to compare whatever they are of.
         if Sha256::digest(given) == Sha256::digest(token.as_bytes()) { Ok(()) } else { Err(Denied::NoToken) }
+    }
+
+    /// Tells that the token cannot be used, once for each reason.
+    fn tell(&self, trouble: Option<&String>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = trouble.filter(|why| told.as_ref() != Some(*why)) {
+            emit(&Event {
+                hint: Some(HINT.to_owned()),
+                ..Event::new(EventName::EndpointFailed, format!("the status endpoint lets nobody in: {why}"))
+            });
+        }
+        *told = trouble.cloned();
     }
 
     async fn token(&self) -> Result<String, String> {

@@ -42,6 +42,12 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct ListenAddress(SocketAddr);
 
 impl ListenAddress {
+    /// The address and the port.
+    #[must_use]
+    pub fn socket(self) -> SocketAddr {
+        self.0
+    }
+
     /// Whether nobody off this machine can reach it.
     #[must_use]
     pub fn is_loopback(self) -> bool {
@@ -78,7 +84,7 @@ pub struct Endpoints {
     /// Show the status page and GET /status here; off this machine only with --status-token-file
     #[arg(long, value_name = "ADDR")]
     pub status_listen: Option<ListenAddress>,
-    /// The file with the bearer token that /status asks for; nobody else may read the file
+    /// The file with the bearer token that /status asks for; not everybody may read the file
     #[arg(long, value_name = "FILE", requires = "status_listen")]
     pub status_token_file: Option<PathBuf>,
     /// A name under which the status page is reached, beside IP addresses and localhost; any number of times
@@ -182,15 +188,12 @@ struct Trouble {
 
 async fn open(address: ListenAddress, purpose: &Purpose) -> Result<TcpListener, Trouble> {
     if let Purpose::Status(access) = purpose {
-        access.check().await.map_err(|why| Trouble {
-            why,
-            hint: "write a long random word into it, and let nobody else read it: chmod 600".to_owned(),
-        })?;
+        access.check().await.map_err(|why| Trouble { why, hint: access::HINT.to_owned() })?;
     }
     TcpListener::bind(address.0).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Trouble {
-            why: "another process listens there".to_owned(),
-            hint: "end that process, or choose another port; it is tried again every few seconds".to_owned(),
+            why: "the port is taken".to_owned(),
+            hint: "end the process that listens there, or choose another port (each endpoint has its own); it is tried again every few seconds".to_owned(),
         },
         io::ErrorKind::AddrNotAvailable => Trouble {
             why: "it is no address of this machine".to_owned(),

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -67,6 +68,8 @@ struct Known {
     is_leader: bool,
     manifests: ManifestsStatus,
     in_force: Arc<ManifestSet>,
+    /// Why the directory of manifests cannot be read.
+    vanished: Option<(String, String)>,
     manifests_changed_at: Option<Timestamp>,
     accounts: BTreeMap<AccountId, Place>,
     /// Whether it is known which accounts there are.
@@ -112,6 +115,7 @@ impl Default for Board {
                 is_leader: true,
                 manifests: ManifestsStatus::default(),
                 in_force: Arc::default(),
+                vanished: None,
                 manifests_changed_at: None,
                 accounts: BTreeMap::new(),
                 has_accounts: false,
@@ -156,6 +160,11 @@ impl Board {
         };
     }
 
+    /// The directory of manifests is gone, for the reason in words, or there again.
+    pub fn manifests_vanished(&self, directory: &Path, why: Option<String>) {
+        self.known().vanished = why.map(|why| (directory.display().to_string(), why));
+    }
+
     /// An account is looked after from now on: its loop answers what comes out of this.
     pub(crate) fn keep(&self, account: &AccountId) -> Inquiries {
         let (ask, asked) = mpsc::channel(MOST_INQUIRIES);
@@ -190,7 +199,21 @@ impl Board {
             suspended: known.is_suspended,
             is_leader: known.is_leader,
         };
-        (controller, known.manifests.clone())
+        let mut manifests = known.manifests.clone();
+        if let Some((directory, why)) = &known.vanished {
+            let fault = FaultStatus {
+                file: directory.clone(),
+                line: 1,
+                column: 1,
+                path: String::new(),
+                message: why.clone(),
+                hint: Some("see whether it is mounted: until it can be read, no merge takes effect".to_owned()),
+                last_good_in_force: true,
+            };
+            manifests.faults.insert(0, fault);
+            manifests.fault_count += 1;
+        }
+        (controller, manifests)
     }
 
     /// Asks every account, all at once.
@@ -260,7 +283,7 @@ impl Board {
         if off > 0 {
             line.push_str(&format!("; {off} accounts not read"));
         }
-        let faults = self.known().manifests.fault_count;
+        let faults = self.controller().1.fault_count;
         if faults > 0 {
             line.push_str(&format!("; {faults} faults in manifests"));
         }

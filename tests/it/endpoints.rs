@@ -222,7 +222,13 @@ async fn the_status_tells_every_role_and_the_command_shows_it() {
     let server = format!("http://127.0.0.1:{port}");
     let shown = finish(bare(&["status", "--server", &server])).await;
     assert_eq!(shown.code(), 0, "{shown:?}");
-    for line in ["False Widened", "RoleNotFound", "gained Allow ssmmessages:* on *"] {
+    for line in [
+        "False Widened",
+        "RoleNotFound",
+        "gained Allow ssmmessages:* on *",
+        "hint: RoleNotFound: ",
+        "hint: ObserveMode: ",
+    ] {
         assert!(shown.out.contains(line), "{}", shown.out);
     }
     let only = finish(bare(&["status", "--server", &server, "--drifted", "-o", "json"])).await;
@@ -238,6 +244,8 @@ async fn the_status_tells_every_role_and_the_command_shows_it() {
     watching.until("the change is shown", |watching| watching.out().contains("observe")).await;
     assert_eq!(watching.stop().await.code(), 0);
     assert_eq!(running.stop().await.code(), 0);
+    let elsewhere = finish(bare(&["status", "--server", &world.serving.endpoint()])).await;
+    assert!(elsewhere.code() == 1 && elsewhere.err.contains("is not a daemon's status"), "{}", elsewhere.err);
     let gone = finish(bare(&["status", "--server", &server])).await;
     assert_eq!(gone.code(), 1);
     assert!(gone.err.contains("nobody answers on") && gone.err.contains("hint:"), "{}", gone.err);
@@ -263,7 +271,11 @@ async fn nobody_off_this_machine_reads_the_status_without_the_token() {
     assert_eq!(get(port, "/", "").0, 200, "the page holds no data");
     let server = format!("http://127.0.0.1:{port}");
     let asked = finish(bare(&["status", "--server", &server])).await;
-    assert!(asked.code() == 1 && asked.err.contains("--token-file"), "{}", asked.err);
+    assert!(
+        asked.code() == 1 && asked.err.contains("none was given\nhint: give the daemon's with --token-file"),
+        "{}",
+        asked.err
+    );
     assert_eq!(finish(bare(&["status", "--server", &server, "--token-file", token])).await.code(), 0);
 
     for (host, code) in [("status.example", 401), ("evil.example", 421), ("localhost.evil.example", 421)] {
@@ -322,7 +334,8 @@ async fn a_taken_port_and_an_open_token_file_are_told_tried_again_and_disturb_no
         .collect();
     let of = |purpose: &str| told.iter().find(|told| told.contains(purpose)).unwrap();
     assert!(
-        of("health").contains("another process listens there; roles are kept all the same hint: end that process"),
+        of("health")
+            .contains("the port is taken; roles are kept all the same hint: end the process that listens there"),
         "{told:?}"
     );
     assert!(of("status").contains("can be read or written by everybody on this machine"), "{told:?}");
@@ -335,6 +348,7 @@ async fn a_taken_port_and_an_open_token_file_are_told_tried_again_and_disturb_no
     let port = port(&mut running, "status").await;
     world.token("a-long-and-secret-word", 0o644);
     assert_eq!(get(port, "/status", "Authorization: Bearer a-long-and-secret-word\r\n").0, 503);
+    running.event("endpoint.failed", 3).await;
     assert_eq!(running.stop().await.code(), 0);
 }
 
@@ -382,6 +396,28 @@ async fn whoever_asks_slowly_or_absurdly_disturbs_nobody() {
     // They are cut off, and the page answers again.
     assert_eq!(get(status, "/status", "").0, 200);
     drop(slow);
+    assert_eq!(running.stop().await.code(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_manifests_that_is_gone_stands_as_a_fault_until_it_is_there_again() {
+    let world = World::new().await;
+    world.role("web", RIGHT);
+    world.manifest("web", "roles: [web]");
+    let mut running = world.run(&["--status-listen", "0", "--metrics-listen", "0"]);
+    let (status, metrics) = (port(&mut running, "status").await, port(&mut running, "metrics").await);
+    let faults = || series(&get(metrics, "/metrics", "").1, "ssm_role_controller_manifest_faults");
+    until("the files were read", || faults() == Some(0.0)).await;
+    let (config, elsewhere) = (world.directory.path().join("config"), world.directory.path().join("elsewhere"));
+    std::fs::rename(&config, &elsewhere).unwrap();
+    until("that is told", || faults() == Some(1.0)).await;
+    let told: Value = serde_json::from_str(&get(status, "/status", "").1).unwrap();
+    assert_eq!(told["manifests"]["inForce"], 1, "what was in force stays so");
+    assert_eq!(told["manifests"]["faults"][0]["file"], config.to_str().unwrap());
+    let shown = finish(bare(&["status", "--server", &format!("localhost:{status}")])).await;
+    assert!(shown.out.contains("fault: ") && shown.out.contains("config"), "{}", shown.out);
+    std::fs::rename(&elsewhere, &config).unwrap();
+    until("that is over", || faults() == Some(0.0)).await;
     assert_eq!(running.stop().await.code(), 0);
 }
 
