@@ -29,7 +29,7 @@ use crate::{
     sandbox::InProcess,
 };
 
-/// How long the controller waits for an answer, as with the SDK.
+/// How long a call waits for its answer, as with the SDK.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the world takes a write that nobody waits for any more.
 const WIRE: Duration = Duration::from_secs(20);
@@ -150,16 +150,31 @@ impl Edge {
             inner.write(name, key, text).await
         }));
         let unless_it_goes_on = Recalled { sent: (!goes_on).then(|| sent.abort_handle()) };
+        let mut waiting = Waiting { edge: self, role, policy, is_answered: false };
         let answer = self
             .pass(|| format!("writes {role}/{policy}"), false, async {
                 sent.await.unwrap_or_else(|_| Err(no_answer()))
             })
             .await;
-        if answer.is_err() {
-            self.organization.write_failed(self.process, &self.account, role, policy);
-        }
+        waiting.is_answered = answer.is_ok();
         drop(unless_it_goes_on);
         answer
+    }
+}
+
+/// A write that has failed or of which nobody knows, unless it was answered: the controller may give up on it before the call does.
+struct Waiting<'a> {
+    edge: &'a Edge,
+    role: &'a RoleName,
+    policy: &'a PolicyName,
+    is_answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered && !self.edge.is_dead() {
+            self.edge.organization.write_failed(self.edge.process, &self.edge.account, self.role, self.policy);
+        }
     }
 }
 
