@@ -345,8 +345,45 @@ fn hadolint_would_say_so_of_an_image_without_a_tag() {
     let directory = tempfile::tempdir().unwrap();
     let planted = directory.path().join("Containerfile");
     let text = fs::read_to_string(containerfile()).unwrap();
-    fs::write(&planted, text.replace("FROM ${BASE_IMAGE}\n", "FROM gcr.io/distroless/cc-debian12\n")).unwrap();
+    fs::write(&planted, text.replace("FROM scratch\n", "FROM debian\n")).unwrap();
     assert!(hadolint(&planted).contains("DL3006"));
+}
+
+/// Every file below a directory.
+fn files(directory: &Path, found: &mut Vec<String>, root: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found, root);
+        } else {
+            found.push(path.strip_prefix(root).unwrap().display().to_string());
+        }
+    }
+}
+
+#[test]
+fn the_root_of_the_image_holds_the_program_what_it_is_linked_to_and_nothing_that_could_be_run_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let program = env!("CARGO_BIN_EXE_ssm-role-controller");
+    let made = Command::new(repository().join("deploy/container/root")).arg(program).arg(root).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut found = Vec::new();
+    files(root, &mut found, root);
+    let is_expected = |name: &String| {
+        name == "usr/local/bin/ssm-role-controller" || name.starts_with("etc/") || name.contains(".so.")
+    };
+    assert!(found.iter().all(is_expected) && found.len() >= 8, "{found:?}");
+    // The loader finds all of it there, and nothing elsewhere: as nobody, where this may be tried.
+    let mut inside = Command::new("chroot");
+    inside.arg("--userspec=65532:65532").arg(root).args(["/usr/local/bin/ssm-role-controller", "--version"]);
+    let ran = inside.output().unwrap();
+    let [out, err] = [&ran.stdout, &ran.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    if err.contains("Operation not permitted") {
+        eprintln!("only root may change roots: not tried");
+        return;
+    }
+    assert_eq!(out, concat!("ssm-role-controller ", env!("CARGO_PKG_VERSION"), "\n"), "{err}");
 }
 
 /// The files that a build of the image sees, as .dockerignore lets them through.
@@ -358,6 +395,7 @@ fn context() -> TempDir {
     for rule in &rules[1..] {
         let name = rule.strip_prefix('!').unwrap();
         let (from, to) = (repository().join(name), directory.path().join(name));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
         if from.is_dir() {
             copy(&from, &to);
         } else {
