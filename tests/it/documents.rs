@@ -78,6 +78,22 @@ fn commands(page: &str) -> Vec<(String, i32)> {
     with_status.collect()
 }
 
+/// Runs a script in the test's own directory, as somebody who has the program, the AWS CLI and credentials.
+fn shell(world: &World, script: &str) -> std::process::Output {
+    let programs = world.at("bin");
+    if !programs.exists() {
+        fs::create_dir(&programs).unwrap();
+        symlink(env!("CARGO_BIN_EXE_ssm-role-controller"), programs.join("ssm-role-controller")).unwrap();
+    }
+    let tools = tool("aws").parent().unwrap().display().to_string();
+    let mut bash = Command::new("timeout");
+    bash.args(["120", "bash", "-c", script]).current_dir(world.at("")).env_clear().env("HOME", "/nonexistent");
+    bash.env("PATH", format!("{}:{tools}:/usr/bin:/bin", programs.display())).env("AWS_EC2_METADATA_DISABLED", "true");
+    bash.env("AWS_ENDPOINT_URL", world.endpoint()).env("AWS_DEFAULT_REGION", "us-east-1");
+    bash.envs(world.keys().iter().map(|(name, value)| (name, value)));
+    bash.output().unwrap()
+}
+
 #[test]
 fn the_commands_of_the_first_steps_do_what_the_page_says() {
     let page = fs::read_to_string(repository().join("docs/getting-started.md")).unwrap();
@@ -100,16 +116,7 @@ fn the_commands_of_the_first_steps_do_what_the_page_says() {
 
     let world = World::new();
     world.node("web-server");
-    let programs = world.at("bin");
-    fs::create_dir(&programs).unwrap();
-    symlink(env!("CARGO_BIN_EXE_ssm-role-controller"), programs.join("ssm-role-controller")).unwrap();
-    let tools = tool("aws").parent().unwrap().display().to_string();
-    let mut bash = Command::new("timeout");
-    bash.args(["120", "bash", "-c", &script]).current_dir(world.at("")).env_clear().env("HOME", "/nonexistent");
-    bash.env("PATH", format!("{}:{tools}:/usr/bin:/bin", programs.display())).env("AWS_EC2_METADATA_DISABLED", "true");
-    bash.env("AWS_ENDPOINT_URL", world.endpoint()).env("AWS_DEFAULT_REGION", "us-east-1");
-    bash.envs(world.keys().iter().map(|(name, value)| (name, value)));
-    let ran = bash.output().unwrap();
+    let ran = shell(&world, &script);
     let [out, err] = [&ran.stdout, &ran.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
     assert!(ran.status.success(), "{script}\n{out}\n{err}");
     assert!(documented() != without_key() && world.document("web-server") == Some(without_key()), "{out}\n{err}");
@@ -117,6 +124,26 @@ fn the_commands_of_the_first_steps_do_what_the_page_says() {
         let told = err.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\""))).count();
         assert_eq!(told, times, "{event}\n{err}");
     }
+}
+
+#[test]
+fn the_commands_that_keep_manifests_in_git_do_what_the_pages_say() {
+    let world = World::new();
+    world.node_with("web", &without_key());
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, from_git) = readme.split_once("## From Git\n").unwrap();
+    let (from_git, _) = from_git.split_once("\n## ").unwrap();
+    let pages = [fs::read_to_string(repository().join("docs/gitops.md")).unwrap(), from_git.to_owned()];
+    for (block, status) in pages.iter().flat_map(|page| commands(page)) {
+        assert!(block.contains("ssm-role-controller"), "{block}");
+        let ran = shell(&world, &format!("set -e\n{block}"));
+        let [out, err] = [&ran.stdout, &ran.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+        assert_eq!(ran.status.code(), Some(status), "{block}\n{out}\n{err}");
+    }
+    let imported = fs::read_to_string(world.at("config/imported.yaml")).unwrap();
+    assert!(imported.contains("- web"), "{imported}");
+    let comment = fs::read_to_string(world.at("plan.md")).unwrap();
+    assert!(comment.contains("in sync") && world.document("web") == Some(without_key()), "{comment}");
 }
 
 #[test]
