@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn checkout() -> Checkout {
-        Checkout { current: "/work/repo/infra".into(), root: "/work/repo/".into() }
+        Checkout { current: "/home/ci/repo/infra".into(), root: "/home/ci/repo/".into() }
     }
 
     /// A command as GitHub's runner reads it back: its properties and its data.
@@ -121,10 +121,10 @@ mod tests {
             ("config/a.yaml", "infra/config/a.yaml"),
             ("./config/a.yaml", "infra/config/a.yaml"),
             ("../config/a.yaml", "config/a.yaml"),
-            ("/work/repo/x/./y/../a.yaml", "x/a.yaml"),
-            ("/work/repository/a.yaml", "/work/repository/a.yaml"),
+            ("/home/ci/repo/x/./y/../a.yaml", "x/a.yaml"),
+            ("/home/ci/repository/a.yaml", "/home/ci/repository/a.yaml"),
             ("../../elsewhere/a.yaml", "../../elsewhere/a.yaml"),
-            ("/work/repo", "/work/repo"),
+            ("/home/ci/repo", "/home/ci/repo"),
         ] {
             assert_eq!(checkout().named(file), named);
         }
