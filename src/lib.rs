@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  config/*.yaml ─▶ watch ─▶ manifest ─▶ Desired ─┐
-//!                                                 ├─▶ readiness ─▶ plan ─▶ controller ─▶ telemetry (logs)
+//!                                                 ├─▶ readiness ─▶ plan ─▶ controller ─▶ telemetry (logs), status ─▶ server (HTTP)
 //!  IAM ─▶ iam ─▶ inventory ─▶ Observed ───────────┘    (pure)     (pure)      │
 //!                                                                             └─▶ iam (confirm, write)
 //!  policy (IAM policy documents: build, compare, bound, evaluate; pure) serves manifest, inventory, readiness and plan

@@ -84,6 +84,11 @@ pub(crate) fn span(duration: std::time::Duration) -> String {
     }
 }
 
+/// `1 role`, `2 roles`.
+pub(crate) fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 #[cfg(test)]
 mod tests {
     use std::{process::Command, time::Duration};

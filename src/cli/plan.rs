@@ -23,7 +23,7 @@ use crate::{
     policy::compare::{Change, Direction, Drift},
     readiness::Status,
     selector::Selector,
-    text::{printable, printable_json},
+    text::{counted, printable, printable_json},
 };
 
 /// How a plan is printed.
@@ -399,11 +399,7 @@ fn picked(picks: &[Picks], unresolved: &[String]) -> String {
 }
 
 fn roles_in_words(count: usize) -> String {
-    match count {
-        0 => "no role".to_owned(),
-        1 => "1 role".to_owned(),
-        several => format!("{several} roles"),
-    }
+    if count == 0 { "no role".to_owned() } else { counted(count, "role", "roles") }
 }
 
 /// What became of a policy and what is to be done, in a few words.

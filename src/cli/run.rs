@@ -79,7 +79,8 @@ pub(super) async fn keep<I: Iam>(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let board = Board::default();
-    board.set_up(options.shard.map(|shard| shard.to_string()), options.observe_only);
+    let shard = options.shard.map(|shard| shard.to_string());
+    board.set_up(shard, options.observe_only, options.leadership.clone());
     // Before anything else: whoever looks at a process that does not get on wants to know why.
     let serving = tokio::spawn(server::serve(endpoints.clone(), board.clone(), shutdown.clone()));
     let started = tokio::select! {

@@ -208,7 +208,6 @@ type Whose = (String, String, String);
 /// The cells of a row.
 type Row = [String; 7];
 
-const HEAD: Row = [const { String::new() }; 7];
 const TITLES: [&str; 7] = ["ACCOUNT", "ROLE", "MODE", "SYNCED", "SESSION", "SINCE", "WHY"];
 
 /// For a person: what is wrong as a whole, then each role.
@@ -323,10 +322,7 @@ fn row(account: &AccountStatus, role: &RoleStatus, now: Option<Timestamp>) -> Ro
 fn table(rows: &[Row]) -> String {
     // A person's screen has an end; what reads a pipe wants all of it.
     let longest = if std::io::stdout().is_terminal() { 160 } else { usize::MAX };
-    let mut titles = HEAD;
-    for (cell, title) in titles.iter_mut().zip(TITLES) {
-        *cell = title.to_owned();
-    }
+    let titles = TITLES.map(str::to_owned);
     let length = |cell: &String| cell.chars().count();
     let all = || std::iter::once(&titles).chain(rows);
     let widths: Vec<usize> =

@@ -184,6 +184,13 @@ struct Held {
     excess: Excess,
 }
 
+impl Held {
+    /// The next step for a person.
+    fn hint(&self) -> String {
+        format!("look at it with `plan`; if it is meant, `apply --approve {}`, or raise spec.guards", self.digest)
+    }
+}
+
 /// A repair under way.
 #[derive(Debug)]
 struct Busy {

@@ -97,7 +97,6 @@ impl<I: Iam> Fleet<I> {
         while !shutdown.is_cancelled() {
             let reminder = self.suspension_told + REMINDER;
             let leads = leadership.leads();
-            self.board.lead(leads);
             self.listen(leads);
             tokio::select! {
                 biased;

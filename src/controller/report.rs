@@ -491,7 +491,7 @@ fn about_session(name: EventName, step: &Step, session: &Condition, what: &str) 
     Event {
         mode: Some(step.mode.as_str()),
         reason: is_bad.then(|| session.cause.as_str()),
-        hint: is_bad.then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role)),
+        hint: is_bad.then(|| step.hint_to_explain()),
         manifest: Some(step.manifest.clone()),
         ..addressed(name, &step.target, sentence(&step.target, what))
     }

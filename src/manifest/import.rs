@@ -20,6 +20,7 @@ use crate::{
         limits::Limits,
         session_manager::{Settings, permits_sessions, some_other_account},
     },
+    text::counted,
 };
 
 /// An account as it was read: each role in full.
@@ -258,10 +259,6 @@ pub fn in_words(accounts: &[Imported]) -> String {
     let roles = counted(sum(|imported| imported.roles.len()), "role", "roles");
     let manifests = counted(sum(|imported| imported.manifests.len()), "manifest", "manifests");
     format!("Imported by ssm-role-controller: {policies} of {roles}, in {manifests}.")
-}
-
-fn counted(number: usize, one: &str, several: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 impl Imported {

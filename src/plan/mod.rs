@@ -171,6 +171,12 @@ impl Step {
         self.state == State::Absent || self.is_suspended() || self.session.as_ref().is_some_and(is_ready)
     }
 
+    /// The next step for a person, where sessions would not surely work.
+    #[must_use]
+    pub fn hint_to_explain(&self) -> String {
+        format!("`explain {}` shows every check, and what would mend it", self.target.role)
+    }
+
     /// Whether the manifest, a tag or the kill switch has the role left alone for now: it counts neither way.
     #[must_use]
     pub fn is_suspended(&self) -> bool {

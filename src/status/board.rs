@@ -25,9 +25,11 @@ use super::{
     moment,
 };
 use crate::{
+    lease::Leadership,
     manifest::{Fault, ManifestSet, Verdict},
     names::AccountId,
     plan::{self, Reason, Step},
+    text::counted,
 };
 
 /// So long an account's loop may take to answer: it does nothing that takes as long between two awaits.
@@ -65,7 +67,7 @@ struct Known {
     shard: Option<String>,
     observe_only: bool,
     is_suspended: bool,
-    is_leader: bool,
+    leadership: Leadership,
     manifests: ManifestsStatus,
     in_force: Arc<ManifestSet>,
     /// Why the directory of manifests cannot be read.
@@ -112,7 +114,7 @@ impl Default for Board {
                 shard: None,
                 observe_only: false,
                 is_suspended: false,
-                is_leader: true,
+                leadership: Leadership::default(),
                 manifests: ManifestsStatus::default(),
                 in_force: Arc::default(),
                 vanished: None,
@@ -132,14 +134,9 @@ impl Board {
     }
 
     /// Says what the command line said.
-    pub fn set_up(&self, shard: Option<String>, observe_only: bool) {
+    pub fn set_up(&self, shard: Option<String>, observe_only: bool, leadership: Leadership) {
         let mut known = self.known();
-        (known.shard, known.observe_only) = (shard, observe_only);
-    }
-
-    /// Whether this process may write, of several.
-    pub fn lead(&self, is_leader: bool) {
-        self.known().is_leader = is_leader;
+        (known.shard, known.observe_only, known.leadership) = (shard, observe_only, leadership);
     }
 
     /// Takes in what came of a look at the files.
@@ -197,7 +194,7 @@ impl Board {
             shard: known.shard.clone(),
             observe_only: known.observe_only,
             suspended: known.is_suspended,
-            is_leader: known.is_leader,
+            is_leader: known.leadership.leads(),
         };
         let mut manifests = known.manifests.clone();
         if let Some((directory, why)) = &known.vanished {
@@ -268,11 +265,9 @@ impl Board {
     /// In one line how the roles stand, for the service manager.
     pub async fn line(&self) -> String {
         let reports = self.accounts(Detail::Counts).await;
-        let total: u64 = reports.iter().map(|report| report.counts.total()).sum();
-        let mut line = match reports.len() {
-            1 => format!("{total} policies managed in 1 account"),
-            several => format!("{total} policies managed in {several} accounts"),
-        };
+        let total = reports.iter().map(|report| report.counts.total()).sum::<u64>();
+        let total = counted(usize::try_from(total).unwrap_or(usize::MAX), "policy", "policies");
+        let mut line = format!("{total} managed in {}", counted(reports.len(), "account", "accounts"));
         for synced in Synced::ALL {
             let count: u64 = reports.iter().map(|report| report.counts.of(synced)).sum();
             if count > 0 {
@@ -281,11 +276,11 @@ impl Board {
         }
         let off = reports.iter().filter(|report| report.status.state != AccountState::Kept).count();
         if off > 0 {
-            line.push_str(&format!("; {off} accounts not read"));
+            line.push_str(&format!("; {} not read", counted(off, "account", "accounts")));
         }
         let faults = self.controller().1.fault_count;
         if faults > 0 {
-            line.push_str(&format!("; {faults} faults in manifests"));
+            line.push_str(&format!("; {} in manifests", counted(faults, "fault", "faults")));
         }
         line
     }

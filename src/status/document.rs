@@ -288,10 +288,10 @@ impl RoleStatus {
             reason: step.reason.map(|reason| reason.as_str().to_owned()),
             message: step.reason.map(|reason| reason.explanation().to_owned()),
             detail: step.detail.clone(),
-            hint: step.reason.map(|reason| reason.hint().to_owned()).or_else(|| {
-                let is_ready = step.is_session_ready();
-                (!is_ready).then(|| format!("`explain {}` shows every check, and what would mend it", step.target.role))
-            }),
+            hint: step
+                .reason
+                .map(|reason| reason.hint().to_owned())
+                .or_else(|| (!step.is_session_ready()).then(|| step.hint_to_explain())),
             diff,
             conditions: step.conditions().into_iter().zip(since).map(condition).collect(),
         }

@@ -76,14 +76,7 @@ impl<I: Iam> Account<I> {
 }
 
 fn held(held: &Held) -> HeldStatus {
-    HeldStatus {
-        digest: held.digest.to_string(),
-        excess: held.excess.to_string(),
-        hint: format!(
-            "look at it with `plan`; if it is meant, `apply --approve {}`, or raise spec.guards",
-            held.digest
-        ),
-    }
+    HeldStatus { digest: held.digest.to_string(), excess: held.excess.to_string(), hint: held.hint() }
 }
 
 /// A policy that no reading has told of so far.

@@ -305,10 +305,7 @@ impl<I: Iam> Account<I> {
             Some(new) if told.as_ref().is_none_or(|told| told.digest != new.digest) => emit(&Event {
                 reason: Some(Reason::GuardHeld.as_str()),
                 digest: Some(new.digest.to_string()),
-                hint: Some(format!(
-                    "look at it with `plan`; if it is meant, `apply --approve {}`, or raise spec.guards",
-                    new.digest
-                )),
+                hint: Some(new.hint()),
                 ..self.about_account(
                     EventName::GuardHeld,
                     &format!("has a plan beyond its guards, and nothing of it is written: {}", new.excess),
