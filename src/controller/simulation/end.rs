@@ -26,18 +26,7 @@ impl Scene {
     /// The policies that should be repaired and are not.
     /// Second: those that another policy of the role lets be repaired, once that is known to the controller.
     pub(super) fn unsettled(&self) -> (Vec<String>, Vec<String>) {
-        let (set, desired) = {
-            let state = self.state();
-            (Arc::clone(&state.in_force), state.in_force.desired(Whose::own(&self.own), None))
-        };
-        let circumstances = Circumstances {
-            account: Some(self.own.clone()),
-            own_role: super::OWN_ROLE.parse().ok(),
-            observe_only: false,
-            suspended: set.configuration().is_some_and(|settings| settings.suspend),
-            stands_by: false,
-            limits: set.limits(),
-        };
+        let (set, desired, circumstances) = self.asked_for();
         let (mut unsettled, mut pending) = (Vec::new(), Vec::new());
         for ((role, policy), wanted_of_it) in &desired.policies {
             let Some(found) = self.role(role, &desired) else { continue };
@@ -62,6 +51,21 @@ impl Scene {
         (unsettled, pending)
     }
 
+    /// What the manifests in force ask for in the account of the credentials, and under which circumstances.
+    pub(super) fn asked_for(&self) -> (Arc<ManifestSet>, Desired, Circumstances) {
+        let set = Arc::clone(&self.state().in_force);
+        let desired = set.desired(Whose::own(&self.own), None);
+        let circumstances = Circumstances {
+            account: Some(self.own.clone()),
+            own_role: super::OWN_ROLE.parse().ok(),
+            observe_only: false,
+            suspended: set.configuration().is_some_and(|settings| settings.suspend),
+            stands_by: false,
+            limits: set.limits(),
+        };
+        (set, desired, circumstances)
+    }
+
     /// Whether a repair takes away a registration that only another policy of the role may make up for.
     fn hinges_on_others(&self, role: &RoleName, policy: &PolicyName, asked: Option<&Asked>) -> bool {
         let shown = self.sandbox.document(&self.own, role.as_str(), policy.as_str());
@@ -75,7 +79,7 @@ impl Scene {
     }
 
     /// The role as a reading that looks for everything desired would tell it.
-    fn role(&self, name: &RoleName, desired: &Desired) -> Option<Role> {
+    pub(super) fn role(&self, name: &RoleName, desired: &Desired) -> Option<Role> {
         // Of what AWS's policy says, as much as matters to a session.
         const GRANTED: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ssm:UpdateInstanceInformation","ssmmessages:*"],"Resource":"*"}]}"#;
         let detail = self.sandbox.detail(&self.own, name.as_str())?;

@@ -98,6 +98,9 @@ impl Scene {
         if let Some(attempt) = state.process.attempts.iter_mut().rev().find(|attempt| is_it(&attempt.key)) {
             attempt.answer = Some(if is_done { Answer::Done(now) } else { Answer::Failed });
         }
+        if is_done {
+            self.owes_news(&key);
+        }
         if is_done && let Leave::Plan(plan) = &mut state.process.leave {
             // Each write of an approved plan is made once; one without an answer may not have been made.
             plan.remove(&(role.clone(), policy.clone()));

@@ -166,6 +166,9 @@ impl Life {
         if !unsettled.is_empty() {
             self.scene.violated("I10 convergence", format!("settled no longer: {}", unsettled.join("; ")));
         }
+        for untold in self.scene.untold() {
+            self.scene.violated("I9 everything is told", untold);
+        }
         if !self.scene.has_gone_wrong() {
             self.aftermath().await;
         }

@@ -36,6 +36,22 @@ pub(super) struct Told {
 /// Whom an event is about: account, role in small letters, policy; and the room of its name, for those about no role.
 type Subject = (Option<String>, String, Option<String>);
 
+/// What can stand of a policy, and has to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    Drift,
+    NotFound,
+    Suspended,
+    Tagged,
+    /// That the role does not let sessions work.
+    NotReady,
+    /// For this reason.
+    Blocked(&'static str),
+}
+
+/// What stands of which policy of which role, that in small letters.
+pub(super) type News = (String, String, Said);
+
 /// What was told and still stands, by subject.
 #[derive(Debug, Default)]
 struct Standing {
@@ -50,6 +66,10 @@ struct Standing {
     held: Option<String>,
     /// When the first of several writes was told not to be found right.
     unproven: bool,
+    /// Sessions were told not to work.
+    not_ready: bool,
+    /// For which reasons it was told as blocked, ever.
+    blocked: BTreeSet<String>,
     /// Manifests that did not ask for it came since: then it is new to the controller, and may be told anew.
     may_be_new: bool,
     /// The last event, unless something happened since that makes it worth telling again.
@@ -62,6 +82,8 @@ pub(super) struct Log {
     standing: BTreeMap<Subject, Standing>,
     /// What was told since somebody last looked.
     news: Vec<Told>,
+    /// Writes that were answered, and are to be told: the role in small letters, and the policy.
+    owed: BTreeSet<(String, String)>,
     /// The same for the trace, where somebody reads it.
     lines: Option<Vec<Told>>,
     faults: Vec<String>,
@@ -74,6 +96,7 @@ impl Log {
     /// A process begins: it knows nothing of what another one told.
     pub(super) fn restarted(&mut self) {
         self.standing.clear();
+        self.owed.clear();
         self.is_listening = true;
     }
 
@@ -102,6 +125,30 @@ impl Log {
     /// Whether it is told as an orphan.
     pub(super) fn is_orphaned(&self, account: &str, role: &str, policy: &str) -> bool {
         self.of(account, role, policy).any(|standing| standing.orphaned)
+    }
+
+    /// A write was answered: it has to be told.
+    pub(super) fn owes(&mut self, role: &str, policy: &str) {
+        self.owed.insert((role.to_owned(), policy.to_owned()));
+    }
+
+    /// What of this was never told, and the writes that were not.
+    pub(super) fn missed(&self, account: &str, news: &[News]) -> Vec<String> {
+        let is_told = |(role, policy, said): &&News| {
+            let sessions = of_sessions(role);
+            let role = if *said == Said::NotReady { &sessions } else { role };
+            self.of(account, role, policy).any(|standing| match said {
+                Said::NotReady => standing.not_ready,
+                Said::Drift => standing.drift,
+                Said::NotFound => standing.not_found,
+                Said::Suspended => standing.suspended,
+                Said::Tagged => standing.tagged,
+                Said::Blocked(reason) => standing.blocked.contains(*reason),
+            })
+        };
+        let standing = news.iter().filter(|news| !is_told(news));
+        let standing = standing.map(|(role, policy, said)| format!("{role}/{policy}: {said:?}"));
+        standing.chain(self.owed.iter().map(|(role, policy)| format!("{role}/{policy}: the write"))).collect()
     }
 
     /// The log of a life that begins.
@@ -154,14 +201,22 @@ impl Log {
             },
             told.policy.clone(),
         );
-        if let ("role.suspended" | "role.not_found" | "role.released" | "policy.orphaned", Some(role)) =
-            (told.name.as_str(), &told.role)
+        let is_by_tag = told.message.contains("by a tag");
+        if let ("role.suspended" | "role.not_found" | "role.released" | "policy.orphaned", Some(role), false) =
+            (told.name.as_str(), &told.role, is_by_tag)
         {
             // All that was told of the role is forgotten, its sessions too.
             let of_sessions = (told.account.clone(), of_sessions(&role.to_ascii_lowercase()), told.policy.clone());
             self.standing.remove(&of_sessions);
         }
+        if let ("drift.repaired" | "policy.removed", Some(role), Some(policy)) = (&*told.name, &told.role, &told.policy)
+        {
+            self.owed.remove(&(role.to_ascii_lowercase(), policy.clone()));
+        }
         let standing = self.standing.entry(subject).or_default();
+        if told.name == "drift.blocked" {
+            standing.blocked.extend(told.reason.clone());
+        }
         let again = |what: &str| Some(format!("{what} twice: {} {:?}", told.name, told));
         let is_reminder = matches!(told.name.as_str(), "drift.standing" | "session.standing");
         // A conflict is told without a look at the role: it says nothing of what is known of that.
@@ -169,7 +224,6 @@ impl Log {
         let may_be_new = if says_nothing { standing.may_be_new } else { std::mem::take(&mut standing.may_be_new) };
         // A tag is told before the drift of its role: that the drift is forgotten must not be used up by it.
         standing.drift &= !may_be_new || told.name != "role.suspended";
-        let is_by_tag = told.message.contains("by a tag");
         // One that was known as suspended says first of all that it is so no longer: else it was forgotten meanwhile.
         standing.suspended &= !may_be_new || is_reminder || told.name == "role.resumed";
         let is_suspended = if is_by_tag { standing.tagged } else { standing.suspended };
@@ -225,6 +279,8 @@ impl Log {
             "role.released" | "policy.orphaned" => {
                 (standing.suspended, standing.tagged, standing.contended) = (false, false, false);
             }
+            "session.not_ready" => standing.not_ready = true,
+            "session.ready" | "session.unknown" => standing.not_ready = false,
             "policy.contended" => standing.contended = true,
             "policy.settled" => standing.contended = false,
             _ => {}

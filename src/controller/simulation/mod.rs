@@ -28,6 +28,7 @@
 //! | `doubt.rs` | what a reading certainly shows, and what only a fresh look can tell |
 //! | `succession.rs` | former names and orphans |
 //! | `log.rs` | that everything is told once |
+//! | `untold.rs` | that nothing which stands is left untold |
 //! | `bound.rs` | that every life goes on, and ends |
 //! | `end.rs` | what must be so when all is calm |
 //! | `aftermath.rs` | what comes after that: fights, approvals, new names |
@@ -36,7 +37,7 @@
 //! | `organization.rs` | several processes, each with a shard of many accounts, and a judge of their own |
 //!
 //! A new kind of trouble is one more arm in `people.rs` or `authors.rs`; a new invariant is one more rule in `judge.rs`
-//! (of writes), `log.rs` (of what is told) or `end.rs` (of how it ends). That the rules find anything is shown by the
+//! (of writes), `log.rs` and `untold.rs` (of what is told) or `end.rs` (of how it ends). That the rules find anything is shown by the
 //! mutations in `tests/mutations`. What must stay true: nothing here relies on what the controller thinks of itself.
 
 mod aftermath;
@@ -56,6 +57,7 @@ mod plain;
 mod scene;
 mod succession;
 mod treachery;
+mod untold;
 mod witness;
 
 use std::{

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     authors::Authors,
     doubt::Past,
-    log::{Ear, Told},
+    log::{Ear, News, Told},
     pace::{Attempt, Effect, Reading},
     plain::Plain,
     succession::{Former, Named},
@@ -329,6 +329,16 @@ impl Scene {
 
     pub(super) fn is_told_as_orphaned(&self, (role, policy): &Key) -> bool {
         self.ear.log().is_orphaned(self.own.as_str(), &role.folded(), policy.as_str())
+    }
+
+    /// What of this, which stands, was never told; and the writes that were not.
+    pub(super) fn missed(&self, news: &[News]) -> Vec<String> {
+        self.ear.log().missed(self.own.as_str(), news)
+    }
+
+    /// A write was answered: it has to be told.
+    pub(super) fn owes_news(&self, (role, policy): &Key) {
+        self.ear.log().owes(&role.folded(), policy.as_str());
     }
 
     /// Newer manifests are on their way to the controller.
