@@ -33,6 +33,9 @@ use crate::{
 /// other waits of up to ten minutes may have begun just before it.
 const BOUND: u64 = 45;
 
+/// How long somebody waits for a repair, to come between its read and its write.
+const A_WHILE: Duration = Duration::from_secs(60);
+
 /// How long a single pass may take.
 const ONCE: Duration = Duration::from_secs(120);
 
@@ -129,6 +132,12 @@ impl Life {
     async fn unfold(&mut self) {
         self.start();
         for _ in 0..self.rng.usize(10..60) {
+            if self.rng.u8(..10) == 0 {
+                self.interrupt().await;
+                if self.scene.has_gone_wrong() {
+                    return;
+                }
+            }
             let gap = match self.rng.u8(..10) {
                 0..4 => self.rng.u64(10..3_000),
                 4..9 => self.rng.u64(10..60_000),
@@ -206,6 +215,26 @@ impl Life {
                 return;
             }
         }
+    }
+
+    /// Something happens while a repair is under way, between its fresh read and its write: the rest of a life seldom hits
+    /// that moment.
+    async fn interrupt(&mut self) {
+        let scene = Arc::clone(&self.scene);
+        tokio::select! {
+            biased;
+            () = scene.looked.notified() => {}
+            // What has to happen meanwhile does.
+            () = self.pass(A_WHILE) => return,
+        }
+        self.scene.state().tally.disturbances += 1;
+        if self.rng.bool() {
+            self.disturb().await;
+            return;
+        }
+        let changes = self.rng.usize(1..4);
+        self.scene.state().authors.allow(changes);
+        self.save(&format!("lets {changes} changes pass while a repair is under way"));
     }
 
     async fn disturb(&mut self) {

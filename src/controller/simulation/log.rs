@@ -17,6 +17,8 @@ use tracing::{
     span,
 };
 
+use crate::iam::ErrorClass;
+
 /// One event, as far as it matters here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Told {
@@ -26,6 +28,8 @@ pub(super) struct Told {
     pub(super) policy: Option<String>,
     account: Option<String>,
     pub(super) reason: Option<String>,
+    /// Whether it speaks of a drift.
+    is_of_drift: bool,
     /// What it says in particular: two of one name that differ in it are two pieces of news.
     particulars: String,
     digest: Option<String>,
@@ -233,6 +237,9 @@ impl Log {
             "guard.released" if standing.held.is_none() => again("never held, and released"),
             "canary.failed" if standing.unproven => again("unproven"),
             "canary.proven" if !standing.unproven => again("never unproven, and proven"),
+            "drift.blocked" if is_of_a_failure(told) && !told.is_of_drift => {
+                Some(format!("a repair failed where nothing was to be repaired: {told:?}"))
+            }
             _ if may_be_new => None,
             "policy.contended" if standing.contended => again("contended"),
             "policy.settled" if !standing.contended => again("never contended, and settled"),
@@ -299,6 +306,12 @@ impl Log {
     }
 }
 
+/// Whether it tells that a call failed, for whatever reason.
+fn is_of_a_failure(told: &Told) -> bool {
+    let classes = [ErrorClass::Throttled, ErrorClass::Transient, ErrorClass::Denied, ErrorClass::Credentials];
+    told.reason.as_deref().is_some_and(|reason| classes.iter().any(|class| class.as_str() == reason))
+}
+
 /// Under which name what is told of a role's sessions is kept.
 fn of_sessions(role: &str) -> String {
     format!("{role}: sessions")
@@ -340,6 +353,7 @@ impl Visit for Told {
             "digest" => self.digest = text(),
             "remedy" => self.remedy = text(),
             "drift" | "gained" | "lost" | "mode" => {
+                self.is_of_drift |= field.name() == "drift";
                 self.particulars.push_str(value);
                 self.particulars.push('|');
             }

@@ -45,6 +45,8 @@ pub(super) struct Scene {
     state: Mutex<State>,
     /// Told when the process has to be killed.
     pub(super) killed: Notify,
+    /// Told to whoever waits for it when a policy is read afresh: a repair may be about to write.
+    pub(super) looked: Notify,
     ear: Ear,
 }
 
@@ -234,7 +236,15 @@ impl Scene {
             rng,
         };
         let (own, other) = (parse(super::OWN), parse(super::OTHER));
-        let scene = Arc::new(Self { sandbox, own, other, state: Mutex::new(state), killed: Notify::new(), ear });
+        let scene = Arc::new(Self {
+            sandbox,
+            own,
+            other,
+            state: Mutex::new(state),
+            killed: Notify::new(),
+            looked: Notify::new(),
+            ear,
+        });
         let told = Arc::downgrade(&scene);
         scene.sandbox.watch(move |change| {
             if let Some(scene) = told.upgrade() {

@@ -296,6 +296,7 @@ impl Iam for Witness {
             state.process.past.calls(role, asked);
             state.tick()
         };
+        self.scene.looked.notify_waiters();
         let answer = self.pass(|| format!("reads {role}/{policy}"), self.inner.role_policy(role, policy)).await;
         self.told(|| format!("{role}/{policy}"), &answer);
         let shown = match &answer {
