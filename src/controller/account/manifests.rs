@@ -106,7 +106,7 @@ impl<I: Iam> Account<I> {
     /// The policies whose manifest has given them another name: each is to go, once the one under the new name is right.
     fn former_names(&self, desired: &Desired) -> BTreeMap<PolicyKey, DesiredPolicy> {
         // Of what has departed, what selectors may turn out to ask for still.
-        let waiting = self.departed.iter().filter(|_| self.awaits_selectors);
+        let waiting = self.departed.iter().filter(|(_, slot)| self.awaits_selectors && !slot.is_released);
         let departed: Vec<&DesiredPolicy> = self
             .slots
             .iter()
@@ -189,8 +189,12 @@ impl<I: Iam> Account<I> {
             Left { remedy, was_selected, is_gone }
         };
         self.reporter.release(&asked_for, left).iter().for_each(emit);
-        let busy: BTreeSet<&PolicyKey> = self.busy.values().map(|busy| &busy.key).collect();
-        self.departed.retain(|key, _| busy.contains(key));
+        let (now, busy) = (Instant::now(), self.busy.values().map(|busy| &busy.key).collect::<BTreeSet<_>>());
+        self.departed.retain(|key, slot| {
+            slot.is_released = !busy.contains(key);
+            // Whoever asks for it again soon is not to have the same write made twice.
+            !slot.is_released || slot.is_doubted(now)
+        });
     }
 
     pub(super) fn tell_mismatched(&mut self) {
