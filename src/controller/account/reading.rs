@@ -106,6 +106,8 @@ impl<I: Iam> Account<I> {
                 self.spoiled = std::mem::take(&mut self.spoiled_meanwhile);
                 if is_of_newest {
                     self.take_selectors(&manner);
+                } else {
+                    self.overtake_what_is_meant_otherwise();
                 }
                 self.tell_settled(now);
                 self.plan_once_policies_are_known(now);
