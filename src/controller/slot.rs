@@ -1,8 +1,8 @@
 //! What the loop remembers of one policy between readings.
 //!
 //! Pure: the time is an argument. What must stay true: a read that equals what a write of ours replaced raises no
-//! second alert while the write may not have arrived everywhere, and a write whose answer was lost is known again as
-//! ours when it is seen.
+//! second alert while the write may not have arrived everywhere, that it has only a fresh read can tell, and a write
+//! whose answer was lost is known again as ours when it is seen.
 //!
 //! Source: IAM User Guide, "Changes that I make are not always immediately visible" (no figure is given; seconds
 //! as a rule).
@@ -20,7 +20,7 @@ use crate::{
     plan::{Action, Reason, Step},
 };
 
-/// How long a write is given to become visible before a fresh read is asked about it.
+/// How long a write is given to become visible before a fresh read that shows what it replaced is believed.
 const QUIET: Duration = Duration::from_secs(20);
 
 /// How long a bulk reading of the old world is doubted: a fresh read is asked before anything is told.
@@ -44,6 +44,8 @@ pub(super) struct Slot {
     pub(super) look_again: Option<Instant>,
     /// The repairs that were undone.
     pub(super) contention: Contention,
+    /// Whether nobody asks for it any more, as was told: only what is known of writes is kept, should somebody ask again.
+    pub(super) is_released: bool,
     /// A write that may have taken effect although no answer came.
     attempt: Option<Attempt>,
     /// What readings may still show although it is so no more.
@@ -77,6 +79,9 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 struct Old {
     world: World,
+    /// What was wanted then. It says nothing of a document that is wanted only since, but again where that one is wanted
+    /// again.
+    wanted: DesiredPolicy,
     quiet_until: Instant,
     doubted_until: Instant,
 }
@@ -111,6 +116,7 @@ impl Slot {
             postponed: None,
             look_again: None,
             contention: Contention::default(),
+            is_released: false,
             attempt: None,
             old: None,
             in_sync: None,
@@ -125,12 +131,10 @@ impl Slot {
         if same_circumstances && self.asks_the_same(&wanted) {
             Self { wanted, is_planned: false, ..self }
         } else {
-            // What a write replaced says nothing of a document that is wanted only now.
-            let same = self.wanted.asks_for_the_same(&wanted);
-            let old = self.old.filter(|_| same);
             // Writes that follow from edits are no fight.
+            let same = self.wanted.asks_for_the_same(&wanted);
             let contention = if same { self.contention } else { Contention::default() };
-            Self { attempt: self.attempt, old, contention, ..Self::new(wanted) }
+            Self { attempt: self.attempt, old: self.old, contention, ..Self::new(wanted) }
         }
     }
 
@@ -213,7 +217,24 @@ impl Slot {
 
     /// Whether a write of ours, or what a fresh read said against a reading, is so recent that readings are doubted.
     pub(super) fn is_doubted(&self, now: Instant) -> bool {
-        self.old.as_ref().is_some_and(|old| now < old.doubted_until)
+        self.old(now).is_some()
+    }
+
+    /// Whether a write of ours is so recent that fresh reads may not show it yet.
+    pub(super) fn is_settling(&self, now: Instant) -> bool {
+        self.old(now).is_some_and(|old| now < old.quiet_until)
+    }
+
+    fn old(&self, now: Instant) -> Option<&Old> {
+        self.old.as_ref().filter(|old| now < old.doubted_until && old.wanted.asks_for_the_same(&self.wanted))
+    }
+
+    /// A fresh read has shown what is wanted: our last write is visible to fresh reads, and the next one can tell. A bulk
+    /// reading shows no such thing: it may be from before the tampering.
+    pub(super) fn seen_afresh(&mut self, now: Instant) {
+        if let Some(old) = &mut self.old {
+            old.quiet_until = now;
+        }
     }
 
     /// Takes in a verdict that was told, or needed no telling.
@@ -224,12 +245,6 @@ impl Slot {
         let waits = step.reason == Some(Reason::Contended);
         self.postponed = self.contention.holds(step.drift, now).filter(|_| waits);
         self.in_sync = step.live.clone().filter(|_| step.is_in_sync());
-        if self.in_sync.is_some()
-            && let Some(old) = &mut self.old
-        {
-            // The write has arrived somewhere: from now on a fresh read can tell.
-            old.quiet_until = now;
-        }
         if let (Some(_), Some(failed)) = (&self.retry, &self.step) {
             // Why the repair waits stays known until it succeeds.
             (step.reason, step.detail) = (failed.reason, failed.detail.clone());
@@ -245,27 +260,31 @@ impl Slot {
         self.contention.repaired(now);
         self.attempt = None;
         self.in_sync = None;
-        self.old = Some(Old { world: World::Policy(before), quiet_until: now + QUIET, doubted_until: now + DOUBT });
+        self.remember(World::Policy(before), now + QUIET, now);
     }
 
     /// A fresh read says that what the bulk reading told is not so.
     pub(super) fn contradicted(&mut self, bulk_said: Option<Arc<LiveDocument>>, now: Instant) {
-        self.old = Some(Old { world: World::Policy(bulk_said), quiet_until: now, doubted_until: now + DOUBT });
+        self.remember(World::Policy(bulk_said), now, now);
     }
 
     /// A write says that the role is gone, whatever readings still tell.
     pub(super) fn gone(&mut self, now: Instant) {
-        self.old = Some(Old { world: World::Role, quiet_until: now, doubted_until: now + DOUBT });
+        self.remember(World::Role, now, now);
+    }
+
+    fn remember(&mut self, world: World, quiet_until: Instant, now: Instant) {
+        self.old = Some(Old { world, wanted: self.wanted.clone(), quiet_until, doubted_until: now + DOUBT });
     }
 
     /// What a verdict is worth that comes from a bulk reading.
     pub(super) fn worth(&self, step: &Step, now: Instant) -> Worth {
-        let Some(old) =
-            self.old.as_ref().filter(|old| (step.has_drifted() || step.is_a_write()) && now < old.doubted_until)
-        else {
+        let Some(old) = self.old(now).filter(|_| step.has_drifted() || step.is_a_write()) else {
             return Worth::News;
         };
         match &old.world {
+            // A repair that relies on it would take a fresh read at its word that may not show our write yet: look first.
+            World::Policy(document) if *document != step.live && self.is_settling(now) => Worth::Doubtful,
             World::Policy(document) if *document != step.live => Worth::News,
             _ if now < old.quiet_until => Worth::Stale(old.quiet_until),
             _ => Worth::Doubtful,

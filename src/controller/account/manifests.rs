@@ -63,6 +63,9 @@ impl<I: Iam> Account<I> {
         self.is_planned = false;
         // A reading of their own is planned by them.
         (self.awaits_policies, self.awaits_looks) = (None, false);
+        if self.awaits_selectors {
+            self.overtake_what_is_meant_otherwise();
+        }
         self.release();
         if !self.awaits_selectors {
             self.tell_selectors_gone();
@@ -103,10 +106,33 @@ impl<I: Iam> Account<I> {
         self.queue.retain(|key| self.slots.get(key).is_some_and(|slot| slot.is_queued));
     }
 
+    /// Has no repair begin to write any more that selectors will have to be asked about: by all that is known of the roles
+    /// they mean it otherwise, and the reading that says so for certain may take its time.
+    pub(super) fn overtake_what_is_meant_otherwise(&self) {
+        if self.busy.is_empty() {
+            return;
+        }
+        let manifests = Arc::clone(&self.manifests.borrow());
+        let whose = Whose { account: &self.caller.account, is_own: self.is_own };
+        let selected = plan::select(&manifests, whose, &self.inventory, &self.circumstances, &self.selection);
+        let meant = manifests.desired_with(whose, self.caller.partition().as_ref(), &selected.selection);
+        for busy in self.busy.values() {
+            let is_meant_otherwise = match (self.slots.get(&busy.key), meant.policies.get(&busy.key)) {
+                (Some(slot), Some(meant)) => slot.wanted.successor.is_none() && !slot.asks_the_same(meant),
+                // What is to go under its former name no manifest names.
+                (Some(slot), None) => slot.wanted.successor.is_none(),
+                (None, _) => true,
+            };
+            if is_meant_otherwise {
+                busy.overtaken.cancel();
+            }
+        }
+    }
+
     /// The policies whose manifest has given them another name: each is to go, once the one under the new name is right.
     fn former_names(&self, desired: &Desired) -> BTreeMap<PolicyKey, DesiredPolicy> {
         // Of what has departed, what selectors may turn out to ask for still.
-        let waiting = self.departed.iter().filter(|_| self.awaits_selectors);
+        let waiting = self.departed.iter().filter(|(_, slot)| self.awaits_selectors && !slot.is_released);
         let departed: Vec<&DesiredPolicy> = self
             .slots
             .iter()
@@ -189,8 +215,12 @@ impl<I: Iam> Account<I> {
             Left { remedy, was_selected, is_gone }
         };
         self.reporter.release(&asked_for, left).iter().for_each(emit);
-        let busy: BTreeSet<&PolicyKey> = self.busy.values().map(|busy| &busy.key).collect();
-        self.departed.retain(|key, _| busy.contains(key));
+        let (now, busy) = (Instant::now(), self.busy.values().map(|busy| &busy.key).collect::<BTreeSet<_>>());
+        self.departed.retain(|key, slot| {
+            slot.is_released = !busy.contains(key);
+            // Whoever asks for it again soon is not to have the same write made twice.
+            !slot.is_released || slot.is_doubted(now)
+        });
     }
 
     pub(super) fn tell_mismatched(&mut self) {

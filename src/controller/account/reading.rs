@@ -106,6 +106,8 @@ impl<I: Iam> Account<I> {
                 self.spoiled = std::mem::take(&mut self.spoiled_meanwhile);
                 if is_of_newest {
                     self.take_selectors(&manner);
+                } else {
+                    self.overtake_what_is_meant_otherwise();
                 }
                 self.tell_settled(now);
                 self.plan_once_policies_are_known(now);
@@ -216,8 +218,16 @@ impl<I: Iam> Account<I> {
         verdicts.retain(|(key, _)| !self.busy.contains_key(&key.0) && !self.spoiled.contains(&key.0));
         verdicts.retain(|(key, step)| self.is_news(key, step, now));
         self.guard(&mut verdicts, now);
+        let is_settling = |key: &PolicyKey| self.slots.get(key).is_some_and(|slot| slot.is_settling(now));
+        let seems_to_have_arrived = |(key, step): &&(PolicyKey, Step)| step.is_in_sync() && is_settling(key);
+        let arrived: Vec<PolicyKey> =
+            verdicts.iter().filter(seems_to_have_arrived).map(|(key, _)| key.clone()).collect();
         for (key, step) in verdicts {
             self.take_verdict(key, step, now);
+        }
+        if self.queue.is_empty() {
+            // That our writes have arrived fresh looks tell; while others wait for their repairs, time does.
+            arrived.iter().for_each(|key| self.enqueue(key));
         }
     }
 

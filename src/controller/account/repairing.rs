@@ -218,7 +218,7 @@ impl<I: Iam> Account<I> {
         self.approval.use_up(key);
         let told = self.reporter.repaired(step, before.as_deref(), self.started.elapsed());
         tell(&self.hearing, &step.target, told);
-        if let Some(slot) = self.slots.get_mut(key) {
+        if let Some(slot) = self.slots.get_mut(key).or_else(|| self.departed.get_mut(key)) {
             slot.wrote(before, now);
         }
     }
@@ -245,6 +245,9 @@ impl<I: Iam> Account<I> {
             slot.contradicted(bulk_said, now);
         }
         slot.retry = None;
+        if step.is_in_sync() {
+            slot.seen_afresh(now);
+        }
         if step.has_drifted() || step.is_in_sync() {
             keep(&mut self.inventory, key, &step);
         }

@@ -245,3 +245,66 @@ async fn a_write_under_way_whose_role_is_another_one_by_a_newer_reading_is_not_m
     assert_eq!(life.live("web").unwrap(), right());
     assert_eq!(life.writes(), 1, "{:#?}", life.told());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_reading_from_before_a_tampering_does_not_say_that_our_write_has_arrived() {
+    for mode in ["", "  defaultMode: observe\n"] {
+        let settings = SETTINGS.to_owned() + "  resyncInterval: 1s\n";
+        let life = Life::with(&[("web", Some(&right()))]).start(&(manifest(&["web"], "") + &settings));
+        sleep(Duration::from_secs(30)).await;
+        life.sandbox.fault(Fault::new(Effect::DelayMs(4_000)).on("PutRolePolicy").times(1));
+        life.write("web", &document(&[CHANNELS]));
+        while life.writes() == 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        // In bulk the world is as it was before the tampering, where all is as it should be.
+        life.sandbox.set_lag(Lag { bulk: Duration::from_secs(20), single: Duration::from_secs(4) });
+        while life.live("web") != Some(right()) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        life.save(&(manifest(&["web"], "") + &settings + mode));
+        sleep(Duration::from_millis(1_500)).await;
+        life.sandbox.set_lag(Lag { bulk: Duration::from_secs(4), single: Duration::from_secs(4) });
+        minutes(10).await;
+        assert_eq!(life.told(), ["drift.detected", "drift.repaired"], "{mode}");
+        assert_eq!(life.writes(), 1, "{mode}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_shortly_after_another_is_not_made_by_reads_that_both_lag() {
+    let earlier = document(&[S3]);
+    let life =
+        Life::with(&[("web", Some(&earlier))]).start(&(manifest(&["web"], "") + SETTINGS + "  resyncInterval: 1s\n"));
+    sleep(Duration::from_secs(30)).await;
+    life.sandbox.fault(Fault::new(Effect::DelayMs(4_000)).on("PutRolePolicy").times(1));
+    life.write("web", &document(&[CHANNELS]));
+    while life.live("web") != Some(right()) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    // In bulk the world is as it was before all writes, and one by one as it was before the last.
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(60), single: Duration::from_secs(3) });
+    sleep(Duration::from_secs(2)).await;
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(3), single: Duration::from_secs(3) });
+    minutes(10).await;
+    assert_eq!(life.writes(), 2);
+    assert_eq!(life.told(), ["drift.detected", "drift.repaired"].repeat(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_is_taken_back_does_not_have_a_write_made_twice_while_reads_lag() {
+    let settings = SETTINGS.to_owned() + "  resyncInterval: 1s\n";
+    let life = Life::with(&[("web", None)]).start(&(manifest(&["web"], "") + &settings));
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(10), single: Duration::from_secs(10) });
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(life.writes(), 1);
+    // Another document, no manifest at all.
+    for other in [manifest(&["web"], "  nodeRegistration: granted\n  mode: observe\n"), manifest(&["batch"], "")] {
+        life.save(&(other + &settings));
+        sleep(Duration::from_millis(500)).await;
+        life.save(&(manifest(&["web"], "") + &settings));
+        sleep(Duration::from_millis(500)).await;
+    }
+    minutes(10).await;
+    assert_eq!(life.writes(), 1, "{:#?}", life.told());
+}

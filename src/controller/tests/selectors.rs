@@ -202,6 +202,37 @@ async fn a_conflict_that_comes_up_while_the_repair_is_on_its_way_stops_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repair_under_way_stops_for_another_claim_that_no_reading_has_told_of_so_far() {
+    for other in ["  nodeRegistration: granted\n", "  mode: observe\n", "  suspend: true\n"] {
+        let life = Life::of([web("web-1")]);
+        life.sandbox.fault(Fault::new(Effect::DelayMs(2_000)).on("GetRolePolicy"));
+        let life = life.start(&fleet(""));
+        sleep(Duration::from_secs(1)).await;
+        // The reading that would tell what the newer manifests pick takes its time.
+        life.sandbox.fault(Fault::new(Effect::DelayMs(5_000)).on("GetAccountAuthorizationDetails"));
+        life.save(&format!("{}{}", fleet(""), selecting("other", "nameLike: \"web-*\"", other)));
+        minutes(10).await;
+        assert_eq!(life.writes(), 0, "{other}: {:#?}", life.told());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_under_way_stops_for_a_role_that_a_reading_by_older_manifests_shows_to_be_claimed() {
+    let life = Life::of([web("web-1")]);
+    life.sandbox.fault(Fault::new(Effect::DelayMs(7_500)).on("GetRolePolicy"));
+    let other = selecting("other", "tags: {owner: somebody}", "  nodeRegistration: granted\n");
+    let life = life.start(&format!("{}{other}{SETTINGS}  resyncInterval: 3s\n", fleet("")));
+    sleep(Duration::from_secs(1)).await;
+    assert!(life.sandbox.tag(&life.account, "web-1", "owner", Some("somebody")));
+    // The reading that shows the tag is under way when newer manifests come, which ask for one role more.
+    life.sandbox.fault(Fault::new(Effect::DelayMs(3_000)).on("GetAccountAuthorizationDetails"));
+    sleep(Duration::from_millis(3_500)).await;
+    life.save(&format!("{}{other}{SETTINGS}  resyncInterval: 3s\n", fleet("  roles: [ghost]\n")));
+    minutes(10).await;
+    assert_eq!(life.writes(), 0, "{:#?}", life.told());
+}
+
+#[tokio::test(start_paused = true)]
 async fn selectors_that_agree_share_a_role() {
     let other = selecting("other", "tags: {Sessions: enabled}", "");
     let life = Life::of([web("web-1")]).start(&format!("{}{other}", fleet("  roles: [web-1]\n")));
