@@ -52,7 +52,7 @@ use crate::{
     backoff::Backoff,
     events::{Hearing, Subscription},
     iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
-    inventory::{Asked, Inventory, Observed},
+    inventory::{Asked, Inventory, Observed, Role},
     manifest::{Guards, ManifestSet, PolicyKey, Selection, USUAL_RESYNC_INTERVAL},
     names::RoleName,
     plan::{self, Circumstances, Digest, Excess, Ledger, Picks, Reason, Step},
@@ -171,7 +171,7 @@ pub(super) struct Account<I> {
     /// When retries are due; an entry that its slot does not confirm any more is void.
     waiting: BTreeSet<(Instant, PolicyKey)>,
     busy: BTreeMap<RoleName, Busy>,
-    repairs: JoinSet<Repaired>,
+    repairs: JoinSet<(Repaired, Option<Role>)>,
     /// The time for what may pass by itself is over: only what is under way or queued is brought to an end.
     is_closing: bool,
     is_stopping: bool,

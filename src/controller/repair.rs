@@ -88,7 +88,7 @@ impl<I> Clone for Tools<I> {
 }
 
 impl<I: Iam> Tools<I> {
-    /// Repairs one policy of one role.
+    /// Repairs one policy of one role. With the role, where it was read afresh.
     pub(super) async fn repair(
         &self,
         wanted: &DesiredPolicy,
@@ -97,30 +97,43 @@ impl<I: Iam> Tools<I> {
         leave: Leave,
         contention: &Contention,
         overtaken: &CancellationToken,
-    ) -> Repaired {
+    ) -> (Repaired, Option<Role>) {
         let limits = &circumstances.limits;
         let is_bounded = limits.role_path_prefixes.is_some() || limits.account_ids.is_some();
-        let afresh;
-        let role = if is_bounded || read_at.elapsed() >= BELIEVED_FOR {
-            match self.reader.role_afresh(role).await {
-                Ok(Some(role)) => {
-                    if let Some(selector) = wanted.origin.selector()
-                        && selector.mismatch(role.name.as_str(), &role.path, |key| role.tag(key)).is_some()
-                    {
-                        // The next reading says what becomes of it.
-                        return Repaired::Overtaken;
-                    }
-                    afresh = role;
-                    &afresh
-                }
-                Ok(None) => {
-                    return Repaired::NotNeeded(judge(wanted, &Observed::NotFound, circumstances, Timestamp::now()));
-                }
-                Err(error) => return Repaired::ReadFailed(error),
+        if !is_bounded && read_at.elapsed() < BELIEVED_FOR {
+            return (self.repair_known(wanted, role, circumstances, leave, contention, overtaken).await, None);
+        }
+        let afresh = match self.reader.role_afresh(role).await {
+            Ok(Some(afresh)) => afresh,
+            Ok(None) => {
+                let step = judge(wanted, &Observed::NotFound, circumstances, Timestamp::now());
+                return (Repaired::NotNeeded(step), None);
             }
-        } else {
-            role
+            Err(error) => return (Repaired::ReadFailed(error), None),
         };
+        let repaired = match wanted.origin.selector() {
+            // The next reading says what becomes of it.
+            Some(selector)
+                if selector.mismatch(afresh.name.as_str(), &afresh.path, |key| afresh.tag(key)).is_some() =>
+            {
+                Repaired::Overtaken
+            }
+            _ => self.repair_known(wanted, &afresh, circumstances, leave, contention, overtaken).await,
+        };
+        (repaired, Some(afresh))
+    }
+
+    /// Repairs one policy of a role of which enough is known.
+    async fn repair_known(
+        &self,
+        wanted: &DesiredPolicy,
+        role: &Role,
+        circumstances: &Circumstances,
+        leave: Leave,
+        contention: &Contention,
+        overtaken: &CancellationToken,
+    ) -> Repaired {
+        let limits = &circumstances.limits;
         let turn = match leave {
             // It comes before the read, so that nothing but their calls lies between the read and the write.
             Leave::Write | Leave::WriteInPlaceOf(_) => tokio::select! {

@@ -19,7 +19,7 @@ use crate::{
         slot::Slot,
     },
     iam::{ErrorClass, Iam, IamError},
-    inventory::{Inventory, LiveDocument, Observed},
+    inventory::{Inventory, LiveDocument, Observed, Role},
     manifest::{PolicyKey, State},
     names::RoleName,
     plan::{self, Reason, Step},
@@ -128,7 +128,7 @@ impl<I: Iam> Account<I> {
         }
     }
 
-    pub(super) fn conclude_repair(&mut self, done: Result<(task::Id, Repaired), JoinError>) {
+    pub(super) fn conclude_repair(&mut self, done: Result<(task::Id, (Repaired, Option<Role>)), JoinError>) {
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(role) = self.busy.iter().find(|(_, busy)| busy.task == id).map(|(role, _)| role.clone()) else {
             return;
@@ -136,7 +136,12 @@ impl<I: Iam> Account<I> {
         let Some(Busy { key, overtaken, may_write, .. }) = self.busy.remove(&role) else { return };
         let is_unknown = done.is_err();
         let repaired = match done {
-            Ok((_, repaired)) => repaired,
+            Ok((_, (repaired, afresh))) => {
+                if let Some(afresh) = afresh {
+                    keep_role(&mut self.inventory, afresh);
+                }
+                repaired
+            }
             Err(ended_early) => self.ended_early(&key, may_write, &ended_early),
         };
         let now = Instant::now();
@@ -355,6 +360,16 @@ impl<I: Iam> Account<I> {
                 "goes on with its repairs: a first write was found right, or nothing is left to be written",
             ));
         }
+    }
+}
+
+/// Keeps what a fresh read has shown of a role itself: no repair of another policy of it is to go back behind that.
+fn keep_role(inventory: &mut Arc<Inventory>, Role { name, path, is_suspended, tags, .. }: Role) {
+    if let Some(Observed::Found(known)) = inventory.get(&name)
+        && (&known.path, known.is_suspended, &known.tags) != (&path, is_suspended, &tags)
+    {
+        let role = Role { path, is_suspended, tags, ..known.as_ref().clone() };
+        Arc::make_mut(inventory).insert(&name, Observed::Found(Arc::new(role)));
     }
 }
 

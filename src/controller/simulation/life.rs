@@ -276,6 +276,8 @@ impl Life {
 
     /// Takes the files as they are now, and has them put in force.
     pub(super) fn save(&mut self, what: &str) {
+        // What was told before was told of the manifests before.
+        self.scene.listen();
         let now = self.scene.now();
         let mut state = self.scene.state();
         let verdict = state.authors.look();

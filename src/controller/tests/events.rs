@@ -390,3 +390,19 @@ async fn a_retry_that_falls_due_during_the_repair_of_another_look_writes_nothing
     assert_eq!(life.live("web"), Some(right()));
     assert_eq!(life.writes(), 2, "the one that was not answered, and its retry: {:#?}", life.told());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_look_has_shown_of_the_role_itself_holds_for_its_other_policies_too() {
+    let second = manifest(&["web"], "  policyName: Second\n").replace("name: fleet", "name: second");
+    let life = Life::hearing(&["web"], &format!("{second}---\n{}", hourly(&["web"], ""))).await;
+    let writes = life.calls("PutRolePolicy");
+    // Both policies are looked at by what a reading says of the role that lags behind.
+    life.sandbox.set_lag(Lag { bulk: Duration::from_secs(60), single: Duration::ZERO });
+    life.sandbox.fault(Fault::new(Effect::DelayMs(2_000)).on("GetRole"));
+    life.sandbox.remove_role(&life.account, "web");
+    life.sandbox.make_role(&life.account, RoleSeed::new("web").path("/aws-service-role/ssm.amazonaws.com/"));
+    life.hears(&event("CreateRole", json!({"roleName": "web"}), "of-eve"));
+    life.hears(&put("web"));
+    minutes(5).await;
+    assert_eq!(life.calls("PutRolePolicy"), writes, "AWS protects the role by now");
+}
