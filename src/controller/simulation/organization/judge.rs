@@ -12,9 +12,15 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::people::{self, Kind, asked};
+use super::{
+    claims::{CLAIMED, Claims, Like, Shown},
+    hearsay::Carrier,
+    people::{self, Kind},
+};
 use crate::{
     controller::Shard,
+    events::Exchange,
+    iam::{RoleDetail, RolesPage},
     names::{AccountId, PolicyName, RoleName},
     sandbox::{Change, Sandbox},
 };
@@ -27,7 +33,7 @@ const FRESH: Duration = Duration::from_millis(50);
 /// After so long every read shows a change, and no call that was sent before it is on its way.
 const SEEN: Duration = Duration::from_secs(60);
 /// Settings that were changed so lately may not have been taken in.
-const HEARD: Duration = Duration::from_millis(50);
+pub(super) const HEARD: Duration = Duration::from_millis(50);
 const HOUR: Duration = Duration::from_secs(3600);
 /// So many calls of one process to one account within a minute are no work, but a retry that does not wait.
 pub(super) const MOST_CALLS: u64 = 240;
@@ -52,7 +58,10 @@ pub(super) struct State {
     pub(super) trace: Vec<String>,
     pub(super) violations: Vec<String>,
     pub(super) tally: Tally,
-    pub(super) standings: BTreeMap<AccountId, Standing>,
+    pub(super) wish: Wish,
+    /// What the claimable roles of all accounts are like.
+    pub(super) likes: BTreeMap<(AccountId, String), Like>,
+    pub(super) carrier: Carrier,
     pub(super) most_changes: usize,
     pub(super) is_calm: bool,
     pub(super) processes: BTreeMap<u64, Process>,
@@ -71,16 +80,27 @@ pub(super) enum Standing {
     Suspended,
 }
 
+/// What the manifests say that is not always so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) standings: BTreeMap<AccountId, Standing>,
+    pub(super) claims: Claims,
+}
+
 /// What is known of a process.
 pub(super) struct Process {
     pub(super) shard: Shard,
     pub(super) is_dead: bool,
     /// It dies with so many more calls to this account, before or after the last of them arrives.
     pub(super) kill_at: Option<(AccountId, u64, bool)>,
-    /// The accounts' standing as it has heard of it, what it was before, and when it heard.
-    standings: BTreeMap<AccountId, Standing>,
-    standings_before: BTreeMap<AccountId, Standing>,
+    /// How its queue's events come to it.
+    pub(super) exchange: Exchange,
+    /// What manifests say as it has heard of it, what they said before, and when it heard.
+    wish: Wish,
+    wish_before: Wish,
     heard: Duration,
+    /// What it was shown of the roles.
+    shown: BTreeMap<AccountId, Shown>,
     /// Fresh reads of which nothing was made yet: when, and what they showed.
     fresh: BTreeMap<Key, (Duration, Option<String>)>,
     /// How often it may write a policy: once for what it finds, and once for each cause since.
@@ -108,6 +128,14 @@ pub(super) struct Tally {
     /// What somebody had denied between a fresh read and the write that followed.
     pub(super) deny_in_between: u64,
     pub(super) by_people: u64,
+    /// Writes of what a selector claims, and roles that were shown to be claimed by two that disagree.
+    pub(super) claimed: u64,
+    pub(super) conflicts: u64,
+    /// Change events that were told, and such as were forged.
+    pub(super) events: u64,
+    pub(super) forged: u64,
+    /// Changes that were undone since they were heard of, although the next reading was far.
+    pub(super) undone_soon: u64,
     pub(super) rescales: u64,
     pub(super) deaths: u64,
     /// Calls to an account that another process keeps too, and moments in which nobody kept one that is to be kept.
@@ -135,6 +163,11 @@ impl Tally {
             (&mut self.twice, other.twice),
             (&mut self.deny_in_between, other.deny_in_between),
             (&mut self.by_people, other.by_people),
+            (&mut self.claimed, other.claimed),
+            (&mut self.conflicts, other.conflicts),
+            (&mut self.events, other.events),
+            (&mut self.forged, other.forged),
+            (&mut self.undone_soon, other.undone_soon),
             (&mut self.rescales, other.rescales),
             (&mut self.deaths, other.deaths),
             (&mut self.shared_calls, other.shared_calls),
@@ -162,6 +195,11 @@ impl Tally {
             self.gaps,
             self.misled,
             self.sick,
+            self.claimed,
+            self.conflicts,
+            self.events,
+            self.forged,
+            self.undone_soon,
         ]
         .iter()
         .all(|count| *count > 0)
@@ -169,23 +207,44 @@ impl Tally {
 }
 
 impl Process {
-    pub(super) fn new(
-        shard: Shard,
-        kill_at: Option<(AccountId, u64, bool)>,
-        standings: BTreeMap<AccountId, Standing>,
-    ) -> Self {
+    pub(super) fn new(shard: Shard, kill_at: Option<(AccountId, u64, bool)>, wish: Wish, exchange: Exchange) -> Self {
         Self {
             shard,
             is_dead: false,
             kill_at,
-            standings_before: standings.clone(),
-            standings,
+            exchange,
+            wish_before: wish.clone(),
+            wish,
             heard: Duration::ZERO,
+            shown: BTreeMap::new(),
             fresh: BTreeMap::new(),
             credits: BTreeMap::new(),
             effects: Vec::new(),
             minutes: BTreeMap::new(),
             readings: BTreeMap::new(),
+        }
+    }
+
+    /// Does what makes another thing of what the process knows of an account or of manifests. Where that asks for something
+    /// else of a role, it is a cause to write.
+    fn learns(&mut self, accounts: &[AccountId], of: &AccountId, what: impl FnOnce(&mut Self)) {
+        let asked = |process: &Self| -> Vec<(Key, Option<String>)> {
+            let claims = process.wish.claims;
+            let shown = process.shown.get(of);
+            let key = |role: &str| (of.clone(), role.to_owned(), CLAIMED.to_owned());
+            let ask = |role: &'static str| {
+                let key = key(&role.to_ascii_lowercase());
+                let like = shown.and_then(|shown| shown.newest(&key.1));
+                (key.clone(), claims.ask(accounts, &key, like))
+            };
+            people::roles().map(ask).collect()
+        };
+        let before = asked(self);
+        what(self);
+        for ((key, before), (_, after)) in before.into_iter().zip(asked(self)) {
+            if before != after {
+                *self.credits.entry(key).or_insert(1) += 1;
+            }
         }
     }
 }
@@ -196,7 +255,9 @@ impl Organization {
             trace: Vec::new(),
             violations: Vec::new(),
             tally: Tally::default(),
-            standings: BTreeMap::new(),
+            wish: Wish::default(),
+            likes: BTreeMap::new(),
+            carrier: Carrier::default(),
             most_changes,
             is_calm: false,
             processes: BTreeMap::new(),
@@ -253,15 +314,25 @@ impl Organization {
         });
         if is_there {
             self.changed(key);
+            let call = if document.is_some() { "PutRolePolicy" } else { "DeleteRolePolicy" };
+            self.tell(account, role, (call, Some(policy)), None);
         }
+    }
+
+    /// What shall be in a policy now, if anything: by the newest manifests, and as the role is.
+    pub(super) fn asked(&self, key: &Key) -> Option<String> {
+        let state = self.state();
+        let like = state.likes.get(&(key.0.clone(), key.1.clone()));
+        people::asked(&self.accounts[1], key).or_else(|| state.wish.claims.ask(&self.accounts, key, like))
     }
 
     /// Somebody removed a role, or made it.
     pub(super) fn role_changed(&self, account: &AccountId, role: &str) {
         let role = role.to_ascii_lowercase();
-        for key in people::keys(self).iter().filter(|key| key.0 == *account && key.1 == role) {
+        for key in people::all_keys(self).iter().filter(|key| key.0 == *account && key.1 == role) {
             self.changed(key);
         }
+        self.tell(account, &role, ("UpdateRole", None), None);
     }
 
     fn changed(&self, key: &Key) {
@@ -276,12 +347,16 @@ impl Organization {
         }
     }
 
-    /// A process hears how the accounts stand.
-    pub(super) fn hears(&self, number: u64, standings: BTreeMap<AccountId, Standing>) {
+    /// A process hears what manifests say now.
+    pub(super) fn hears(&self, number: u64, wish: &Wish) {
         let now = self.now();
         if let Some(process) = self.state().processes.get_mut(&number) {
-            process.standings_before = std::mem::replace(&mut process.standings, standings);
-            process.heard = now;
+            let before = process.wish.clone();
+            for account in &self.accounts {
+                process.wish = before.clone();
+                process.learns(&self.accounts, account, |process| process.wish = wish.clone());
+            }
+            (process.wish_before, process.heard) = (before, now);
         }
     }
 
@@ -338,10 +413,28 @@ impl Organization {
         self.killed.notify_one();
     }
 
-    pub(super) fn was_read(&self, number: u64, account: &AccountId) {
+    /// A page of all roles was answered.
+    pub(super) fn was_read(&self, number: u64, account: &AccountId, is_first: bool, page: &RolesPage) {
+        let now = self.now();
+        let mut state = self.state();
+        let State { processes, tally, .. } = &mut *state;
+        let Some(process) = processes.get_mut(&number) else { return };
+        process.readings.insert(account.clone(), now);
+        let mut whole = None;
+        process.learns(&self.accounts, account, |process| {
+            let shown = process.shown.entry(account.clone()).or_default();
+            whole = shown.page(is_first, !page.is_truncated, &page.roles, account, now).cloned();
+        });
+        let claims = process.wish.claims;
+        let disagree = |like: &&Like| claims.disagree(&self.accounts, account, like);
+        tally.conflicts += whole.iter().flat_map(|whole| whole.values()).filter(disagree).count() as u64;
+    }
+
+    /// A role was answered by itself.
+    pub(super) fn was_shown_role(&self, number: u64, account: &AccountId, role: &RoleDetail) {
         let now = self.now();
         if let Some(process) = self.state().processes.get_mut(&number) {
-            process.readings.insert(account.clone(), now);
+            process.shown.entry(account.clone()).or_default().one(role, now);
         }
     }
 
@@ -369,17 +462,33 @@ impl Organization {
         let what = format!("process {number} writes {account}/{role}/{policy} {}", document.unwrap_or("nothing"));
         self.say(|| what.clone());
         let mut faults = Vec::new();
-        let asked = asked(&self.accounts[1], &key);
+        let mut asked = people::asked(&self.accounts[1], &key);
         let mut state = self.state();
         state.tally.writes += 1;
-        if document.is_none() || document.map(str::to_owned) != asked {
-            faults.push("O2 nothing is written but the very documents that are asked for, where they are asked for");
-        }
         let changed = state.changes.get(&key).map_or(Duration::ZERO, |(_, at)| *at);
         let process = state.processes.get_mut(&number).unwrap();
         let is_heard = now > process.heard + HEARD;
-        let stands = process.standings.contains_key(account);
-        let stood = process.standings_before.contains_key(account);
+        if key.2 == CLAIMED {
+            // By what the process knows: reads may lag behind what a role is like.
+            let before = (!is_heard).then_some(process.wish_before.claims);
+            let claims = [process.wish.claims].into_iter().chain(before);
+            let shown = process.shown.get(account);
+            let likes: Vec<&Like> = shown.into_iter().flat_map(|shown| shown.may_be(&key.1, now)).collect();
+            let mut asks = Vec::new();
+            for claims in claims {
+                asks.extend(likes.iter().filter_map(|like| claims.ask(&self.accounts, &key, Some(like))));
+            }
+            asked = asks.iter().find(|asked| Some(asked.as_str()) == document).or(asks.first()).cloned();
+            if document.is_none() || document.map(str::to_owned) != asked {
+                faults.push(
+                    "O11 nothing is written but what selectors ask for, where one of them does and none disagrees",
+                );
+            }
+        } else if document.is_none() || document.map(str::to_owned) != asked {
+            faults.push("O2 nothing is written but the very documents that are asked for, where they are asked for");
+        }
+        let stands = process.wish.standings.contains_key(account);
+        let stood = process.wish_before.standings.contains_key(account);
         if !self.accounts.contains(account) || stands && (is_heard || stood) {
             faults.push("O3 nothing is written where it is only looked at");
         }
@@ -398,6 +507,7 @@ impl Organization {
         }
         // What happened long ago is known, all of it, and one write is for all of it.
         *credit = if now > changed + SEEN { 0 } else { credit.saturating_sub(1) };
+        state.tally.claimed += u64::from(key.2 == CLAIMED);
         drop(state);
         faults.into_iter().for_each(|rule| self.violated(rule, &what));
         key
@@ -424,9 +534,8 @@ impl Organization {
         let most = state.most_changes;
         state.tally.effects += 1;
         state.tally.in_vain += u64::from(before == after);
-        state.tally.deny_in_between += u64::from(
-            asked(&self.accounts[1], &key).is_some_and(|asked| people::kind(*before, &asked) == Kind::Denies),
-        );
+        state.tally.deny_in_between +=
+            u64::from(after.is_some_and(|asked| people::kind(*before, asked) == Kind::Denies));
         if let Some(other) = state.repaired_by.insert(key, number) {
             state.tally.twice += u64::from(other != number);
         }
@@ -454,12 +563,12 @@ impl Organization {
 
     /// What is not as it is to be, where something is to be written.
     pub(super) fn unsettled(&self) -> Vec<Key> {
-        let standings = self.state().standings.clone();
+        let standings = self.state().wish.standings.clone();
         let is_unsettled = |key: &Key| {
             let (account, role, policy) = key;
             let is_there = self.sandbox.path(account, role).is_some();
             let live = self.sandbox.document(account, role, policy);
-            let asked = asked(&self.accounts[1], key).unwrap();
+            let asked = self.asked(key).unwrap();
             !standings.contains_key(account)
                 && is_there
                 && matches!(people::kind(live.as_deref(), &asked), Kind::Missing | Kind::Drifted)
