@@ -18,6 +18,7 @@
 //! | `people.rs` | the accounts, what is asked for in them, and who meddles |
 //! | `edge.rs` | the edge to AWS of one process: delays, deaths, ways that lead into the wrong account |
 //! | `judge.rs` | the truth, and the invariants of a call |
+//! | `tally.rs` | what has happened in some lives |
 //! | `claims.rs` | what selectors ask for, by the truth and by what a process was shown |
 //! | `hearsay.rs` | what processes hear of changes, true or not |
 //!
@@ -29,6 +30,7 @@ mod hearsay;
 mod judge;
 mod life;
 mod people;
+mod tally;
 
 use std::{
     sync::{
@@ -39,7 +41,7 @@ use std::{
     time::Instant,
 };
 
-use self::{judge::Tally, life::Ended};
+use self::{life::Ended, tally::Tally};
 use super::{given, log::Ear};
 
 /// One life, with somebody to hear its events: else `tracing` may take it that nobody in the whole process wants them, and

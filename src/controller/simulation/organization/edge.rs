@@ -16,6 +16,7 @@ use fastrand::Rng;
 use tokio::time::{sleep, timeout};
 
 use super::{
+    claims::CLAIMED,
     judge::{Organization, WRITER},
     people,
 };
@@ -242,6 +243,10 @@ impl Iam for Edge {
     }
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
+        let is_interrupted = policy.as_str() == CLAIMED && self.rng.lock().unwrap().u8(..20) == 0;
+        if is_interrupted && !self.is_dead() {
+            people::edit(&self.organization);
+        }
         let way = self.proven_way().await;
         let answer = self.pass(|| format!("reads {role}/{policy}"), false, way.role_policy(role, policy)).await;
         let shown = match &answer {

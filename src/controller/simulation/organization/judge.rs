@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    ops::AddAssign,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -16,13 +15,14 @@ use super::{
     claims::{CLAIMED, Claims, Like, Shown},
     hearsay::Carrier,
     people::{self, Kind},
+    tally::Tally,
 };
 use crate::{
     controller::Shard,
     events::Exchange,
     iam::{RoleDetail, RolesPage},
     names::{AccountId, PolicyName, RoleName},
-    sandbox::{Change, Sandbox},
+    sandbox::{Change, Lag, Sandbox},
 };
 
 /// An account, a role in small letters, and a policy.
@@ -49,7 +49,7 @@ pub(super) struct Organization {
     /// The own one first.
     pub(super) accounts: Vec<AccountId>,
     state: Mutex<State>,
-    /// A process has died.
+    /// A process has died, or the manifests are to be edited.
     pub(super) killed: Notify,
     is_traced: bool,
 }
@@ -62,6 +62,8 @@ pub(super) struct State {
     /// What the claimable roles of all accounts are like.
     pub(super) likes: BTreeMap<(AccountId, String), Like>,
     pub(super) carrier: Carrier,
+    /// Somebody edits the manifests now, while a process is about to write.
+    pub(super) is_to_be_edited: bool,
     pub(super) most_changes: usize,
     pub(super) is_calm: bool,
     pub(super) processes: BTreeMap<u64, Process>,
@@ -71,6 +73,9 @@ pub(super) struct State {
     pub(super) changes: BTreeMap<Key, (u32, Duration)>,
     /// Which process has repaired a policy since somebody changed it.
     repaired_by: BTreeMap<Key, u64>,
+    /// When a policy was written by a process last, and how far fresh reads lag behind that.
+    written: BTreeMap<Key, Duration>,
+    lag: Duration,
 }
 
 /// What is said of an account that is not enforced.
@@ -110,100 +115,6 @@ pub(super) struct Process {
     minutes: BTreeMap<AccountId, (u64, u64)>,
     /// When it last read an account's roles.
     pub(super) readings: BTreeMap<AccountId, Duration>,
-}
-
-/// What has happened in some lives.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) seconds: u64,
-    pub(super) calls: u64,
-    /// Writes that were asked for, and such as were answered by an error.
-    pub(super) writes: u64,
-    pub(super) failed_writes: u64,
-    pub(super) effects: u64,
-    /// Of these: what was right before, by another process or a lost answer.
-    pub(super) in_vain: u64,
-    /// What two processes have repaired for one cause.
-    pub(super) twice: u64,
-    /// What somebody had denied between a fresh read and the write that followed.
-    pub(super) deny_in_between: u64,
-    pub(super) by_people: u64,
-    /// Writes of what a selector claims, and roles that were shown to be claimed by two that disagree.
-    pub(super) claimed: u64,
-    pub(super) conflicts: u64,
-    /// Change events that were told, and such as were forged.
-    pub(super) events: u64,
-    pub(super) forged: u64,
-    /// Changes that were undone since they were heard of, although the next reading was far.
-    pub(super) undone_soon: u64,
-    pub(super) rescales: u64,
-    pub(super) deaths: u64,
-    /// Calls to an account that another process keeps too, and moments in which nobody kept one that is to be kept.
-    pub(super) shared_calls: u64,
-    pub(super) gaps: u64,
-    /// Answers by an account that was not meant.
-    pub(super) misled: u64,
-    /// Plans that the guards bound: an hour's writes were as many as allowed.
-    pub(super) bound: u64,
-    pub(super) sick: u64,
-    pub(super) longest_minutes: u64,
-    pub(super) longest_healthy_seconds: u64,
-    pub(super) most_calls: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
-        let sums = [
-            (&mut self.seconds, other.seconds),
-            (&mut self.calls, other.calls),
-            (&mut self.writes, other.writes),
-            (&mut self.failed_writes, other.failed_writes),
-            (&mut self.effects, other.effects),
-            (&mut self.in_vain, other.in_vain),
-            (&mut self.twice, other.twice),
-            (&mut self.deny_in_between, other.deny_in_between),
-            (&mut self.by_people, other.by_people),
-            (&mut self.claimed, other.claimed),
-            (&mut self.conflicts, other.conflicts),
-            (&mut self.events, other.events),
-            (&mut self.forged, other.forged),
-            (&mut self.undone_soon, other.undone_soon),
-            (&mut self.rescales, other.rescales),
-            (&mut self.deaths, other.deaths),
-            (&mut self.shared_calls, other.shared_calls),
-            (&mut self.gaps, other.gaps),
-            (&mut self.misled, other.misled),
-            (&mut self.bound, other.bound),
-            (&mut self.sick, other.sick),
-        ];
-        sums.into_iter().for_each(|(sum, more)| sum.add_assign(more));
-        self.longest_minutes = self.longest_minutes.max(other.longest_minutes);
-        self.longest_healthy_seconds = self.longest_healthy_seconds.max(other.longest_healthy_seconds);
-        self.most_calls = self.most_calls.max(other.most_calls);
-    }
-
-    /// Whether everything has happened that the invariants are about.
-    pub(super) fn is_telling(&self) -> bool {
-        [
-            self.twice,
-            self.deny_in_between,
-            self.bound,
-            self.failed_writes,
-            self.rescales,
-            self.deaths,
-            self.shared_calls,
-            self.gaps,
-            self.misled,
-            self.sick,
-            self.claimed,
-            self.conflicts,
-            self.events,
-            self.forged,
-            self.undone_soon,
-        ]
-        .iter()
-        .all(|count| *count > 0)
-    }
 }
 
 impl Process {
@@ -258,12 +169,15 @@ impl Organization {
             wish: Wish::default(),
             likes: BTreeMap::new(),
             carrier: Carrier::default(),
+            is_to_be_edited: false,
             most_changes,
             is_calm: false,
             processes: BTreeMap::new(),
             misled: BTreeMap::new(),
             changes: BTreeMap::new(),
             repaired_by: BTreeMap::new(),
+            written: BTreeMap::new(),
+            lag: Duration::ZERO,
         };
         let organization =
             Arc::new(Self { sandbox, accounts, state: Mutex::new(state), killed: Notify::new(), is_traced });
@@ -333,6 +247,23 @@ impl Organization {
             self.changed(key);
         }
         self.tell(account, &role, ("UpdateRole", None), None);
+    }
+
+    /// From now on reads lag so. Fresh reads that lag further behind than before show once more what they had shown to be over:
+    /// the write that was seen to have arrived is no more there, and that is a cause to make it again.
+    pub(super) fn lags(&self, lag: Lag) {
+        let now = self.now();
+        let mut state = self.state();
+        let State { processes, written, lag: before, .. } = &mut *state;
+        if std::mem::replace(before, lag.single) < lag.single {
+            for (key, _) in written.iter().filter(|(_, at)| **at + lag.single > now) {
+                for process in processes.values_mut() {
+                    *process.credits.entry(key.clone()).or_insert(1) += 1;
+                }
+            }
+        }
+        drop(state);
+        self.sandbox.set_lag(lag);
     }
 
     fn changed(&self, key: &Key) {
@@ -536,10 +467,11 @@ impl Organization {
         state.tally.in_vain += u64::from(before == after);
         state.tally.deny_in_between +=
             u64::from(after.is_some_and(|asked| people::kind(*before, asked) == Kind::Denies));
+        let now = self.now();
+        state.written.insert(key.clone(), now);
         if let Some(other) = state.repaired_by.insert(key, number) {
             state.tally.twice += u64::from(other != number);
         }
-        let now = self.now();
         let process = state.processes.get_mut(&number).unwrap();
         process.effects.push(((*account).clone(), now));
         let spent = process.effects.iter().filter(|(of, at)| of == *account && *at + HOUR > now).count();

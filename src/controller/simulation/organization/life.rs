@@ -22,8 +22,9 @@ use super::{
     claims::Claims,
     edge::Edge,
     hearsay::{self, Carrier},
-    judge::{Key, Organization, Process, Standing, Tally, Wish},
+    judge::{Key, Organization, Process, Standing, Wish},
     people,
+    tally::Tally,
 };
 use crate::{
     controller::{Controller, Options},
@@ -191,6 +192,7 @@ impl Life {
                 () = sleep_until(next) => {}
             }
             self.bury();
+            self.edit();
             let now = Instant::now();
             let (due, later) = std::mem::take(&mut self.due).into_iter().partition(|(at, _)| *at <= now);
             self.due = later;
@@ -323,6 +325,18 @@ impl Life {
         }
     }
 
+    /// Other selectors claim roles from this moment on, and all processes hear of it at once.
+    fn edit(&mut self) {
+        if !std::mem::take(&mut self.organization.state().is_to_be_edited) || self.is_large {
+            return;
+        }
+        let mut wish = self.organization.state().wish.clone();
+        let claims = &mut wish.claims;
+        *if self.rng.bool() { &mut claims.by_tag } else { &mut claims.by_path } ^= true;
+        self.has_it_wished(wish);
+        self.pods.keys().copied().collect::<Vec<_>>().into_iter().for_each(|number| self.act(Act::Hear(number)));
+    }
+
     /// Some accounts are looked at only, or suspended.
     fn stand(&mut self) {
         let mut standings = BTreeMap::new();
@@ -335,17 +349,20 @@ impl Life {
                 _ => None,
             };
         }
-        let most_changes = self.organization.state().most_changes;
         // What only selectors ask for would be more than the guards let pass within an hour.
         let mut claims = || !self.has_tight_guards && self.rng.u8(..3) > 0;
         let wish = Wish { standings, claims: Claims { by_tag: claims(), by_path: claims() } };
-        let set = people::manifests(&self.organization.accounts, &wish, most_changes);
-        self.organization.say(|| format!("manifests say now: {wish:?}"));
-        self.organization.state().wish = wish;
-        self.manifests = set;
+        self.has_it_wished(wish);
         for number in self.pods.keys() {
             self.due.push((Instant::now() + Duration::from_millis(self.rng.u64(..60_000)), Act::Hear(*number)));
         }
+    }
+
+    fn has_it_wished(&mut self, wish: Wish) {
+        let most_changes = self.organization.state().most_changes;
+        self.manifests = people::manifests(&self.organization.accounts, &wish, most_changes);
+        self.organization.say(|| format!("manifests say now: {wish:?}"));
+        self.organization.state().wish = wish;
     }
 
     /// One set of shards, that lives on, and nobody who meddles.

@@ -217,6 +217,15 @@ pub(super) fn be_quicker(organization: &Organization, key: &Key) {
     organization.put(key, Some(&document(&[CHANNELS, deny])));
 }
 
+/// Somebody has other selectors claim roles, while a process looks at one of them to write.
+pub(super) fn edit(organization: &Organization) {
+    let mut state = organization.state();
+    if !state.is_calm {
+        state.is_to_be_edited = true;
+        organization.killed.notify_one();
+    }
+}
+
 /// Somebody changes one of the policies that something is asked for of.
 pub(super) fn tamper(organization: &Organization, rng: &mut Rng, in_one_account: bool) {
     let mut keys = keys(organization);
@@ -272,7 +281,7 @@ pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account
                 single: Duration::from_millis(rng.u64(..15_000)),
             };
             organization.say(|| format!("reads lag now: {lag:?}"));
-            organization.sandbox.set_lag(lag);
+            organization.lags(lag);
         }
         16 => {
             organization.say(|| "the faults are over".to_owned());
@@ -368,7 +377,7 @@ pub(super) fn calm(organization: &Organization) {
     organization.say(|| "calm".to_owned());
     organization.sandbox.clear_faults();
     organization.sandbox.set_delay(Duration::ZERO);
-    organization.sandbox.set_lag(Lag::default());
+    organization.lags(Lag::default());
     organization.state().misled.clear();
     organization.accounts.iter().for_each(|account| open(organization, account));
 }
