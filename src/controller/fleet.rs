@@ -27,7 +27,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     events::{Exchange, Subscription},
-    iam::{Caller, Entrance, Iam, IamError},
+    iam::{Caller, Entrance, ErrorClass, Iam, IamError},
     manifest::{ConfiguredAccount, ManifestSet},
     names::AccountId,
     plan::Reason,
@@ -317,7 +317,7 @@ pub(super) async fn identify<I: Iam>(
 /// What to do about an account that could not be entered.
 pub(crate) fn hint_to_enter(entrance: &Entrance, error: &IamError) -> String {
     match &entrance.role {
-        Some(role) if !error.class.passes_by_itself() => format!(
+        Some(role) if !error.class.passes_by_itself() && error.class != ErrorClass::Clock => format!(
             "see that {role} exists, that its trust policy admits the controller's own role{}, and that this one may \
              sts:AssumeRole it",
             if entrance.external_id.is_some() { " with this external id" } else { "" }

@@ -42,7 +42,10 @@ impl Trouble {
                     "allow the controller sqs:ReceiveMessage and sqs:DeleteMessage on the queue; in the queue's own policy too where it belongs to another account",
                 ),
                 ErrorClass::Credentials => {
-                    ("CredentialsRefused", "look at the credentials that the controller runs with, and at its clock")
+                    ("CredentialsRefused", "look at the credentials that the controller runs with")
+                }
+                ErrorClass::Clock => {
+                    ("ClockOff", "set the clock of this machine right, and have it kept so (chrony, NTP)")
                 }
                 ErrorClass::Throttled => ("Throttled", "nothing is to be done: it is tried again, ever more slowly"),
                 ErrorClass::Transient => (
@@ -107,6 +110,7 @@ mod tests {
             (ErrorClass::Invalid, Some("KmsAccessDenied"), "KeyRefused"),
             (ErrorClass::Denied, Some("AccessDenied"), "AccessDenied"),
             (ErrorClass::Credentials, Some("InvalidClientTokenId"), "CredentialsRefused"),
+            (ErrorClass::Clock, Some("InvalidSignatureException"), "ClockOff"),
             (ErrorClass::Throttled, Some("RequestThrottled"), "Throttled"),
             (ErrorClass::Transient, None, "Unavailable"),
             (ErrorClass::Invalid, Some("InvalidAddress"), "RefusedBySqs"),

@@ -27,6 +27,8 @@ pub enum ErrorClass {
     Denied,
     /// No credentials, expired or unknown ones.
     Credentials,
+    /// The clock here is off: AWS takes what is signed by it for expired, or for not yet current.
+    Clock,
     /// IAM refused the request as malformed.
     Invalid,
     /// `LimitExceeded`: no room for the policy.
@@ -58,6 +60,7 @@ impl ErrorClass {
             Self::Throttled => "Throttled",
             Self::Denied => "AccessDenied",
             Self::Credentials => "CredentialsRefused",
+            Self::Clock => "ClockOff",
             Self::Invalid => "RefusedByIam",
             Self::Quota => "NoRoom",
             Self::Protected => "ProtectedRole",
@@ -65,6 +68,18 @@ impl ErrorClass {
             Self::NotSent => "NotSent",
             Self::NotCounted => "NotCounted",
             Self::NotLeading => "NotLeading",
+        }
+    }
+
+    /// The class of an answer that refuses: that of its code, but for signatures that do not match since the clock is off,
+    /// which only the message tells.
+    #[must_use]
+    pub fn of_answer(code: Option<&str>, message: Option<&str>, status: u16) -> Self {
+        let is_about_time =
+            |said: &str| said.starts_with("Signature expired") || said.starts_with("Signature not yet current");
+        match Self::of_code(code, status) {
+            Self::Credentials if message.is_some_and(is_about_time) => Self::Clock,
+            class => class,
         }
     }
 
@@ -91,11 +106,12 @@ impl ErrorClass {
             | "InvalidClientTokenId"
             | "UnrecognizedClient"
             | "SignatureDoesNotMatch"
+            | "InvalidSignature"
             | "InvalidToken"
             | "MissingAuthenticationToken"
             | "IncompleteSignature"
-            | "RequestExpired"
             | "AuthFailure" => Self::Credentials,
+            "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture" => Self::Clock,
             "NoSuchEntity" => Self::Gone,
             "LimitExceeded" => Self::Quota,
             "UnmodifiableEntity" => Self::Protected,
@@ -163,7 +179,7 @@ impl IamError {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
                 let code = answer.err().code();
-                let class = ErrorClass::of_code(code, status);
+                let class = ErrorClass::of_answer(code, answer.err().message(), status);
                 let said = match (code, answer.err().message()) {
                     (Some(code), Some(message)) => format!("{code}: {message}"),
                     (Some(code), None) => code.to_owned(),
@@ -223,7 +239,8 @@ fn credentials_failure(error: &(dyn Error + 'static)) -> Option<(ErrorClass, Str
             .or_else(|| refused::<AssumeRoleError>("AssumeRole", layer))
             .or_else(|| refused::<AssumeRoleWithWebIdentityError>("AssumeRoleWithWebIdentity", layer))
     });
-    let class = of_sts.as_ref().map(|error| error.class).filter(|class| class.passes_by_itself());
+    let class = of_sts.as_ref().map(|error| error.class);
+    let class = class.filter(|class| class.passes_by_itself() || *class == ErrorClass::Clock);
     let why = of_sts.map_or_else(|| innermost(error), |error| error.to_string());
     Some((class.unwrap_or(ErrorClass::Credentials), format!("the AWS credentials cannot be had: {why}")))
 }
@@ -238,7 +255,82 @@ fn refused<E: ProvideErrorMetadata + Error + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::Credentials;
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::{
+        iam::{Entrance, Iam, SdkIam},
+        names::AccountId,
+        sandbox::{Effect, Fault, RoleSeed, Sandbox},
+    };
+
+    /// How whoever is asked refuses what is signed by a clock that is off, and one refusal that is not about clocks.
+    const OF_CLOCKS: [(&str, &str, ErrorClass); 5] = [
+        (
+            "SignatureDoesNotMatch",
+            "Signature expired: 20261122T094500Z is now earlier than 20261122T100000Z (20261122T100500Z - 5 min.)",
+            ErrorClass::Clock,
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "Signature not yet current: 20261122T101500Z is still later than 20261122T100500Z (20261122T100000Z + 5 min.)",
+            ErrorClass::Clock,
+        ),
+        (
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+            ErrorClass::Clock,
+        ),
+        ("RequestExpired", "Request has expired.", ErrorClass::Clock),
+        (
+            "SignatureDoesNotMatch",
+            "The request signature we calculated does not match the signature you provided.",
+            ErrorClass::Credentials,
+        ),
+    ];
+
+    #[tokio::test]
+    async fn a_clock_that_is_off_is_known_whether_iam_says_so_or_sts() {
+        let account: AccountId = "111122223333".parse().unwrap();
+        let sandbox = Sandbox::new(account.clone());
+        sandbox.plant(&account, RoleSeed::new("keeper").trust(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}"#,
+        ));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("sandbox", "sandbox", None, None, "sandbox"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()));
+        let over_http = SdkIam::new(&config.load().await);
+        let (world, stop) = (sandbox.clone(), CancellationToken::new());
+        let _stopped = stop.clone().drop_guard();
+        tokio::spawn(async move { world.serve(listener, stop).await });
+        let entrance = Entrance {
+            account: account.clone(),
+            role: Some("arn:aws:iam::111122223333:role/keeper".parse().unwrap()),
+            external_id: None,
+            session_name: "test".to_owned(),
+            region: None,
+        };
+        for (code, message, class) in OF_CLOCKS {
+            let refuse = Effect::Refuse { status: 403, code: code.to_owned(), message: message.to_owned() };
+            sandbox.clear_faults();
+            sandbox.fault(Fault::new(refuse.clone()).on("GetAccountAuthorizationDetails"));
+            sandbox.fault(Fault::new(refuse).on("AssumeRole"));
+            let in_process = sandbox.iam(&account);
+            for refused in [
+                over_http.roles_page(None).await,
+                in_process.roles_page(None).await,
+                over_http.within(&entrance).await.roles_page(None).await,
+                in_process.within(&entrance).await.roles_page(None).await,
+            ] {
+                assert_eq!(refused.unwrap_err().class, class, "{code}: {message}");
+            }
+        }
+    }
 
     #[test]
     fn codes_are_sorted_by_what_they_mean_for_the_next_try() {

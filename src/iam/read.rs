@@ -392,7 +392,7 @@ impl<I: Iam> Reader<I> {
                         surroundings: None,
                     }))
                 }
-                Err(error) if error.class == ErrorClass::Credentials => return Err(error),
+                Err(error) if matches!(error.class, ErrorClass::Credentials | ErrorClass::Clock) => return Err(error),
                 Err(error) => {
                     let unread = Unread { why: error.to_string(), passes_by_itself: error.class.passes_by_itself() };
                     failures.push(error);

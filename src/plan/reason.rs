@@ -91,6 +91,7 @@ const ALL: &[Reason] = &[
     Reason::Failed(ErrorClass::Throttled),
     Reason::Failed(ErrorClass::Transient),
     Reason::Failed(ErrorClass::Credentials),
+    Reason::Failed(ErrorClass::Clock),
     Reason::Failed(ErrorClass::Invalid),
     Reason::Failed(ErrorClass::NotSent),
     Reason::Failed(ErrorClass::NotCounted),
@@ -196,6 +197,9 @@ impl Reason {
             Self::Failed(ErrorClass::Throttled) => "IAM is throttling",
             Self::Failed(ErrorClass::Transient) => "IAM did not answer as it should",
             Self::Failed(ErrorClass::Credentials) => "the AWS credentials are not accepted",
+            Self::Failed(ErrorClass::Clock) => {
+                "the clock of this machine is off: AWS takes what is signed by it for expired, or for not yet current"
+            }
             Self::Failed(ErrorClass::Invalid) => "IAM refused the request",
             Self::Failed(ErrorClass::Quota) => "IAM has no room left for inline policies of this role",
             Self::Failed(ErrorClass::Protected) => "IAM refuses changes to this role",
@@ -264,6 +268,9 @@ impl Reason {
             Self::Failed(ErrorClass::Transient) => "check the endpoint and the network if it lasts; it is tried again",
             Self::Failed(ErrorClass::Credentials) => {
                 "renew the credentials, or mend the profile, web identity or instance role that they come from"
+            }
+            Self::Failed(ErrorClass::Clock) => {
+                "set the clock of this machine right, and have it kept so (chrony, NTP): AWS allows for five minutes; it is tried again"
             }
             Self::Failed(ErrorClass::Invalid) => "compare the output of `render` with what IAM said",
             Self::Failed(ErrorClass::Quota) => {

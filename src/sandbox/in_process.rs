@@ -118,7 +118,7 @@ impl InProcess {
         }
         let Entrance { account, role, external_id, session_name, .. } = &session.entrance;
         let lacking = |class: ErrorClass, why: String| IamError {
-            class: if class.passes_by_itself() { class } else { ErrorClass::Credentials },
+            class: if class.passes_by_itself() || class == ErrorClass::Clock { class } else { ErrorClass::Credentials },
             operation: "AssumeRole",
             code: None,
             message: format!("the AWS credentials cannot be had: {why}"),
@@ -198,6 +198,8 @@ fn class_of(refusal: &Refusal) -> ErrorClass {
             ErrorClass::Throttled
         }
         "AccessDenied" | "AccessDeniedException" => ErrorClass::Denied,
+        "RequestTimeTooSkewed" | "RequestExpired" => ErrorClass::Clock,
+        "SignatureDoesNotMatch" if refusal.message.starts_with("Signature ") => ErrorClass::Clock,
         "ExpiredToken" | "InvalidClientTokenId" | "MissingAuthenticationToken" | "SignatureDoesNotMatch" => {
             ErrorClass::Credentials
         }

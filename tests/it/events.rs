@@ -12,7 +12,7 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
 use ssm_role_controller::{
-    events::{Exchange, Heard, Listening, News, Subject, Subscription, What, listen},
+    events::{Exchange, Heard, LARGEST_BODY, Listening, News, Subject, Subscription, What, listen},
     names::AccountId,
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -146,6 +146,35 @@ async fn an_event_on_the_queue_is_heard_while_it_is_waited_for_and_is_deleted() 
     assert_eq!((role_of(&heard), heard.account.as_str()), ("MyRole", ACCOUNT));
     assert!(age > Duration::from_secs(365 * 24 * 3600), "what is claimed makes it older: {age:?}");
     ear.holds(&url, "0", "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_as_large_as_any_can_be_are_heard_and_what_is_larger_is_none() {
+    let mut ear = Ear::open().await;
+    let url = ear.queue("large").await;
+    let mut event: Value = serde_json::from_str(SAMPLE).unwrap();
+    let mut sized = |role: &str, bytes: usize| {
+        event["detail"]["requestParameters"]["roleName"] = role.into();
+        event["detail"]["requestParameters"]["policyDocument"] = "".into();
+        let room = bytes - event.to_string().len();
+        event["detail"]["requestParameters"]["policyDocument"] = "x".repeat(room).into();
+        event.to_string()
+    };
+    ear.send(&url, &sized("too-large", LARGEST_BODY + 1)).await;
+    for number in 0..4 {
+        let body = sized(&format!("role-{number}"), LARGEST_BODY);
+        assert_eq!(body.len(), 256 * 1024);
+        ear.send(&url, &body).await;
+    }
+    ear.listen_to(&url);
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        heard.push(role_of(&ear.event().await.0).to_owned());
+    }
+    heard.sort();
+    assert_eq!(heard, ["role-0", "role-1", "role-2", "role-3"]);
+    // It is left for the dead-letter queue.
+    ear.holds(&url, "0", "1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -396,7 +425,7 @@ fn messages_that_are_no_events_are_told_and_hold_up_no_repair() {
     worlds.tamper();
     let mut stray = worlds.event();
     stray["account"] = "999999999999".into();
-    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(250_000));
+    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(LARGEST_BODY - r#"{"a": ""}"#.len()));
     let other_source = worlds.event().to_string().replace("aws.iam", "aws.s3");
     for body in ["not JSON", &large, &other_source, &stray.to_string(), &worlds.event().to_string()] {
         worlds.send(body);

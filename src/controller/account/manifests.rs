@@ -18,8 +18,8 @@ use crate::{
     },
     iam::Iam,
     inventory::Observed,
-    manifest::{self, Desired, DesiredPolicy, ManifestSet, Mode, PolicyKey, State, Successor, Whose},
-    names::RoleName,
+    manifest::{self, Desired, DesiredPolicy, ManifestSet, Mode, Permissions, PolicyKey, State, Successor, Whose},
+    names::{PolicyName, RoleName},
     plan::{self, Circumstances, Target},
     telemetry::{Event, EventName, emit},
 };
@@ -107,7 +107,7 @@ impl<I: Iam> Account<I> {
     }
 
     /// Has no repair begin to write any more that selectors will have to be asked about: by all that is known of the roles
-    /// they mean it otherwise, and the reading that says so for certain may take its time.
+    /// they mean it otherwise, or may, and the reading that says so for certain may take its time.
     pub(super) fn overtake_what_is_meant_otherwise(&self) {
         if self.busy.is_empty() {
             return;
@@ -116,13 +116,20 @@ impl<I: Iam> Account<I> {
         let whose = Whose { account: &self.caller.account, is_own: self.is_own };
         let selected = plan::select(&manifests, whose, &self.inventory, &self.circumstances, &self.selection);
         let meant = manifests.desired_with(whose, self.caller.partition().as_ref(), &selected.selection);
+        // The tags that a selector asks about are known only where a reading has looked for them.
+        let is_known = |claim: &Permissions| {
+            self.looked_for.sought.iter().any(|sought| Some(&sought.selector) == claim.selector.as_ref())
+        };
+        let unknown = manifests.selecting(whose).filter(|claim| !is_known(claim)).map(|claim| &claim.policy_name);
+        let unknown: BTreeSet<&PolicyName> = unknown.collect();
         for busy in self.busy.values() {
-            let is_meant_otherwise = match (self.slots.get(&busy.key), meant.policies.get(&busy.key)) {
-                (Some(slot), Some(meant)) => slot.wanted.successor.is_none() && !slot.asks_the_same(meant),
-                // What is to go under its former name no manifest names.
-                (Some(slot), None) => slot.wanted.successor.is_none(),
-                (None, _) => true,
-            };
+            let is_meant_otherwise = unknown.contains(&busy.key.1)
+                || match (self.slots.get(&busy.key), meant.policies.get(&busy.key)) {
+                    (Some(slot), Some(meant)) => slot.wanted.successor.is_none() && !slot.asks_the_same(meant),
+                    // What is to go under its former name no manifest names.
+                    (Some(slot), None) => slot.wanted.successor.is_none(),
+                    (None, _) => true,
+                };
             if is_meant_otherwise {
                 busy.overtaken.cancel();
             }

@@ -3,7 +3,8 @@
 //! Beside the lives of one process in one account, which have their own judge: here are some accounts, entered by roles of
 //! the same name and with roles of the same names in them, and several processes that know nothing of each other. Their
 //! number changes at any moment, and then the old and the new shards overlap, or nobody keeps an account for a while.
-//! People meddle, reads lag, accounts are throttled or cannot be entered, and answers are lost. One number decides all of it.
+//! People meddle, selectors claim roles that change, reads lag, accounts are throttled or cannot be entered, and answers and
+//! change events are lost. One number decides all of it.
 //!
 //! ```sh
 //! cargo test --lib simulation::organization                                  # a few lives
@@ -17,13 +18,19 @@
 //! | `people.rs` | the accounts, what is asked for in them, and who meddles |
 //! | `edge.rs` | the edge to AWS of one process: delays, deaths, ways that lead into the wrong account |
 //! | `judge.rs` | the truth, and the invariants of a call |
+//! | `tally.rs` | what has happened in some lives |
+//! | `claims.rs` | what selectors ask for, by the truth and by what a process was shown |
+//! | `hearsay.rs` | what processes hear of changes, true or not |
 //!
 //! What must stay true: what is asked for is known here by heart, and not from the program.
 
+mod claims;
 mod edge;
+mod hearsay;
 mod judge;
 mod life;
 mod people;
+mod tally;
 
 use std::{
     sync::{
@@ -34,7 +41,7 @@ use std::{
     time::Instant,
 };
 
-use self::{judge::Tally, life::Ended};
+use self::{life::Ended, tally::Tally};
 use super::{given, log::Ear};
 
 /// One life, with somebody to hear its events: else `tracing` may take it that nobody in the whole process wants them, and

@@ -203,16 +203,22 @@ async fn a_conflict_that_comes_up_while_the_repair_is_on_its_way_stops_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repair_under_way_stops_for_another_claim_that_no_reading_has_told_of_so_far() {
-    for other in ["  nodeRegistration: granted\n", "  mode: observe\n", "  suspend: true\n"] {
-        let life = Life::of([web("web-1")]);
+    for (selector, other) in [
+        ("nameLike: \"web-*\"", "  nodeRegistration: granted\n"),
+        ("nameLike: \"web-*\"", "  mode: observe\n"),
+        ("nameLike: \"web-*\"", "  suspend: true\n"),
+        // A tag that no reading has looked for.
+        ("tags: {owner: somebody}", "  nodeRegistration: granted\n"),
+    ] {
+        let life = Life::of([web("web-1").tag("owner", "somebody")]);
         life.sandbox.fault(Fault::new(Effect::DelayMs(2_000)).on("GetRolePolicy"));
         let life = life.start(&fleet(""));
         sleep(Duration::from_secs(1)).await;
         // The reading that would tell what the newer manifests pick takes its time.
         life.sandbox.fault(Fault::new(Effect::DelayMs(5_000)).on("GetAccountAuthorizationDetails"));
-        life.save(&format!("{}{}", fleet(""), selecting("other", "nameLike: \"web-*\"", other)));
+        life.save(&format!("{}{}", fleet(""), selecting("other", selector, other)));
         minutes(10).await;
-        assert_eq!(life.writes(), 0, "{other}: {:#?}", life.told());
+        assert_eq!(life.writes(), 0, "{selector}, {other}: {:#?}", life.told());
     }
 }
 

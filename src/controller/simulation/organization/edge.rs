@@ -16,6 +16,7 @@ use fastrand::Rng;
 use tokio::time::{sleep, timeout};
 
 use super::{
+    claims::CLAIMED,
     judge::{Organization, WRITER},
     people,
 };
@@ -157,6 +158,10 @@ impl Edge {
             })
             .await;
         waiting.is_answered = answer.is_ok();
+        if let Ok(request) = &answer {
+            let call = if document.is_some() { "PutRolePolicy" } else { "DeleteRolePolicy" };
+            self.organization.tell(&self.account, role.as_str(), (call, Some(policy.as_str())), Some(request.as_str()));
+        }
         drop(unless_it_goes_on);
         answer
     }
@@ -222,18 +227,26 @@ impl Iam for Edge {
         let way = self.way().await;
         let answer =
             self.pass(|| format!("reads in bulk from {marker:?}"), false, way.roles_page(marker.clone())).await;
-        if answer.is_ok() {
-            self.organization.was_read(self.process, &self.account);
+        if let Ok(page) = &answer {
+            self.organization.was_read(self.process, &self.account, marker.is_none(), page);
         }
         answer
     }
 
     async fn role(&self, role: &RoleName) -> Result<RoleDetail, IamError> {
         let way = self.way().await;
-        self.pass(|| format!("reads the role {role}"), false, way.role(role)).await
+        let answer = self.pass(|| format!("reads the role {role}"), false, way.role(role)).await;
+        if let Ok(role) = &answer {
+            self.organization.was_shown_role(self.process, &self.account, role);
+        }
+        answer
     }
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
+        let is_interrupted = policy.as_str() == CLAIMED && self.rng.lock().unwrap().u8(..20) == 0;
+        if is_interrupted && !self.is_dead() {
+            people::edit(&self.organization);
+        }
         let way = self.proven_way().await;
         let answer = self.pass(|| format!("reads {role}/{policy}"), false, way.role_policy(role, policy)).await;
         let shown = match &answer {

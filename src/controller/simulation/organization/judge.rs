@@ -5,18 +5,24 @@
 
 use std::{
     collections::BTreeMap,
-    ops::AddAssign,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::Notify;
 
-use super::people::{self, Kind, asked};
+use super::{
+    claims::{CLAIMED, Claims, Like, Shown},
+    hearsay::Carrier,
+    people::{self, Kind},
+    tally::Tally,
+};
 use crate::{
     controller::Shard,
+    events::Exchange,
+    iam::{RoleDetail, RolesPage},
     names::{AccountId, PolicyName, RoleName},
-    sandbox::{Change, Sandbox},
+    sandbox::{Change, Lag, Sandbox},
 };
 
 /// An account, a role in small letters, and a policy.
@@ -27,7 +33,7 @@ const FRESH: Duration = Duration::from_millis(50);
 /// After so long every read shows a change, and no call that was sent before it is on its way.
 const SEEN: Duration = Duration::from_secs(60);
 /// Settings that were changed so lately may not have been taken in.
-const HEARD: Duration = Duration::from_millis(50);
+pub(super) const HEARD: Duration = Duration::from_millis(50);
 const HOUR: Duration = Duration::from_secs(3600);
 /// So many calls of one process to one account within a minute are no work, but a retry that does not wait.
 pub(super) const MOST_CALLS: u64 = 240;
@@ -43,7 +49,7 @@ pub(super) struct Organization {
     /// The own one first.
     pub(super) accounts: Vec<AccountId>,
     state: Mutex<State>,
-    /// A process has died.
+    /// A process has died, or the manifests are to be edited.
     pub(super) killed: Notify,
     is_traced: bool,
 }
@@ -52,7 +58,12 @@ pub(super) struct State {
     pub(super) trace: Vec<String>,
     pub(super) violations: Vec<String>,
     pub(super) tally: Tally,
-    pub(super) standings: BTreeMap<AccountId, Standing>,
+    pub(super) wish: Wish,
+    /// What the claimable roles of all accounts are like.
+    pub(super) likes: BTreeMap<(AccountId, String), Like>,
+    pub(super) carrier: Carrier,
+    /// Somebody edits the manifests now, while a process is about to write.
+    pub(super) is_to_be_edited: bool,
     pub(super) most_changes: usize,
     pub(super) is_calm: bool,
     pub(super) processes: BTreeMap<u64, Process>,
@@ -62,6 +73,9 @@ pub(super) struct State {
     pub(super) changes: BTreeMap<Key, (u32, Duration)>,
     /// Which process has repaired a policy since somebody changed it.
     repaired_by: BTreeMap<Key, u64>,
+    /// When a policy was written by a process last, and how far fresh reads lag behind that.
+    written: BTreeMap<Key, Duration>,
+    lag: Duration,
 }
 
 /// What is said of an account that is not enforced.
@@ -71,16 +85,27 @@ pub(super) enum Standing {
     Suspended,
 }
 
+/// What the manifests say that is not always so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) standings: BTreeMap<AccountId, Standing>,
+    pub(super) claims: Claims,
+}
+
 /// What is known of a process.
 pub(super) struct Process {
     pub(super) shard: Shard,
     pub(super) is_dead: bool,
     /// It dies with so many more calls to this account, before or after the last of them arrives.
     pub(super) kill_at: Option<(AccountId, u64, bool)>,
-    /// The accounts' standing as it has heard of it, what it was before, and when it heard.
-    standings: BTreeMap<AccountId, Standing>,
-    standings_before: BTreeMap<AccountId, Standing>,
+    /// How its queue's events come to it.
+    pub(super) exchange: Exchange,
+    /// What manifests say as it has heard of it, what they said before, and when it heard.
+    wish: Wish,
+    wish_before: Wish,
     heard: Duration,
+    /// What it was shown of the roles.
+    shown: BTreeMap<AccountId, Shown>,
     /// Fresh reads of which nothing was made yet: when, and what they showed.
     fresh: BTreeMap<Key, (Duration, Option<String>)>,
     /// How often it may write a policy: once for what it finds, and once for each cause since.
@@ -92,100 +117,45 @@ pub(super) struct Process {
     pub(super) readings: BTreeMap<AccountId, Duration>,
 }
 
-/// What has happened in some lives.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) seconds: u64,
-    pub(super) calls: u64,
-    /// Writes that were asked for, and such as were answered by an error.
-    pub(super) writes: u64,
-    pub(super) failed_writes: u64,
-    pub(super) effects: u64,
-    /// Of these: what was right before, by another process or a lost answer.
-    pub(super) in_vain: u64,
-    /// What two processes have repaired for one cause.
-    pub(super) twice: u64,
-    /// What somebody had denied between a fresh read and the write that followed.
-    pub(super) deny_in_between: u64,
-    pub(super) by_people: u64,
-    pub(super) rescales: u64,
-    pub(super) deaths: u64,
-    /// Calls to an account that another process keeps too, and moments in which nobody kept one that is to be kept.
-    pub(super) shared_calls: u64,
-    pub(super) gaps: u64,
-    /// Answers by an account that was not meant.
-    pub(super) misled: u64,
-    /// Plans that the guards bound: an hour's writes were as many as allowed.
-    pub(super) bound: u64,
-    pub(super) sick: u64,
-    pub(super) longest_minutes: u64,
-    pub(super) longest_healthy_seconds: u64,
-    pub(super) most_calls: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
-        let sums = [
-            (&mut self.seconds, other.seconds),
-            (&mut self.calls, other.calls),
-            (&mut self.writes, other.writes),
-            (&mut self.failed_writes, other.failed_writes),
-            (&mut self.effects, other.effects),
-            (&mut self.in_vain, other.in_vain),
-            (&mut self.twice, other.twice),
-            (&mut self.deny_in_between, other.deny_in_between),
-            (&mut self.by_people, other.by_people),
-            (&mut self.rescales, other.rescales),
-            (&mut self.deaths, other.deaths),
-            (&mut self.shared_calls, other.shared_calls),
-            (&mut self.gaps, other.gaps),
-            (&mut self.misled, other.misled),
-            (&mut self.bound, other.bound),
-            (&mut self.sick, other.sick),
-        ];
-        sums.into_iter().for_each(|(sum, more)| sum.add_assign(more));
-        self.longest_minutes = self.longest_minutes.max(other.longest_minutes);
-        self.longest_healthy_seconds = self.longest_healthy_seconds.max(other.longest_healthy_seconds);
-        self.most_calls = self.most_calls.max(other.most_calls);
-    }
-
-    /// Whether everything has happened that the invariants are about.
-    pub(super) fn is_telling(&self) -> bool {
-        [
-            self.twice,
-            self.deny_in_between,
-            self.bound,
-            self.failed_writes,
-            self.rescales,
-            self.deaths,
-            self.shared_calls,
-            self.gaps,
-            self.misled,
-            self.sick,
-        ]
-        .iter()
-        .all(|count| *count > 0)
-    }
-}
-
 impl Process {
-    pub(super) fn new(
-        shard: Shard,
-        kill_at: Option<(AccountId, u64, bool)>,
-        standings: BTreeMap<AccountId, Standing>,
-    ) -> Self {
+    pub(super) fn new(shard: Shard, kill_at: Option<(AccountId, u64, bool)>, wish: Wish, exchange: Exchange) -> Self {
         Self {
             shard,
             is_dead: false,
             kill_at,
-            standings_before: standings.clone(),
-            standings,
+            exchange,
+            wish_before: wish.clone(),
+            wish,
             heard: Duration::ZERO,
+            shown: BTreeMap::new(),
             fresh: BTreeMap::new(),
             credits: BTreeMap::new(),
             effects: Vec::new(),
             minutes: BTreeMap::new(),
             readings: BTreeMap::new(),
+        }
+    }
+
+    /// Does what makes another thing of what the process knows of an account or of manifests. Where that asks for something
+    /// else of a role, it is a cause to write.
+    fn learns(&mut self, accounts: &[AccountId], of: &AccountId, what: impl FnOnce(&mut Self)) {
+        let asked = |process: &Self| -> Vec<(Key, Option<String>)> {
+            let claims = process.wish.claims;
+            let shown = process.shown.get(of);
+            let key = |role: &str| (of.clone(), role.to_owned(), CLAIMED.to_owned());
+            let ask = |role: &'static str| {
+                let key = key(&role.to_ascii_lowercase());
+                let like = shown.and_then(|shown| shown.newest(&key.1));
+                (key.clone(), claims.ask(accounts, &key, like))
+            };
+            people::roles().map(ask).collect()
+        };
+        let before = asked(self);
+        what(self);
+        for ((key, before), (_, after)) in before.into_iter().zip(asked(self)) {
+            if before != after {
+                *self.credits.entry(key).or_insert(1) += 1;
+            }
         }
     }
 }
@@ -196,13 +166,18 @@ impl Organization {
             trace: Vec::new(),
             violations: Vec::new(),
             tally: Tally::default(),
-            standings: BTreeMap::new(),
+            wish: Wish::default(),
+            likes: BTreeMap::new(),
+            carrier: Carrier::default(),
+            is_to_be_edited: false,
             most_changes,
             is_calm: false,
             processes: BTreeMap::new(),
             misled: BTreeMap::new(),
             changes: BTreeMap::new(),
             repaired_by: BTreeMap::new(),
+            written: BTreeMap::new(),
+            lag: Duration::ZERO,
         };
         let organization =
             Arc::new(Self { sandbox, accounts, state: Mutex::new(state), killed: Notify::new(), is_traced });
@@ -253,15 +228,42 @@ impl Organization {
         });
         if is_there {
             self.changed(key);
+            let call = if document.is_some() { "PutRolePolicy" } else { "DeleteRolePolicy" };
+            self.tell(account, role, (call, Some(policy)), None);
         }
+    }
+
+    /// What shall be in a policy now, if anything: by the newest manifests, and as the role is.
+    pub(super) fn asked(&self, key: &Key) -> Option<String> {
+        let state = self.state();
+        let like = state.likes.get(&(key.0.clone(), key.1.clone()));
+        people::asked(&self.accounts[1], key).or_else(|| state.wish.claims.ask(&self.accounts, key, like))
     }
 
     /// Somebody removed a role, or made it.
     pub(super) fn role_changed(&self, account: &AccountId, role: &str) {
         let role = role.to_ascii_lowercase();
-        for key in people::keys(self).iter().filter(|key| key.0 == *account && key.1 == role) {
+        for key in people::all_keys(self).iter().filter(|key| key.0 == *account && key.1 == role) {
             self.changed(key);
         }
+        self.tell(account, &role, ("UpdateRole", None), None);
+    }
+
+    /// From now on reads lag so. Fresh reads that lag further behind than before show once more what they had shown to be over:
+    /// the write that was seen to have arrived is no more there, and that is a cause to make it again.
+    pub(super) fn lags(&self, lag: Lag) {
+        let now = self.now();
+        let mut state = self.state();
+        let State { processes, written, lag: before, .. } = &mut *state;
+        if std::mem::replace(before, lag.single) < lag.single {
+            for (key, _) in written.iter().filter(|(_, at)| **at + lag.single > now) {
+                for process in processes.values_mut() {
+                    *process.credits.entry(key.clone()).or_insert(1) += 1;
+                }
+            }
+        }
+        drop(state);
+        self.sandbox.set_lag(lag);
     }
 
     fn changed(&self, key: &Key) {
@@ -276,12 +278,16 @@ impl Organization {
         }
     }
 
-    /// A process hears how the accounts stand.
-    pub(super) fn hears(&self, number: u64, standings: BTreeMap<AccountId, Standing>) {
+    /// A process hears what manifests say now.
+    pub(super) fn hears(&self, number: u64, wish: &Wish) {
         let now = self.now();
         if let Some(process) = self.state().processes.get_mut(&number) {
-            process.standings_before = std::mem::replace(&mut process.standings, standings);
-            process.heard = now;
+            let before = process.wish.clone();
+            for account in &self.accounts {
+                process.wish = before.clone();
+                process.learns(&self.accounts, account, |process| process.wish = wish.clone());
+            }
+            (process.wish_before, process.heard) = (before, now);
         }
     }
 
@@ -338,10 +344,28 @@ impl Organization {
         self.killed.notify_one();
     }
 
-    pub(super) fn was_read(&self, number: u64, account: &AccountId) {
+    /// A page of all roles was answered.
+    pub(super) fn was_read(&self, number: u64, account: &AccountId, is_first: bool, page: &RolesPage) {
+        let now = self.now();
+        let mut state = self.state();
+        let State { processes, tally, .. } = &mut *state;
+        let Some(process) = processes.get_mut(&number) else { return };
+        process.readings.insert(account.clone(), now);
+        let mut whole = None;
+        process.learns(&self.accounts, account, |process| {
+            let shown = process.shown.entry(account.clone()).or_default();
+            whole = shown.page(is_first, !page.is_truncated, &page.roles, account, now).cloned();
+        });
+        let claims = process.wish.claims;
+        let disagree = |like: &&Like| claims.disagree(&self.accounts, account, like);
+        tally.conflicts += whole.iter().flat_map(|whole| whole.values()).filter(disagree).count() as u64;
+    }
+
+    /// A role was answered by itself.
+    pub(super) fn was_shown_role(&self, number: u64, account: &AccountId, role: &RoleDetail) {
         let now = self.now();
         if let Some(process) = self.state().processes.get_mut(&number) {
-            process.readings.insert(account.clone(), now);
+            process.shown.entry(account.clone()).or_default().one(role, now);
         }
     }
 
@@ -369,17 +393,33 @@ impl Organization {
         let what = format!("process {number} writes {account}/{role}/{policy} {}", document.unwrap_or("nothing"));
         self.say(|| what.clone());
         let mut faults = Vec::new();
-        let asked = asked(&self.accounts[1], &key);
+        let mut asked = people::asked(&self.accounts[1], &key);
         let mut state = self.state();
         state.tally.writes += 1;
-        if document.is_none() || document.map(str::to_owned) != asked {
-            faults.push("O2 nothing is written but the very documents that are asked for, where they are asked for");
-        }
         let changed = state.changes.get(&key).map_or(Duration::ZERO, |(_, at)| *at);
         let process = state.processes.get_mut(&number).unwrap();
         let is_heard = now > process.heard + HEARD;
-        let stands = process.standings.contains_key(account);
-        let stood = process.standings_before.contains_key(account);
+        if key.2 == CLAIMED {
+            // By what the process knows: reads may lag behind what a role is like.
+            let before = (!is_heard).then_some(process.wish_before.claims);
+            let claims = [process.wish.claims].into_iter().chain(before);
+            let shown = process.shown.get(account);
+            let likes: Vec<&Like> = shown.into_iter().flat_map(|shown| shown.may_be(&key.1, now)).collect();
+            let mut asks = Vec::new();
+            for claims in claims {
+                asks.extend(likes.iter().filter_map(|like| claims.ask(&self.accounts, &key, Some(like))));
+            }
+            asked = asks.iter().find(|asked| Some(asked.as_str()) == document).or(asks.first()).cloned();
+            if document.is_none() || document.map(str::to_owned) != asked {
+                faults.push(
+                    "O11 nothing is written but what selectors ask for, where one of them does and none disagrees",
+                );
+            }
+        } else if document.is_none() || document.map(str::to_owned) != asked {
+            faults.push("O2 nothing is written but the very documents that are asked for, where they are asked for");
+        }
+        let stands = process.wish.standings.contains_key(account);
+        let stood = process.wish_before.standings.contains_key(account);
         if !self.accounts.contains(account) || stands && (is_heard || stood) {
             faults.push("O3 nothing is written where it is only looked at");
         }
@@ -398,6 +438,7 @@ impl Organization {
         }
         // What happened long ago is known, all of it, and one write is for all of it.
         *credit = if now > changed + SEEN { 0 } else { credit.saturating_sub(1) };
+        state.tally.claimed += u64::from(key.2 == CLAIMED);
         drop(state);
         faults.into_iter().for_each(|rule| self.violated(rule, &what));
         key
@@ -424,13 +465,13 @@ impl Organization {
         let most = state.most_changes;
         state.tally.effects += 1;
         state.tally.in_vain += u64::from(before == after);
-        state.tally.deny_in_between += u64::from(
-            asked(&self.accounts[1], &key).is_some_and(|asked| people::kind(*before, &asked) == Kind::Denies),
-        );
+        state.tally.deny_in_between +=
+            u64::from(after.is_some_and(|asked| people::kind(*before, asked) == Kind::Denies));
+        let now = self.now();
+        state.written.insert(key.clone(), now);
         if let Some(other) = state.repaired_by.insert(key, number) {
             state.tally.twice += u64::from(other != number);
         }
-        let now = self.now();
         let process = state.processes.get_mut(&number).unwrap();
         process.effects.push(((*account).clone(), now));
         let spent = process.effects.iter().filter(|(of, at)| of == *account && *at + HOUR > now).count();
@@ -454,12 +495,12 @@ impl Organization {
 
     /// What is not as it is to be, where something is to be written.
     pub(super) fn unsettled(&self) -> Vec<Key> {
-        let standings = self.state().standings.clone();
+        let standings = self.state().wish.standings.clone();
         let is_unsettled = |key: &Key| {
             let (account, role, policy) = key;
             let is_there = self.sandbox.path(account, role).is_some();
             let live = self.sandbox.document(account, role, policy);
-            let asked = asked(&self.accounts[1], key).unwrap();
+            let asked = self.asked(key).unwrap();
             !standings.contains_key(account)
                 && is_there
                 && matches!(people::kind(live.as_deref(), &asked), Kind::Missing | Kind::Drifted)

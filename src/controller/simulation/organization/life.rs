@@ -19,12 +19,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::bound,
+    claims::Claims,
     edge::Edge,
-    judge::{Key, Organization, Process, Standing, Tally},
-    people::{self, asked},
+    hearsay::{self, Carrier},
+    judge::{Key, Organization, Process, Standing, Wish},
+    people,
+    tally::Tally,
 };
 use crate::{
     controller::{Controller, Options},
+    events::{Exchange, Listening},
     manifest::ManifestSet,
     names::AccountId,
     sandbox::{Effect, Fault, Sandbox},
@@ -39,6 +43,12 @@ const OF_A_FIGHT: u64 = 32;
 const OF_GUARDS: u64 = 62;
 /// How long a drift lasts in an account that is well, however it stands with the others.
 const WHILE_OTHERS_ARE_SICK: Duration = Duration::from_secs(120);
+/// How long a drift lasts of which an event tells: what is heard of, is looked at, planned and written.
+const SOON: Duration = Duration::from_secs(60);
+/// How long events that came let readings be rare: a fifth longer than the stretched interval, and a quarter of an hour.
+const SILENCE: Duration = Duration::from_secs(8 * 72 + 15 * 60 + 30);
+/// How long a drift lasts where no events arrive: until the next reading at the usual interval, and the write.
+const AS_EVER: Duration = Duration::from_secs(120);
 /// How long a process may take to stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -112,6 +122,7 @@ impl Life {
         sandbox.keep_calls(0);
         let organization = Organization::new(sandbox, accounts, most_changes, is_traced);
         people::populate(&organization, &mut rng);
+        organization.state().carrier = Carrier::Bad;
         let count = rng.u32(1..5);
         let mut life = Self {
             organization,
@@ -161,6 +172,9 @@ impl Life {
         self.converge().await;
         self.is_quiet().await;
         if !self.organization.has_gone_wrong() && !self.has_tight_guards {
+            self.hear().await;
+        }
+        if !self.organization.has_gone_wrong() && !self.has_tight_guards {
             self.fall_sick().await;
         }
         self.stop().await;
@@ -178,6 +192,7 @@ impl Life {
                 () = sleep_until(next) => {}
             }
             self.bury();
+            self.edit();
             let now = Instant::now();
             let (due, later) = std::mem::take(&mut self.due).into_iter().partition(|(at, _)| *at <= now);
             self.due = later;
@@ -207,9 +222,9 @@ impl Life {
             }
             Act::Hear(number) => {
                 if let Some(pod) = self.pods.get(&number) {
-                    let standings = self.organization.state().standings.clone();
-                    self.organization.say(|| format!("process {number} hears of {standings:?}"));
-                    self.organization.hears(number, standings);
+                    let wish = self.organization.state().wish.clone();
+                    self.organization.say(|| format!("process {number} hears of {wish:?}"));
+                    self.organization.hears(number, &wish);
                     pod.manifests.send_replace(Arc::clone(&self.manifests));
                 }
             }
@@ -232,14 +247,16 @@ impl Life {
         let shard = format!("{index}/{count}").parse().unwrap();
         self.organization.say(|| format!("process {number} begins as {shard}"));
         let mut state = self.organization.state();
-        let process = Process::new(shard, kill_at, state.standings.clone());
+        let exchange = Exchange::default();
+        exchange.is_listening(if self.is_calm { Listening::Failed } else { Listening::Up });
+        let process = Process::new(shard, kill_at, state.wish.clone(), exchange.clone());
         state.processes.insert(number, process);
         drop(state);
         let page_size = if self.rng.bool() { 1000 } else { self.rng.u16(2..20) };
         let edge = Edge::new(&self.organization, number, page_size, self.rng.u64(..));
         let (manifests, newest) = watch::channel(Arc::clone(&self.manifests));
         let options = Options { seed: self.rng.u64(..), shard: Some(shard), ..Options::default() };
-        let controller = Controller::new(edge, newest, options);
+        let controller = Controller::new(edge, newest, options).woken_by(exchange);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(controller.run(shutdown.clone()));
         self.pods.insert(number, Pod { shard: (index, count), manifests, task, shutdown });
@@ -308,6 +325,18 @@ impl Life {
         }
     }
 
+    /// Other selectors claim roles from this moment on, and all processes hear of it at once.
+    fn edit(&mut self) {
+        if !std::mem::take(&mut self.organization.state().is_to_be_edited) || self.is_large {
+            return;
+        }
+        let mut wish = self.organization.state().wish.clone();
+        let claims = &mut wish.claims;
+        *if self.rng.bool() { &mut claims.by_tag } else { &mut claims.by_path } ^= true;
+        self.has_it_wished(wish);
+        self.pods.keys().copied().collect::<Vec<_>>().into_iter().for_each(|number| self.act(Act::Hear(number)));
+    }
+
     /// Some accounts are looked at only, or suspended.
     fn stand(&mut self) {
         let mut standings = BTreeMap::new();
@@ -320,14 +349,20 @@ impl Life {
                 _ => None,
             };
         }
-        let most_changes = self.organization.state().most_changes;
-        let set = people::manifests(&self.organization.accounts, &standings, most_changes);
-        self.organization.say(|| format!("the accounts shall stand so: {standings:?}"));
-        self.organization.state().standings = standings;
-        self.manifests = set;
+        // What only selectors ask for would be more than the guards let pass within an hour.
+        let mut claims = || !self.has_tight_guards && self.rng.u8(..3) > 0;
+        let wish = Wish { standings, claims: Claims { by_tag: claims(), by_path: claims() } };
+        self.has_it_wished(wish);
         for number in self.pods.keys() {
             self.due.push((Instant::now() + Duration::from_millis(self.rng.u64(..60_000)), Act::Hear(*number)));
         }
+    }
+
+    fn has_it_wished(&mut self, wish: Wish) {
+        let most_changes = self.organization.state().most_changes;
+        self.manifests = people::manifests(&self.organization.accounts, &wish, most_changes);
+        self.organization.say(|| format!("manifests say now: {wish:?}"));
+        self.organization.state().wish = wish;
     }
 
     /// One set of shards, that lives on, and nobody who meddles.
@@ -335,6 +370,7 @@ impl Life {
         self.is_calm = true;
         self.organization.state().is_calm = true;
         people::calm(&self.organization);
+        self.carries(Carrier::None);
         self.due.clear();
         for process in self.organization.state().processes.values_mut() {
             process.kill_at = None;
@@ -380,6 +416,9 @@ impl Life {
     async fn is_quiet(&mut self) {
         self.pass(Duration::from_secs(90)).await;
         let (writes, since) = (self.organization.state().tally.writes, self.organization.now());
+        // Whoever hears of changes that are none looks, and finds nothing.
+        let rng = &mut self.rng;
+        (0..3).for_each(|_| hearsay::forge(&self.organization, rng));
         self.pass(Duration::from_secs(600)).await;
         if self.organization.state().tally.writes != writes {
             self.organization
@@ -395,6 +434,77 @@ impl Life {
                     .violated("O1 a shard keeps its own accounts", format!("{readers} processes read {account}"));
             }
         }
+    }
+
+    /// From now on events are carried so, and queues can be read or not.
+    fn carries(&self, carrier: Carrier) {
+        let mut state = self.organization.state();
+        state.carrier = carrier;
+        let listening = if carrier == Carrier::None { Listening::Failed } else { Listening::Up };
+        for process in state.processes.values() {
+            process.exchange.is_listening(listening);
+        }
+    }
+
+    /// Somebody changes some policies, of which each may be fought over or not; which of them are to be right.
+    fn change_by_hand(&mut self) -> Vec<Key> {
+        let keys = people::keys(&self.organization);
+        let mut changed = Vec::new();
+        for _ in 0..4 {
+            let key = keys[self.rng.usize(..keys.len())].clone();
+            if self.organization.times_changed(&key) == 0 {
+                self.organization.put(&key, None);
+                changed.push(key);
+            }
+        }
+        changed.retain(|key| self.organization.unsettled().contains(key));
+        changed
+    }
+
+    async fn is_undone_within(&mut self, changed: &[Key], bound: Duration, rule: &str) {
+        let since = Instant::now();
+        let is_late = |life: &Self| life.organization.unsettled().into_iter().find(|key| changed.contains(key));
+        while since.elapsed() < bound && is_late(self).is_some() {
+            self.pass(Duration::from_secs(1)).await;
+        }
+        if let Some(late) = is_late(self) {
+            self.organization.violated(rule, format!("{late:?} is not right after {} s", since.elapsed().as_secs()));
+        }
+    }
+
+    /// Events arrive, and readings become rare: what is changed by hand is undone all the same, as soon as it is heard of.
+    /// Then they are lost, or the queue cannot be read any more, and readings are as frequent again as they were.
+    async fn hear(&mut self) {
+        self.carries(Carrier::Good);
+        for account in &self.organization.accounts {
+            self.organization.tell(account, people::KEEPER, ("GetRole", None), None);
+        }
+        // The reading that was due, and some time without one.
+        self.pass(Duration::from_secs(90)).await;
+        let since = self.organization.now();
+        self.pass(Duration::from_secs(120)).await;
+        let readings = |organization: &Organization| {
+            let state = organization.state();
+            state.processes.values().flat_map(|process| process.readings.values()).filter(|at| **at > since).count()
+        };
+        let rare = readings(&self.organization);
+        if rare > self.organization.accounts.len() / 2 {
+            self.organization
+                .violated("O12 with events readings are rare", format!("{rare} accounts are read within two minutes"));
+        }
+        let changed = self.change_by_hand();
+        self.is_undone_within(&changed, SOON, "O12 what is heard of is undone soon").await;
+        self.organization.state().tally.undone_soon += changed.len() as u64;
+        if self.rng.bool() {
+            // Nothing is written meanwhile: that nobody hears of a write would be noticed, too.
+            self.organization.state().carrier = Carrier::None;
+            self.pass(SILENCE).await;
+        } else {
+            self.carries(Carrier::None);
+        }
+        let changed = self.change_by_hand();
+        self.is_undone_within(&changed, AS_EVER, "O12 without events the interval comes back").await;
+        self.carries(Carrier::None);
     }
 
     /// Some accounts are throttled, closed or silent. The others are kept as if nothing were.
@@ -434,10 +544,7 @@ impl Life {
         self.pass(wait).await;
         let mut tampered = Vec::new();
         for key in people::keys(&self.organization) {
-            if self.organization.times_changed(&key) == 0
-                && asked(&self.organization.accounts[1], &key).is_some()
-                && self.rng.bool()
-            {
+            if self.organization.times_changed(&key) == 0 && self.rng.bool() {
                 self.organization.put(&key, None);
                 tampered.push(key);
             }

@@ -3,13 +3,15 @@
 //! Knows the documents by heart, from the manifests' description. What must stay true: all accounts have roles of the same
 //! names, so that nothing but the account itself tells them apart.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 
 use super::{
     super::{OWN, OWN_ROLE, plain::Plain},
-    judge::{Key, Organization, Standing},
+    claims::{self, CLAIMED, Like, TAG, TEAM},
+    hearsay,
+    judge::{Key, Organization, Standing, Wish},
 };
 use crate::{
     manifest::{ManifestSet, parse},
@@ -32,6 +34,7 @@ const MEMBERS: [&str; 11] = [
     "299999999999",
     "012345678901",
 ];
+const QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/111122223333/changes";
 /// The role by which an account is entered.
 pub(super) const KEEPER: &str = "keeper";
 /// What the controller asks of an account's IAM here.
@@ -70,6 +73,16 @@ pub(super) fn asked(first_member: &AccountId, (account, role, policy): &Key) -> 
     }
 }
 
+/// What is asked for of roles with a tag.
+pub(super) fn by_tag() -> String {
+    document(&[CHANNELS, S3])
+}
+
+/// What is asked for of roles with a path.
+pub(super) fn by_path(account: &AccountId) -> String {
+    logged(account)
+}
+
 fn logged(account: &AccountId) -> String {
     let of_group = format!(
         r#"{{"Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents","logs:DescribeLogStreams"],"Resource":["arn:aws:logs:*:{account}:log-group:/ssm/sessions","arn:aws:logs:*:{account}:log-group:/ssm/sessions:*"]}}"#
@@ -105,15 +118,32 @@ pub(super) fn kind(live: Option<&str>, asked: &str) -> Kind {
     }
 }
 
+/// The names of all roles.
+pub(super) fn roles() -> impl Iterator<Item = &'static str> {
+    NAMED.iter().chain(&PICKED).chain(&OTHERS).copied()
+}
+
+pub(super) fn any_role(rng: &mut Rng) -> &'static str {
+    let roles: Vec<&str> = roles().collect();
+    roles[rng.usize(..roles.len())]
+}
+
 /// Every policy that something is asked for of.
 pub(super) fn keys(organization: &Organization) -> Vec<Key> {
-    let roles = NAMED.iter().chain(&PICKED);
+    let mut keys = all_keys(organization);
+    keys.retain(|key| organization.asked(key).is_some());
+    keys
+}
+
+/// Every policy that something may be asked for of.
+pub(super) fn all_keys(organization: &Organization) -> Vec<Key> {
     let all = organization.accounts.iter().flat_map(|account| {
-        roles.clone().flat_map(|role| {
-            [LOGGED, PICK, SESSIONS].map(|policy| (account.clone(), role.to_ascii_lowercase(), policy.to_owned()))
+        roles().flat_map(|role| {
+            [LOGGED, PICK, SESSIONS, CLAIMED]
+                .map(|policy| (account.clone(), role.to_ascii_lowercase(), policy.to_owned()))
         })
     });
-    all.filter(|key| asked(&organization.accounts[1], key).is_some()).collect()
+    all.filter(|key| key.2 == CLAIMED || asked(&organization.accounts[1], key).is_some()).collect()
 }
 
 /// The accounts of a life: the own one first.
@@ -139,14 +169,22 @@ pub(super) fn populate(organization: &Organization, rng: &mut Rng) {
 
 fn role(organization: &Organization, rng: &mut Rng, account: &AccountId, name: &str) -> RoleSeed {
     let mut seed = RoleSeed::new(name);
+    let mut like = Like { path: "/".to_owned(), is_tagged: rng.u8(..3) == 0 };
     if name == PROTECTED {
-        seed = seed.path("/aws-service-role/ssm.amazonaws.com/");
+        like.path = "/aws-service-role/ssm.amazonaws.com/".to_owned();
+    } else if name != KEEPER && rng.u8(..3) == 0 {
+        like.path = format!("{TEAM}{}", if rng.bool() { "" } else { "web/" });
     }
+    seed = seed.path(&like.path);
+    if like.is_tagged {
+        seed = seed.tag(TAG.0, TAG.1);
+    }
+    organization.state().likes.insert((account.clone(), name.to_ascii_lowercase()), like);
     if name == KEEPER {
         seed = seed.trust(TRUST);
     }
-    for policy in [LOGGED, PICK, SESSIONS] {
-        let right = asked(&organization.accounts[1], &(account.clone(), name.to_ascii_lowercase(), policy.to_owned()));
+    for policy in [LOGGED, PICK, SESSIONS, CLAIMED] {
+        let right = organization.asked(&(account.clone(), name.to_ascii_lowercase(), policy.to_owned()));
         if rng.u8(..3) > 0
             && let Some(document) = meddled(rng, right.as_deref().unwrap_or(&logged(account)))
         {
@@ -179,29 +217,54 @@ pub(super) fn be_quicker(organization: &Organization, key: &Key) {
     organization.put(key, Some(&document(&[CHANNELS, deny])));
 }
 
+/// Somebody has other selectors claim roles, while a process looks at one of them to write.
+pub(super) fn edit(organization: &Organization) {
+    let mut state = organization.state();
+    if !state.is_calm {
+        state.is_to_be_edited = true;
+        organization.killed.notify_one();
+    }
+}
+
 /// Somebody changes one of the policies that something is asked for of.
 pub(super) fn tamper(organization: &Organization, rng: &mut Rng, in_one_account: bool) {
     let mut keys = keys(organization);
     keys.retain(|key| !in_one_account || key.0 == organization.accounts[1]);
     let key = keys[rng.usize(..keys.len())].clone();
-    let right = asked(&organization.accounts[1], &key).unwrap();
+    let right = organization.asked(&key).unwrap();
     organization.put(&key, meddled(rng, &right).as_deref());
+}
+
+/// Somebody tags a role, or takes the tag away: a selector claims it from now on, or no longer.
+pub(super) fn retag(organization: &Organization, rng: &mut Rng, account: &AccountId) {
+    let role = any_role(rng);
+    let key = (account.clone(), role.to_ascii_lowercase());
+    let mut state = organization.state();
+    let Some(like) = state.likes.get_mut(&key) else { return };
+    let is_tagged = !like.is_tagged;
+    if !organization.sandbox.tag(account, role, TAG.0, is_tagged.then_some(TAG.1)) {
+        return;
+    }
+    like.is_tagged = is_tagged;
+    drop(state);
+    organization.say(|| format!("somebody tags {account}/{role}: {is_tagged}"));
+    organization.role_changed(account, role);
 }
 
 /// Something happens to a role, or between the accounts and the controller.
 pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account: bool) {
     let everywhere: Vec<AccountId> = organization.accounts.iter().cloned().chain([id(STRANGER)]).collect();
     let account = &everywhere[rng.usize(..everywhere.len())];
-    let what = if in_one_account && rng.bool() { 0 } else { rng.u8(..33) };
+    let what = if in_one_account && rng.bool() { 0 } else { rng.u8(..42) };
     match what {
         0..10 => tamper(organization, rng, in_one_account),
         10 | 11 => {
-            let roles: Vec<&str> = NAMED.iter().chain(&PICKED).chain(&OTHERS).copied().collect();
-            let key = (account.clone(), roles[rng.usize(..roles.len())].to_ascii_lowercase(), LOGGED.to_owned());
+            let policy = if rng.bool() { LOGGED } else { CLAIMED };
+            let key = (account.clone(), any_role(rng).to_ascii_lowercase(), policy.to_owned());
             organization.put(&key, meddled(rng, &logged(account)).as_deref());
         }
         12..15 => {
-            let roles = ["web", "batch", "Bastion", "fleet-1", "fleet-2", "fleet-3"];
+            let roles = ["web", "batch", "Bastion", "fleet-1", "fleet-2", "fleet-3", "payroll"];
             let name = roles[rng.usize(..roles.len())];
             let is_there = organization.sandbox.remove_role(account, name);
             organization.say(|| format!("somebody removes {account}/{name} ({is_there})"));
@@ -218,7 +281,7 @@ pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account
                 single: Duration::from_millis(rng.u64(..15_000)),
             };
             organization.say(|| format!("reads lag now: {lag:?}"));
-            organization.sandbox.set_lag(lag);
+            organization.lags(lag);
         }
         16 => {
             organization.say(|| "the faults are over".to_owned());
@@ -229,6 +292,8 @@ pub(super) fn disturb(organization: &Organization, rng: &mut Rng, in_one_account
         18 | 19 => everywhere.iter().for_each(|account| open(organization, account)),
         20 => mislead(organization, rng, account),
         21 | 22 => throttle(organization, rng, account),
+        33..39 => retag(organization, rng, account),
+        39..42 => hearsay::forge(organization, rng),
         23 => {
             organization.say(|| "sts refuses everybody for a while".to_owned());
             organization.sandbox.fault(Fault::new(Effect::Deny).on("AssumeRole"));
@@ -312,17 +377,13 @@ pub(super) fn calm(organization: &Organization) {
     organization.say(|| "calm".to_owned());
     organization.sandbox.clear_faults();
     organization.sandbox.set_delay(Duration::ZERO);
-    organization.sandbox.set_lag(Lag::default());
+    organization.lags(Lag::default());
     organization.state().misled.clear();
     organization.accounts.iter().for_each(|account| open(organization, account));
 }
 
-/// The manifests, under which each account has this standing.
-pub(super) fn manifests(
-    accounts: &[AccountId],
-    standings: &BTreeMap<AccountId, Standing>,
-    most_changes: usize,
-) -> Arc<ManifestSet> {
+/// The manifests that say so.
+pub(super) fn manifests(accounts: &[AccountId], wish: &Wish, most_changes: usize) -> Arc<ManifestSet> {
     let permissions = |name: &str, spec: &str| {
         format!(
             "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata: {{name: {name}}}\nspec:\n{spec}"
@@ -334,14 +395,28 @@ pub(super) fn manifests(
         } else {
             format!(", assumeRoleArn: \"arn:aws:iam::{account}:role/{KEEPER}\"")
         };
-        let standing = match standings.get(account) {
+        let standing = match wish.standings.get(account) {
             None => "",
             Some(Standing::Observed) => ", mode: observe",
             Some(Standing::Suspended) => ", suspend: true",
         };
         format!("  - {{id: \"{account}\"{entrance}{standing}}}\n")
     });
+    let team: Vec<String> = claims::of_team(accounts).iter().map(|account| format!("\"{account}\"")).collect();
+    let by_tag = permissions(
+        "by-tag",
+        &format!("  accountIds: \"*\"\n  selector: {{tags: {{{}: {}}}}}\n  policyName: {CLAIMED}\n", TAG.0, TAG.1),
+    );
+    let by_path = permissions(
+        "by-path",
+        &format!(
+            "  accountIds: [{}]\n  selector: {{pathPrefix: {TEAM}}}\n  policyName: {CLAIMED}\n  sessionPreferences: {{cloudWatchLogGroupName: /ssm/sessions}}\n",
+            team.join(", ")
+        ),
+    );
     let text = [
+        if wish.claims.by_tag { by_tag } else { String::new() },
+        if wish.claims.by_path { by_path } else { String::new() },
         permissions(
             "named",
             &format!("  accountIds: \"*\"\n  roles: [{}]\n  sessionPreferences: {{cloudWatchLogGroupName: /ssm/sessions}}\n", NAMED.join(", ")),
@@ -349,7 +424,7 @@ pub(super) fn manifests(
         permissions("picked", &format!("  accountIds: \"*\"\n  selector: {{nameLike: \"fleet-*\"}}\n  policyName: {PICK}\n")),
         permissions("one", &format!("  accountId: \"{}\"\n  roles: [web]\n  policyName: {SESSIONS}\n", accounts[1])),
         format!(
-            "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {{name: controller}}\nspec:\n  guards: {{maxChangesPerHour: {most_changes}}}\n  accounts:\n{}",
+            "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\nmetadata: {{name: controller}}\nspec:\n  resyncIntervalWithEvents: 8m\n  changeEvents: {{queueUrl: \"{QUEUE}\"}}\n  guards: {{maxChangesPerHour: {most_changes}}}\n  accounts:\n{}",
             entries.collect::<String>()
         ),
     ]
