@@ -88,6 +88,8 @@ pub(super) struct Log {
     news: Vec<Told>,
     /// Writes that were answered, and are to be told: the role in small letters, and the policy.
     owed: BTreeSet<(String, String)>,
+    /// What the newest manifests ask for, in the same words, and those before them.
+    asked_for: [BTreeSet<(String, String)>; 2],
     /// The same for the trace, where somebody reads it.
     lines: Option<Vec<Told>>,
     faults: Vec<String>,
@@ -106,6 +108,8 @@ impl Log {
 
     /// Newer manifests came: what they hold back or take up may be told anew, and what they do not name is forgotten.
     pub(super) fn manifests_changed(&mut self, asked_for: &BTreeSet<(String, String)>) {
+        self.asked_for.swap(0, 1);
+        self.asked_for[0].clone_from(asked_for);
         for ((_, role, policy), standing) in &mut self.standing {
             standing.last = None;
             if let Some(policy) = policy {
@@ -217,6 +221,9 @@ impl Log {
         {
             self.owed.remove(&(role.to_ascii_lowercase(), policy.clone()));
         }
+        // What is to go under its former name has not drifted.
+        let named = (subject.1.clone(), subject.2.clone().unwrap_or_default());
+        let is_asked_for = self.asked_for.iter().all(|asked_for| asked_for.contains(&named));
         let standing = self.standing.entry(subject).or_default();
         if told.name == "drift.blocked" {
             standing.blocked.extend(told.reason.clone());
@@ -237,7 +244,7 @@ impl Log {
             "guard.released" if standing.held.is_none() => again("never held, and released"),
             "canary.failed" if standing.unproven => again("unproven"),
             "canary.proven" if !standing.unproven => again("never unproven, and proven"),
-            "drift.blocked" if is_of_a_failure(told) && !told.is_of_drift => {
+            "drift.blocked" if is_of_a_failure(told) && !told.is_of_drift && is_asked_for => {
                 Some(format!("a repair failed where nothing was to be repaired: {told:?}"))
             }
             _ if may_be_new => None,
