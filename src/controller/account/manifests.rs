@@ -135,15 +135,11 @@ impl<I: Iam> Account<I> {
             let successor =
                 Successor { policy: next.policy.clone(), document: Arc::clone(&next.document), keeps_registration };
             let (mode, suspended) = (next.mode, next.suspended);
-            let wanted = DesiredPolicy {
-                state: State::Absent,
-                // What is removed without anybody's asking by name is removed by manifests that repair, too.
-                mode: if former.mode == Mode::Observe { Mode::Observe } else { mode },
-                suspended,
-                outside: None,
-                successor: Some(successor),
-                ..former.clone()
-            };
+            let mut wanted = former.clone();
+            wanted.state = State::Absent;
+            // What is removed without anybody's asking by name is removed by manifests that repair, too.
+            wanted.mode = if former.mode == Mode::Observe { Mode::Observe } else { mode };
+            (wanted.suspended, wanted.outside, wanted.successor) = (suspended, None, Some(successor));
             Some(((former.role.clone(), former.policy.clone()), wanted))
         });
         former.collect()
