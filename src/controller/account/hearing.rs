@@ -60,6 +60,7 @@ impl<I: Iam> Account<I> {
         }
         let keys = asked.into_iter().flat_map(|policies| policies.iter()).map(|policy| (role.clone(), policy.clone()));
         for key in keys.collect::<Vec<PolicyKey>>() {
+            self.rouse(&key);
             self.look(&key);
             self.look_again(key, now + SECOND_LOOK);
         }
