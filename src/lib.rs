@@ -27,6 +27,7 @@
 //! | [`server`] | health, metrics, status and the status page over HTTP | how a decision is made |
 //! | [`lease`] | which of several processes may write, and until when | what is written |
 //! | [`telemetry`] | log events and how a line of log looks | how a decision is made |
+//! | [`few`] | a map of few entries in little memory | everything else |
 //! | `backoff` | how long to wait after a failure | everything else |
 //! | [`text`] | what a terminal would act upon, made harmless | everything else |
 //! | [`sandbox`] | an IAM endpoint inside the process | the controller |
@@ -38,6 +39,7 @@ pub mod controller;
 #[cfg(test)]
 mod documentation;
 pub mod events;
+pub mod few;
 pub mod iam;
 pub mod inventory;
 pub mod lease;

@@ -3,13 +3,16 @@
 //! Knows IAM's own patterns and nothing else. What must stay true: a value of these types can be put into
 //! an ARN, a request or a log line without opening a wildcard, a policy variable or a control character.
 //!
+//! A name stands in many places at once (what is wanted, what was read, what is queued), a million of them in a large
+//! organization: so its text is shared by all who have it, and to copy a name takes no memory.
+//!
 //! Sources: IAM User Guide, "IAM and AWS STS quotas" (name patterns); AWS KMS Developer Guide, "Key identifiers".
 
 mod queue_url;
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use self::queue_url::QueueUrl;
 
@@ -30,44 +33,40 @@ impl NameError {
 }
 
 /// A 12-digit AWS account id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct AccountId(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(Arc<str>);
 
 /// The name of an IAM role: `[\w+=,.@-]{1,64}`. IAM keeps role names unique ignoring case, so equality,
 /// order and hash ignore ASCII case; the spelling is kept for display and for requests.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-pub struct RoleName(String);
+#[derive(Debug, Clone)]
+pub struct RoleName(Arc<str>);
 
 /// The name of an inline policy: `[\w+=,.@-]{1,128}`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct PolicyName(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyName(Arc<str>);
 
 /// A partition of AWS: the second part of every ARN.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Partition(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(Arc<str>);
 
 /// The ARN of a KMS key (never of an alias: an alias ARN in a policy grants nothing).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyArn {
-    text: String,
+    text: Arc<str>,
     partition: Partition,
 }
 
 /// The ARN of an IAM role: `arn:aws:iam::111122223333:role/path/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleArn {
-    text: String,
+    text: Arc<str>,
     partition: Partition,
     account: AccountId,
 }
 
 /// The name of a Region: `us-east-1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Region(String);
+pub struct Region(Arc<str>);
 
 fn is_iam_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len())
@@ -79,7 +78,7 @@ impl FromStr for AccountId {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(NameError::new(
             format!("`{}` is not an AWS account id", text.escape_debug()),
@@ -93,7 +92,7 @@ impl FromStr for RoleName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         if is_iam_name(text, 64) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         let hint = if text.starts_with("arn:") || text.contains('/') {
             "write the role's name alone, without path and without ARN"
@@ -110,6 +109,11 @@ impl RoleName {
     pub fn is_aws_owned(&self) -> bool {
         let lower = self.0.to_ascii_lowercase();
         lower.starts_with("awsservicerolefor") || lower.starts_with("awsreservedsso_")
+    }
+
+    /// The very text of the name, for others who say the same.
+    pub(crate) fn to_text(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The name in lower case: the form in which IAM compares it.
@@ -160,7 +164,7 @@ impl FromStr for PolicyName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         if is_iam_name(text, 128) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(NameError::new(
             format!("`{}` is not a policy name", text.escape_debug()),
@@ -176,7 +180,7 @@ impl PolicyName {
     /// The customary name of the Session Manager policy.
     #[must_use]
     pub fn customary() -> Self {
-        Self("SessionManagerPermissions".to_owned())
+        Self("SessionManagerPermissions".into())
     }
 }
 
@@ -189,7 +193,7 @@ impl FromStr for Partition {
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             && !text.ends_with('-');
         if well_formed {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(NameError::new(
             format!("`{}` is not a partition of AWS", text.escape_debug()),
@@ -200,7 +204,7 @@ impl FromStr for Partition {
 
 impl Default for Partition {
     fn default() -> Self {
-        Self("aws".to_owned())
+        Self("aws".into())
     }
 }
 
@@ -224,8 +228,8 @@ impl Partition {
     /// The Region in which the partition has its IAM; none for a partition that is not known here.
     #[must_use]
     pub fn home(&self) -> Option<Region> {
-        let known = PARTITIONS.iter().find(|(partition, _, _)| *partition == self.0);
-        known.map(|(_, _, home)| Region((*home).to_owned()))
+        let known = PARTITIONS.iter().find(|(partition, _, _)| *partition == &*self.0);
+        known.map(|(_, _, home)| Region((*home).into()))
     }
 }
 
@@ -234,7 +238,7 @@ impl Region {
     #[must_use]
     pub fn partition(&self) -> Partition {
         let of = PARTITIONS.iter().find(|(_, beginning, _)| self.0.starts_with(beginning));
-        Partition(of.map_or("aws", |(partition, _, _)| partition).to_owned())
+        Partition(of.map_or("aws", |(partition, _, _)| *partition).into())
     }
 }
 
@@ -243,7 +247,7 @@ impl FromStr for Region {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         if is_region(text) {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(text.into()));
         }
         Err(NameError::new(
             format!("`{}` is not the name of a Region", text.escape_debug()),
@@ -291,7 +295,7 @@ impl FromStr for RoleArn {
             return Err(NameError::new(format!("in `{shown}`: `{}` is not a path", path.escape_debug()), FORM));
         }
         name.parse::<RoleName>().map_err(within)?;
-        Ok(Self { text: text.to_owned(), partition, account })
+        Ok(Self { text: text.into(), partition, account })
     }
 }
 
@@ -370,7 +374,7 @@ impl FromStr for KeyArn {
         if !is_region(region) {
             return Err(NameError::new(format!("in `{shown}`: `{}` is not a Region", region.escape_debug()), FORM));
         }
-        Ok(Self { text: text.to_owned(), partition })
+        Ok(Self { text: text.into(), partition })
     }
 }
 
@@ -413,6 +417,17 @@ macro_rules! text_of {
     )*};
 }
 
+macro_rules! written_as_text {
+    ($($type:ident),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    )*};
+}
+
+written_as_text!(AccountId, RoleName, PolicyName, Partition);
 text_of!(AccountId.0, RoleName.0, PolicyName.0, Partition.0, Region.0, RoleArn.text, KeyArn.text);
 
 #[cfg(test)]

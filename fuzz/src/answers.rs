@@ -7,7 +7,7 @@
 //! The clock is tokio's paused one, so that the SDK's waits between two attempts take no time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -19,6 +19,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpResponse,
 };
 use ssm_role_controller::{
+    few::Few,
     iam::{Iam, IamError, Manner, Reader, SdkIam, WriteTurn, Writer},
     inventory::{Asked, Inventory, Observed, Role},
     names::{AccountId, PolicyName, RoleName},
@@ -116,10 +117,10 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
             let writer = Writer::new(Arc::new(iam.clone()), account);
             let held = Role {
                 name: role,
-                path: "/".to_owned(),
+                path: "/".into(),
                 is_suspended: false,
-                tags: BTreeMap::new(),
-                policies: BTreeMap::new(),
+                tags: Few::default(),
+                policies: Few::default(),
                 inline_size: None,
                 surroundings: None,
             };

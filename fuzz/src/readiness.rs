@@ -2,13 +2,14 @@
 //! asks for, another inline one, and the managed ones that are attached. What is empty is not there, and a managed policy
 //! that begins with `!` could not be fetched, for the reason that follows.
 
-use std::{collections::BTreeMap, mem::discriminant, str, sync::Arc, sync::OnceLock};
+use std::{mem::discriminant, str, sync::Arc, sync::OnceLock};
 
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
-    inventory::{LiveDocument, ManagedPolicy, Role, Surroundings},
+    few::Few,
+    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, Role, Surroundings},
     manifest::{DesiredPolicy, ManifestSet, Whose, parse},
     names::AccountId,
     policy::{
@@ -110,20 +111,20 @@ fn role(documents: &[&str]) -> Role {
         Arc::new(ManagedPolicy::new(MANAGED.into(), document))
     };
     let surroundings = Surroundings {
-        arn: ROLE.to_owned(),
+        arn: ROLE.into(),
         trust: live(given(0).unwrap_or_default()),
-        instance_profiles: vec![OTHER.to_owned()],
-        others: given(3).map(|text| (OTHER.into(), encoded(text))).into_iter().collect(),
+        instance_profiles: vec![OTHER.into()],
+        others: given(3).map(|text| (OTHER.into(), OtherPolicy::new(&encoded(text)))).into_iter().collect(),
         attached: documents.iter().skip(4).map(|text| managed(text)).collect(),
         boundary: given(1).map(managed),
     };
     let ours = given(2).map(|text| ("SessionManagerPermissions".parse().expect("it is a name"), live(text)));
     Role {
         name: "web".parse().expect("it is a name"),
-        path: "/".to_owned(),
+        path: "/".into(),
         is_suspended: false,
-        tags: BTreeMap::new(),
-        policies: ours.into_iter().collect::<BTreeMap<_, _>>(),
+        tags: Few::default(),
+        policies: ours.into_iter().collect(),
         inline_size: Some(text_size(documents)),
         surroundings: Some(surroundings),
     }

@@ -7,6 +7,7 @@
 //!  hearing.rs     change events ─▶ fresh looks, readings of everything
 //!  selecting.rs   a reading of IAM ─▶ which roles selectors pick ─▶ slots
 //!  counting.rs    what other processes have written ─▶ the guards
+//!  resting.rs     what is in sync is laid down until anything about it differs
 //!  answering.rs   somebody asks how everything stands ─▶ a report
 //! ```
 //!
@@ -20,6 +21,7 @@ mod hearing;
 mod manifests;
 mod reading;
 mod repairing;
+mod resting;
 mod selecting;
 
 use std::{
@@ -37,7 +39,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{reading::Reading, selecting::SelectorsTold};
+use self::{reading::Reading, resting::Resting, selecting::SelectorsTold};
 use super::{
     Options, Outcome,
     approval::Approval,
@@ -93,6 +95,8 @@ pub(super) struct Account<I> {
 
     circumstances: Circumstances,
     slots: BTreeMap<PolicyKey, Slot>,
+    /// The other policies that are wanted: they are as they should be.
+    resting: BTreeMap<PolicyKey, Resting>,
     /// What a reading is to find out for the slots.
     asked: Arc<Asked>,
     /// The steps of manifests for other accounts.
@@ -236,6 +240,7 @@ impl<I: Iam> Account<I> {
             started: now,
             circumstances: Circumstances::default(),
             slots: BTreeMap::new(),
+            resting: BTreeMap::new(),
             asked: Arc::default(),
             mismatched: Vec::new(),
             selection: Selection::default(),
@@ -319,6 +324,7 @@ impl<I: Iam> Account<I> {
         }
         self.finish_repairs().await;
         self.tell_pass();
+        self.rouse_all();
         let unresolved = self.unresolved();
         let rest_waits = self.canary.waits_until().is_some();
         let last_verdict = |slot: Slot| match slot.step {
@@ -476,9 +482,9 @@ impl<I: Iam> Account<I> {
     /// How many roles are managed.
     fn role_count(&self) -> usize {
         match self.guards.max_change_percent {
-            Some(_) => plan::managed_roles(self.slots.values().map(|slot| &slot.wanted), &self.inventory),
+            Some(_) => plan::managed_roles(self.all_wanted().map(|(_, wanted)| wanted), &self.inventory),
             // Nobody asks.
-            None => self.slots.len(),
+            None => self.slots.len() + self.resting.len(),
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Contention {
     repairs: u32,
     first: Option<Instant>,
     last: Option<Instant>,
-    /// Since when the policy has been in sync.
+    /// Since when the policy has been in sync, where it was repaired before.
     calm_since: Option<Instant>,
 }
 
@@ -42,19 +42,28 @@ impl Contention {
     /// The policy was seen to be in sync, or to have drifted.
     pub(super) fn seen(&mut self, in_sync: bool, now: Instant) {
         self.forget(now);
-        if in_sync {
-            self.calm_since.get_or_insert(now);
-        } else {
+        if !in_sync {
             self.calm_since = None;
+        } else if self.repairs > 0 {
+            self.calm_since.get_or_insert(now);
         }
     }
 
     /// Forgets a fight that is over. Says whether there is none.
     pub(super) fn forget(&mut self, now: Instant) -> bool {
-        if self.calm_since.is_some_and(|since| now.duration_since(since) >= CALM) {
+        if self.is_calm(now) {
             *self = Self::default();
         }
         self.repairs == 0
+    }
+
+    /// Whether nothing is remembered, or nothing that would still count when the policy is seen the next time.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.repairs == 0 || self.is_calm(now) && !self.is_a_fight()
+    }
+
+    fn is_calm(&self, now: Instant) -> bool {
+        self.calm_since.is_some_and(|since| now.duration_since(since) >= CALM)
     }
 
     /// Whether so many repairs in a row were undone that somebody else writes the policy too.

@@ -39,7 +39,7 @@ pub(super) struct Reporter {
 }
 
 /// What was told of one policy and still stands.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Record {
     drift: Option<StandingDrift>,
     blocked: Option<Reason>,
@@ -74,7 +74,17 @@ pub(super) struct Left {
     pub(super) is_gone: bool,
 }
 
-#[derive(Debug)]
+/// What is remembered of a policy that is in sync, beside its verdict.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Standing {
+    /// Whether it was told what stands in the way of its sessions.
+    session_told: bool,
+    synced: Option<(Status, Duration)>,
+    session_ready: Option<(Status, Duration)>,
+    last_told: Duration,
+}
+
+#[derive(Debug, PartialEq)]
 struct StandingDrift {
     kind: Drift,
     changes: Vec<Change>,
@@ -276,6 +286,28 @@ impl Reporter {
             .map(|drift| Event { drift: Some(drift.kind.as_str()), ..about(EventName::DriftEnded, step, &said) })
     }
 
+    /// Forgets a policy that is in sync for as long as it rests, where that verdict and what is given back say all that is
+    /// remembered of it.
+    pub(super) fn lay_down(&mut self, step: &Step) -> Option<Standing> {
+        let (target, record) = self.records.get_key_value(&step.target)?;
+        let standing = Standing {
+            session_told: record.session.as_ref().is_some_and(|(_, told)| *told),
+            synced: record.synced,
+            session_ready: record.session_ready,
+            last_told: record.last_told,
+        };
+        let is_all = target.role.as_str() == step.target.role.as_str() && *record == Record::at_rest(step, standing);
+        is_all.then(|| {
+            self.records.remove(&step.target);
+            standing
+        })
+    }
+
+    /// Remembers a policy again that was laid down with this verdict.
+    pub(super) fn rouse(&mut self, step: &Step, standing: Standing) {
+        self.records.insert(step.target.clone(), Record::at_rest(step, standing));
+    }
+
     /// Whether this very drift was told, and stands.
     pub(super) fn has_told(&self, step: &Step) -> bool {
         if step.drift.is_none() {
@@ -336,7 +368,26 @@ impl Reporter {
     }
 }
 
+impl Standing {
+    /// Since when both conditions of the policy stand as they do, as [`Reporter::standing_since`] says it.
+    pub(super) fn since(&self) -> [Option<Duration>; 2] {
+        [self.synced, self.session_ready].map(|standing| standing.map(|(_, since)| since))
+    }
+}
+
 impl Record {
+    /// What is remembered of a policy in sync of which nothing else is.
+    fn at_rest(step: &Step, standing: Standing) -> Self {
+        Self {
+            session: step.session.clone().map(|session| (session, standing.session_told)),
+            synced: standing.synced,
+            session_ready: standing.session_ready,
+            leaves_a_policy: step.live.is_some(),
+            last_told: standing.last_told,
+            ..Self::default()
+        }
+    }
+
     /// Whether something that was told still stands.
     fn stands(&self) -> bool {
         self.drift.is_some() || self.blocked.is_some() || self.not_found || self.suspended || self.tagged

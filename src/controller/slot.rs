@@ -58,6 +58,18 @@ pub(super) struct Slot {
     judged_at: Option<Instant>,
 }
 
+/// What is left of a slot at rest: in sync by the last reading, and nothing is under way, waits, or is doubted.
+#[derive(Debug)]
+pub(super) struct AtRest {
+    pub(super) wanted: DesiredPolicy,
+    /// The verdict.
+    pub(super) step: Step,
+    /// The role that it was about.
+    pub(super) role: Arc<Role>,
+    /// When that was.
+    pub(super) judged_at: Instant,
+}
+
 /// A repair that failed, and when it is due again.
 #[derive(Debug)]
 pub(super) struct Retry {
@@ -105,6 +117,15 @@ pub(super) enum Worth {
     Stale(Instant),
 }
 
+/// Whether both lead to the same verdicts and the same write.
+pub(super) fn asks_the_same(one: &DesiredPolicy, other: &DesiredPolicy) -> bool {
+    one.asks_for_the_same(other)
+        && (one.mode, one.suspended) == (other.mode, other.suspended)
+        && (&one.conflict, &one.outside) == (&other.conflict, &other.outside)
+        && one.successor == other.successor
+        && one.manifest.settings.node_registration == other.manifest.settings.node_registration
+}
+
 impl Slot {
     pub(super) fn new(wanted: DesiredPolicy) -> Self {
         Self {
@@ -125,10 +146,42 @@ impl Slot {
         }
     }
 
+    /// The slot that was at rest.
+    pub(super) fn roused(AtRest { wanted, step, role, judged_at }: AtRest) -> Self {
+        let in_sync = step.live.clone();
+        Self { step: Some(step), in_sync, role: Some(role), judged_at: Some(judged_at), ..Self::new(wanted) }
+    }
+
+    /// What is left of it, where it is at rest.
+    pub(super) fn at_rest(&self, now: Instant) -> Option<AtRest> {
+        let Self { wanted, retry, postponed, look_again, attempt, .. } = self;
+        let nothing_waits = retry.is_none() && postponed.is_none() && look_again.is_none() && attempt.is_none();
+        let nothing_begins = !self.is_queued && !self.is_planned && wanted.successor.is_none();
+        // Whatever was wanted then.
+        let nothing_is_old = self.old.as_ref().is_none_or(|old| now >= old.doubted_until);
+        if !(nothing_waits && nothing_begins && nothing_is_old && self.contention.is_over(now)) {
+            return None;
+        }
+        let step = self.step.as_ref().filter(|step| step.is_in_sync())?;
+        let (role, judged_at) = (self.role.as_ref()?, self.judged_at?);
+        // The verdict of the last reading, and not of a look since.
+        let is_shown = |live: &Arc<LiveDocument>| {
+            let is = |other: Option<&Arc<LiveDocument>>| other.is_some_and(|other| Arc::ptr_eq(live, other));
+            is(self.in_sync.as_ref()) && is(role.policies.get(&wanted.policy))
+        };
+        let is_of_role = step.target.role.as_str() == role.name.as_str();
+        (is_of_role && step.live.as_ref().is_some_and(is_shown)).then(|| AtRest {
+            wanted: wanted.clone(),
+            step: step.clone(),
+            role: Arc::clone(role),
+            judged_at,
+        })
+    }
+
     /// The slot under newer manifests. Where they ask for the same, all that is remembered still holds; else only
     /// what is known of writes.
     pub(super) fn under(self, wanted: DesiredPolicy, same_circumstances: bool) -> Self {
-        if same_circumstances && self.asks_the_same(&wanted) {
+        if same_circumstances && asks_the_same(&self.wanted, &wanted) {
             Self { wanted, is_planned: false, ..self }
         } else {
             // Writes that follow from edits are no fight.
@@ -136,16 +189,6 @@ impl Slot {
             let contention = if same { self.contention } else { Contention::default() };
             Self { attempt: self.attempt, old: self.old, contention, ..Self::new(wanted) }
         }
-    }
-
-    /// Whether both lead to the same verdicts and the same write.
-    pub(super) fn asks_the_same(&self, other: &DesiredPolicy) -> bool {
-        let wanted = &self.wanted;
-        wanted.asks_for_the_same(other)
-            && (wanted.mode, wanted.suspended) == (other.mode, other.suspended)
-            && (&wanted.conflict, &wanted.outside) == (&other.conflict, &other.outside)
-            && wanted.successor == other.successor
-            && wanted.manifest.settings.node_registration == other.manifest.settings.node_registration
     }
 
     /// Whether nothing is to be decided as long as the role and this policy of it stay as they are: whatever else bears on

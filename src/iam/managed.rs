@@ -265,7 +265,7 @@ mod tests {
             let account: AccountId = "111122223333".parse().unwrap();
             let (sandbox, mut asked) = (Sandbox::new(account.clone()), Asked::default());
             for role in roles {
-                asked.roles.insert(role.name.parse().unwrap(), BTreeSet::from(["Ours".parse().unwrap()]));
+                asked.roles.insert(role.name.parse().unwrap(), BTreeSet::from(["Ours".parse().unwrap()]).into());
                 sandbox.plant(&account, role);
             }
             sandbox.plant_policy(&account, OWN, GRANT);

@@ -172,7 +172,7 @@ impl<I: Iam> Reader<I> {
                 self.check_account("GetRole", &detail)?;
                 let is_suspended = is_suspended(&detail.tags);
                 let tags = told(&detail.tags).map(|(key, value)| (key.into(), value.into())).collect();
-                Ok(Some(Role { path: detail.path, is_suspended, tags, ..role.clone() }))
+                Ok(Some(Role { path: detail.path.into(), is_suspended, tags, ..role.clone() }))
             }
             Err(error) if error.class == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
@@ -325,30 +325,36 @@ impl<I: Iam> Reader<I> {
             return Ok(());
         }
         let inline_size = Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum());
+        // The name that is wanted, where it is spelled alike: its text is there already.
+        let asked_for = asked.roles.get_key_value(&name).map(|(asked_for, _)| asked_for);
+        let name = asked_for.filter(|asked_for| asked_for.as_str() == name.as_str()).cloned().unwrap_or(name);
         let Known { documents, library } = &mut *lock(&self.known);
-        let (mut policies, mut others) = (BTreeMap::new(), BTreeMap::new());
+        // An instance profile is mostly called as its role is.
+        let mut named = |text: &str| if text == name.as_str() { name.to_text() } else { documents.text(text) };
+        let instance_profiles = detail.instance_profiles.iter().map(|profile| named(profile)).collect();
+        let (mut policies, mut others) = (Vec::new(), Vec::new());
         for live in &detail.inline_policies {
             match looked_for.iter().find(|policy| live.name == policy.as_str()) {
-                Some(policy) => drop(policies.insert(policy.clone(), documents.intern(&live.encoded_document))),
-                None => drop(others.insert(documents.text(&live.name), documents.text(&live.encoded_document))),
+                Some(policy) => policies.push((policy.clone(), documents.intern(&live.encoded_document))),
+                None => others.push((documents.text(&live.name), documents.other(&live.encoded_document))),
             }
         }
         let surroundings = Surroundings {
-            arn: detail.arn.clone(),
+            arn: detail.arn.as_str().into(),
             trust: documents.intern(&detail.trust),
-            instance_profiles: detail.instance_profiles.clone(),
-            others,
+            instance_profiles,
+            others: others.into_iter().collect(),
             attached: detail.attached.iter().map(|arn| library.policy(arn)).collect(),
             boundary: detail.boundary.as_ref().map(|arn| library.policy(arn)),
         };
         let role = Role {
             name: name.clone(),
-            path: detail.path.clone(),
+            path: documents.text(&detail.path),
             is_suspended: is_suspended(&detail.tags),
             tags: kept(&detail.tags, tag_keys)
                 .map(|(key, value)| (documents.text(key), documents.text(value)))
                 .collect(),
-            policies,
+            policies: policies.into_iter().collect(),
             inline_size,
             surroundings: Some(surroundings),
         };
@@ -381,7 +387,7 @@ impl<I: Iam> Reader<I> {
                     self.check_account("GetRole", &detail)?;
                     Observed::Found(Arc::new(Role {
                         name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
-                        path: detail.path,
+                        path: detail.path.into(),
                         is_suspended: is_suspended(&detail.tags),
                         tags: kept(&detail.tags, &tag_keys).map(|(key, value)| (key.into(), value.into())).collect(),
                         policies: live
@@ -396,7 +402,7 @@ impl<I: Iam> Reader<I> {
                 Err(error) => {
                     let unread = Unread { why: error.to_string(), passes_by_itself: error.class.passes_by_itself() };
                     failures.push(error);
-                    Observed::Unknown(Some(unread))
+                    Observed::Unknown(Some(Box::new(unread)))
                 }
             };
             inventory.insert(&asked_name, observed);
@@ -422,15 +428,19 @@ fn is_as_told(
     let Some(around) = &role.surroundings else { return false };
     let is_as_told = |told: &InlinePolicy| match looked_for.iter().find(|policy| told.name == policy.as_str()) {
         Some(policy) => role.policies.get(policy).is_some_and(|live| live.is(&told.encoded_document)),
-        None => around.others.get(told.name.as_str()).is_some_and(|text| **text == *told.encoded_document),
+        None => around.others.get(told.name.as_str()).is_some_and(|other| other.is(&told.encoded_document)),
     };
     role.name.as_str() == detail.name
-        && role.path == detail.path
+        && *role.path == *detail.path
         && role.is_suspended == is_suspended(&detail.tags)
         && role.tags.iter().map(|(key, value)| (&**key, &**value)).eq(kept(&detail.tags, tag_keys))
-        && around.arn == detail.arn
+        && *around.arn == *detail.arn
         && around.trust.is(&detail.trust)
-        && around.instance_profiles == detail.instance_profiles
+        && around
+            .instance_profiles
+            .iter()
+            .map(|profile| &**profile)
+            .eq(detail.instance_profiles.iter().map(String::as_str))
         && around.attached.iter().map(|policy| &*policy.arn).eq(detail.attached.iter().map(String::as_str))
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() + around.others.len() == detail.inline_policies.len()
@@ -443,9 +453,9 @@ fn is_still(role: &Role, detail: &RoleDetail, live: &[(PolicyName, String)]) -> 
     let Some(around) = &role.surroundings else { return false };
     let is = |known: &LiveDocument, told: &str| known.is(told) || known.text() == LiveDocument::new(told).text();
     role.name.as_str() == detail.name
-        && role.path == detail.path
+        && *role.path == *detail.path
         && role.is_suspended == is_suspended(&detail.tags)
-        && around.arn == detail.arn
+        && *around.arn == *detail.arn
         && is(&around.trust, &detail.trust)
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() == live.len()
@@ -486,7 +496,7 @@ type ReadRole = Result<Option<(RoleDetail, Vec<(PolicyName, String)>)>, IamError
 /// The roles that are asked for by name, each read by calls of its own, some at a time. What is dropped ends with it.
 struct RoleReadings<'a, I> {
     iam: &'a Arc<I>,
-    waiting: btree_map::Iter<'a, RoleName, BTreeSet<PolicyName>>,
+    waiting: btree_map::Iter<'a, RoleName, Arc<BTreeSet<PolicyName>>>,
     under_way: JoinSet<(RoleName, ReadRole)>,
 }
 
@@ -500,7 +510,7 @@ impl<'a, I: Iam> RoleReadings<'a, I> {
         while self.under_way.len() < ROLES_AT_ONCE
             && let Some((role, policies)) = self.waiting.next()
         {
-            let (iam, role, policies) = (Arc::clone(self.iam), role.clone(), policies.clone());
+            let (iam, role, policies) = (Arc::clone(self.iam), role.clone(), Arc::clone(policies));
             self.under_way.spawn(async move {
                 let read = read_role(iam.as_ref(), &role, &policies).await;
                 (role, read)

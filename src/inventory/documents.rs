@@ -10,6 +10,7 @@ use std::{
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::OtherPolicy;
 use crate::policy::{document::Document, evaluate::Prepared, session_manager};
 
 /// The longest document that IAM takes or tells (IAM API Reference, `PolicyDocument`).
@@ -28,12 +29,7 @@ impl LiveDocument {
     #[must_use]
     pub fn new(encoded: &str) -> Self {
         let text = percent_decode_str(encoded).decode_utf8_lossy();
-        let parsed = if text.len() > LONGEST {
-            Err("it is longer than any policy that IAM takes".to_owned())
-        } else {
-            Document::parse(&text).map_err(|error| error.to_string())
-        };
-        Self { parsed, size: session_manager::size(&text), encoded: encoded.into() }
+        Self { parsed: parse(&text), size: session_manager::size(&text), encoded: encoded.into() }
     }
 
     /// The document that IAM would send for this text.
@@ -45,10 +41,7 @@ impl LiveDocument {
     /// The document ready to be asked what it allows. It takes ten times the room of its text, so it is not kept here.
     #[must_use]
     pub fn prepared(&self) -> Prepared {
-        match &self.parsed {
-            Ok(document) => Prepared::of(document),
-            Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
-        }
+        prepared(self.parsed.as_ref())
     }
 
     /// The typed document, or why it could not be parsed.
@@ -75,6 +68,22 @@ impl LiveDocument {
     }
 }
 
+/// The document of a text, or why it is none.
+pub(super) fn parse(text: &str) -> Result<Document, String> {
+    if text.len() > LONGEST {
+        return Err("it is longer than any policy that IAM takes".to_owned());
+    }
+    Document::parse(text).map_err(|error| error.to_string())
+}
+
+/// A document ready to be asked what it allows, where there is one.
+pub(super) fn prepared(parsed: Result<&Document, &String>) -> Prepared {
+    match parsed {
+        Ok(document) => Prepared::of(document),
+        Err(why) => Prepared::unreadable(format!("it is not a policy document: {why}")),
+    }
+}
+
 impl PartialEq for LiveDocument {
     fn eq(&self, other: &Self) -> bool {
         self.encoded == other.encoded
@@ -97,6 +106,16 @@ impl Documents {
         let document = Arc::new(LiveDocument::new(encoded));
         self.by_text.insert(Arc::clone(&document.encoded), Arc::clone(&document));
         document
+    }
+
+    /// The document of this text, as IAM would send it.
+    pub fn intern_text(&mut self, text: &str) -> Arc<LiveDocument> {
+        self.intern(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string())
+    }
+
+    /// The inline policy of this percent-encoded text, that no manifest is about.
+    pub fn other(&mut self, encoded: &str) -> OtherPolicy {
+        OtherPolicy::sharing(encoded, |text| self.text(text))
     }
 
     /// The same text for all that have it: of what is not read again and again nothing else is kept.

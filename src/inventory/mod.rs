@@ -4,6 +4,7 @@
 //! neither is a role without the policy.
 
 mod documents;
+mod other;
 
 use std::{
     borrow::Cow,
@@ -12,8 +13,12 @@ use std::{
 };
 
 pub(crate) use self::documents::encoded_size;
-pub use self::documents::{Documents, LiveDocument};
+pub use self::{
+    documents::{Documents, LiveDocument},
+    other::OtherPolicy,
+};
 use crate::{
+    few::Few,
     names::{AccountId, PolicyName, RoleName},
     policy::evaluate::Prepared,
     selector::{Selector, TagKey},
@@ -22,8 +27,8 @@ use crate::{
 /// What a reading is to find out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Roles by their names, and the policies that are looked for on each.
-    pub roles: BTreeMap<RoleName, BTreeSet<PolicyName>>,
+    /// Roles by their names, and the policies that are looked for on each: mostly the same ones on many, and then one value.
+    pub roles: BTreeMap<RoleName, Arc<BTreeSet<PolicyName>>>,
     /// Roles by what they are like: only a reading of all roles finds them.
     pub sought: BTreeSet<Sought>,
 }
@@ -59,7 +64,7 @@ pub struct Unread {
 #[derive(Debug, Clone)]
 pub enum Observed {
     /// The reading failed for this role: nothing follows from it. Says why, where the cause is this role's own.
-    Unknown(Option<Unread>),
+    Unknown(Option<Box<Unread>>),
     /// IAM says that there is no such role.
     NotFound,
     /// The role as IAM described it; shared with the reading before where nothing about it changed.
@@ -72,13 +77,13 @@ pub struct Role {
     /// The name as IAM spells it.
     pub name: RoleName,
     /// The role's path, `/` or `/…/`.
-    pub path: String,
+    pub path: Arc<str>,
     /// Whether the role carries the tag that asks to be left alone: [`SUSPEND_TAG`].
     pub is_suspended: bool,
     /// Those of its tags that the reading sought roles by.
-    pub tags: BTreeMap<Arc<str>, Arc<str>>,
+    pub tags: Few<Arc<str>, Arc<str>>,
     /// The policies that were looked for and found.
-    pub policies: BTreeMap<PolicyName, Arc<LiveDocument>>,
+    pub policies: Few<PolicyName, Arc<LiveDocument>>,
     /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.
     pub inline_size: Option<usize>,
     /// Everything else that bears on what its sessions may do; `None` where only a bulk read could tell.
@@ -89,13 +94,13 @@ pub struct Role {
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     /// The role's ARN.
-    pub arn: String,
+    pub arn: Box<str>,
     /// Who may assume it.
     pub trust: Arc<LiveDocument>,
     /// The instance profiles that hold it.
-    pub instance_profiles: Vec<String>,
-    /// The inline policies that were not looked for, by name: each as IAM sent it, percent-encoded.
-    pub others: BTreeMap<Arc<str>, Arc<str>>,
+    pub instance_profiles: Vec<Arc<str>>,
+    /// The inline policies that were not looked for, by name.
+    pub others: Few<Arc<str>, OtherPolicy>,
     /// The managed policies that are attached to it.
     pub attached: Vec<Arc<ManagedPolicy>>,
     /// Its permissions boundary.
@@ -148,7 +153,7 @@ impl Asked {
         path: &str,
         tag: impl Fn(&TagKey) -> Option<&'t str>,
     ) -> Option<Cow<'_, BTreeSet<PolicyName>>> {
-        let mut looked_for = self.roles.get(name).map(Cow::Borrowed);
+        let mut looked_for = self.roles.get(name).map(|policies| Cow::Borrowed(policies.as_ref()));
         for Sought { selector, policy } in &self.sought {
             let is_known = looked_for.as_ref().is_some_and(|policies| policies.contains(policy));
             if !is_known && selector.mismatch(name.as_str(), path, &tag).is_none() {
@@ -167,7 +172,8 @@ impl Asked {
 
 impl FromIterator<(RoleName, BTreeSet<PolicyName>)> for Asked {
     fn from_iter<T: IntoIterator<Item = (RoleName, BTreeSet<PolicyName>)>>(named: T) -> Self {
-        Self { roles: named.into_iter().collect(), sought: BTreeSet::new() }
+        let roles = named.into_iter().map(|(role, policies)| (role, Arc::new(policies)));
+        Self { roles: roles.collect(), sought: BTreeSet::new() }
     }
 }
 

@@ -137,11 +137,12 @@ pub fn import(found: Found<'_>, set: &ManifestSet) -> Imported {
     imported
 }
 
-/// Every inline policy of a role, by name.
+/// Every inline policy of a role that may permit sessions, by name.
 fn inline_policies(role: &Role, documents: &mut Documents) -> Vec<(String, Arc<LiveDocument>)> {
     let looked_for = role.policies.iter().map(|(name, live)| (name.to_string(), Arc::clone(live)));
-    let others = role.surroundings.iter().flat_map(|around| &around.others);
-    looked_for.chain(others.map(|(name, encoded)| (name.to_string(), documents.intern(encoded)))).collect()
+    let others = role.surroundings.iter().flat_map(|around| around.others.iter());
+    let bearing = others.filter_map(|(name, other)| Some((name.to_string(), documents.intern_text(other.bearing()?))));
+    looked_for.chain(bearing).collect()
 }
 
 /// The managed policies of a role that permit sessions, and those of which nobody knows.

@@ -38,7 +38,7 @@ pub use self::{
     accounts::{Accounts, ConfiguredAccount, Whose},
     fault::{Fault, Place},
     selection::Selection,
-    set::{Desired, DesiredPolicy, ManifestSet, Origin, PolicyKey, Successor},
+    set::{Desired, DesiredPolicy, ManifestSet, Origin, PolicyKey, PolicyTerms, Successor},
     source::{LARGEST_FILE, too_large},
     standing::{Content, Files, Rejected, Standing, Verdict},
     types::schema,

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -42,11 +43,18 @@ pub struct Desired {
     pub policies: BTreeMap<PolicyKey, DesiredPolicy>,
 }
 
-/// One policy that a role shall carry.
+/// One policy that a role shall carry: what is wanted of it is one value for all roles of a manifest of which the same is
+/// wanted, and whoever changes it for one of them ([`DerefMut`]) makes another one for that role.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredPolicy {
     /// The role, as the manifest spells it.
     pub role: RoleName,
+    terms: Arc<PolicyTerms>,
+}
+
+/// What is wanted of a policy, whichever role carries it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyTerms {
     /// The name of the inline policy.
     pub policy: PolicyName,
     /// Whether it shall be there.
@@ -102,6 +110,20 @@ pub struct Successor {
     pub document: Arc<SessionManagerDocument>,
     /// Whether a registration that the former policy grants has to be granted still when that one is gone.
     pub keeps_registration: bool,
+}
+
+impl Deref for DesiredPolicy {
+    type Target = PolicyTerms;
+
+    fn deref(&self) -> &PolicyTerms {
+        &self.terms
+    }
+}
+
+impl DerefMut for DesiredPolicy {
+    fn deref_mut(&mut self) -> &mut PolicyTerms {
+        Arc::make_mut(&mut self.terms)
+    }
 }
 
 impl DesiredPolicy {
@@ -209,14 +231,33 @@ impl ManifestSet {
             let partition = permissions.partition.as_ref().or(partition).cloned().unwrap_or_default();
             let document = Arc::new(permissions.settings.document(account, &partition));
             let outside = self.configuration.as_ref().and_then(|settings| settings.outside_in(account, permissions));
-            let named = permissions.roles.iter().map(|role| (role, Origin::Named));
+            let terms = |origin| {
+                Arc::new(PolicyTerms {
+                    policy: permissions.policy_name.clone(),
+                    state: permissions.state,
+                    mode: self.mode(permissions, Some(account)),
+                    suspended: permissions.suspend,
+                    conflict: None,
+                    outside: outside.clone(),
+                    document: Arc::clone(&document),
+                    manifest: Arc::clone(permissions),
+                    origin,
+                    successor: None,
+                    beside: Vec::new(),
+                })
+            };
+            let if_named = terms(Origin::Named);
+            let named = permissions.roles.iter().map(|role| (role, Arc::clone(&if_named)));
             let selected = permissions.selector.iter().flat_map(|selector| {
-                selection.roles_of(&permissions.name).map(|role| (role, Origin::Selected(Arc::clone(selector))))
+                let if_selected = terms(Origin::Selected(Arc::clone(selector)));
+                selection.roles_of(&permissions.name).map(move |role| (role, Arc::clone(&if_selected)))
             });
-            for (role, origin) in named.chain(selected) {
+            for (role, terms) in named.chain(selected) {
                 let key = (role.clone(), permissions.policy_name.clone());
                 if let (Some(desired), Some(other)) = (policies.get_mut(&key), first.get(&key)) {
-                    desired.suspended |= permissions.suspend;
+                    if permissions.suspend {
+                        desired.suspended = true;
+                    }
                     if desired.conflict.is_none() && !self.agree(permissions, other, Some(account)) {
                         desired.conflict = Some(format!(
                             "`{}` ({}) and `{}` ({}) want it differently",
@@ -226,23 +267,7 @@ impl ManifestSet {
                     continue;
                 }
                 first.insert(key.clone(), permissions);
-                policies.insert(
-                    key,
-                    DesiredPolicy {
-                        role: role.clone(),
-                        policy: permissions.policy_name.clone(),
-                        state: permissions.state,
-                        mode: self.mode(permissions, Some(account)),
-                        suspended: permissions.suspend,
-                        conflict: None,
-                        outside: outside.clone(),
-                        document: Arc::clone(&document),
-                        manifest: Arc::clone(permissions),
-                        origin,
-                        successor: None,
-                        beside: Vec::new(),
-                    },
-                );
+                policies.insert(key, DesiredPolicy { role: role.clone(), terms });
             }
         }
         know_each_other(&mut policies);

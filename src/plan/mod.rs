@@ -29,8 +29,10 @@ pub use self::{
 use crate::{
     iam::Caller,
     inventory::{Asked, Inventory, LiveDocument, Observed, Role},
-    manifest::{Desired, DesiredPolicy, ManifestSet, Mode, Origin, Permissions, Platform, State, Successor, Whose},
-    names::{AccountId, RoleName},
+    manifest::{
+        Desired, DesiredPolicy, ManifestSet, Mode, Origin, Permissions, Platform, PolicyKey, State, Successor, Whose,
+    },
+    names::{AccountId, PolicyName, RoleName},
     policy::{
         compare::{Comparison, Drift, compare, compare_missing, compare_unreadable, compare_unwanted},
         limits::Limits,
@@ -85,10 +87,19 @@ pub fn managed_roles<'a>(wanted: impl IntoIterator<Item = &'a DesiredPolicy>, in
 /// roles selectors might pick.
 #[must_use]
 pub fn asked_for(desired: &Desired, manifests: &ManifestSet, whose: Whose<'_>) -> Asked {
-    let mut asked = Asked { sought: manifests.sought(whose), ..Asked::default() };
-    for (role, policy) in desired.policies.keys() {
-        asked.roles.entry(role.clone()).or_default().insert(policy.clone());
-    }
+    // Most roles have one policy, and most of them the same.
+    let mut alone: BTreeMap<&PolicyName, Arc<BTreeSet<PolicyName>>> = BTreeMap::new();
+    let keys: Vec<&PolicyKey> = desired.policies.keys().collect();
+    let of_roles = keys.chunk_by(|one, other| one.0 == other.0).map(|of_role| {
+        let policies = match of_role {
+            [(_, policy)] => {
+                Arc::clone(alone.entry(policy).or_insert_with(|| Arc::new(BTreeSet::from([policy.clone()]))))
+            }
+            several => Arc::new(several.iter().map(|(_, policy)| policy.clone()).collect()),
+        };
+        (of_role[0].0.clone(), policies)
+    });
+    let mut asked = Asked { roles: of_roles.collect(), sought: manifests.sought(whose) };
     if let Some(role) = manifests.only_role().filter(|_| !asked.sought.is_empty()) {
         // Whether selectors pick it or not: somebody asks about it.
         asked.roles.entry(role.clone()).or_default();

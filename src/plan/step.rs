@@ -57,7 +57,7 @@ impl Action {
 }
 
 /// The verdict on one policy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// What it is about.
     pub target: Target,
@@ -91,6 +91,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// The same verdict about another role.
+    #[must_use]
+    pub fn about(&self, role: &RoleName) -> Self {
+        let mut step = self.clone();
+        step.target.role = role.clone();
+        step
+    }
+
     /// The verdict once the step was carried out: in sync.
     #[must_use]
     pub fn after_write(self) -> Self {

@@ -103,9 +103,45 @@ impl Document {
             .any(|statement| statement.action.admits_any_of(&actions))
     }
 
+    /// What of the document bears on these actions: in its place each statement that names one of them, whether it grants or
+    /// denies, or that is not understood; for each other one a statement that names nothing. None where nothing is left:
+    /// then no question about these actions is answered otherwise without the document.
+    #[must_use]
+    pub fn about(&self, actions: &[&str]) -> Option<Self> {
+        let actions: Vec<Pattern> =
+            actions.iter().map(|action| Pattern::text(&action.to_ascii_lowercase(), false)).collect();
+        let bears = |statement: &Statement| statement.is_strange() || statement.action.admits_any_of(&actions);
+        if self.unknown.is_empty() && !self.statements.iter().any(bears) {
+            return None;
+        }
+        let kept = |statement: &Statement| if bears(statement) { statement.clone() } else { Statement::of_nothing() };
+        Some(Self { statements: self.statements.iter().map(kept).collect(), ..self.clone() })
+    }
+
     /// Whether `${…}` is a policy variable here.
     pub(super) fn has_variables(&self) -> bool {
         self.version == Version::V2012
+    }
+}
+
+impl Statement {
+    /// One that no request is about.
+    fn of_nothing() -> Self {
+        let nothing = || Clause::Only(Box::new(["-".into()]));
+        Self {
+            sid: None,
+            effect: Effect::Allow,
+            action: nothing(),
+            resource: Some(nothing()),
+            conditions: Box::default(),
+            unknown: Elements::default(),
+        }
+    }
+
+    /// Whether it may be about anything, since the grammar does not say what it means.
+    fn is_strange(&self) -> bool {
+        let lists_nothing = |clause: &Clause| clause.texts().is_empty();
+        !self.unknown.is_empty() || lists_nothing(&self.action) || self.resource.as_ref().is_none_or(lists_nothing)
     }
 }
 

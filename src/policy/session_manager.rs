@@ -37,7 +37,8 @@ const CHANNELS: [&str; 4] = [
 const READ_BUCKET_ENCRYPTION: &str = "s3:GetEncryptionConfiguration";
 const PUT_OBJECT: &str = "s3:PutObject";
 const PUT_OBJECT_ACL: &str = "s3:PutObjectAcl";
-const DECRYPT: &str = "kms:Decrypt";
+/// What decrypts with a key.
+pub const DECRYPT: &str = "kms:Decrypt";
 const GENERATE_DATA_KEY: &str = "kms:GenerateDataKey";
 const LIST_LOG_GROUPS: &str = "logs:DescribeLogGroups";
 const WRITE_LOGS: [&str; 3] = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"];
@@ -59,6 +60,33 @@ pub const VOCABULARY: &[&str] = &[
     WRITE_LOGS[1],
     WRITE_LOGS[2],
 ];
+
+/// Every action that is asked about: what sessions need, and what they had better not have. What names none of them makes no
+/// difference to any verdict or advice.
+pub const ASKED_ABOUT: &[&str] = &[
+    REGISTER,
+    CHANNELS[0],
+    CHANNELS[1],
+    CHANNELS[2],
+    CHANNELS[3],
+    READ_BUCKET_ENCRYPTION,
+    PUT_OBJECT,
+    PUT_OBJECT_ACL,
+    DECRYPT,
+    GENERATE_DATA_KEY,
+    LIST_LOG_GROUPS,
+    WRITE_LOGS[0],
+    WRITE_LOGS[1],
+    WRITE_LOGS[2],
+    READ_PARAMETER,
+    ALL_CHANNELS,
+];
+
+/// What reads secrets that are kept as parameters.
+pub const READ_PARAMETER: &str = "ssm:GetParameter";
+
+/// No action is called so: only a wildcard grants it.
+pub const ALL_CHANNELS: &str = "ssmmessages:*";
 
 /// What the controller knows of how the node registers with Systems Manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

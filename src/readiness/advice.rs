@@ -15,7 +15,7 @@ use crate::{
     manifest::Platform,
     policy::{
         evaluate::{Answer, Permissions, Question, Resource},
-        session_manager::{INLINE_POLICY_QUOTA, NodeRegistration},
+        session_manager::{ALL_CHANNELS, DECRYPT, INLINE_POLICY_QUOTA, NodeRegistration, READ_PARAMETER},
     },
 };
 
@@ -59,7 +59,7 @@ fn beyond_need(subject: Subject<'_>, eyes: &Eyes<'_>) -> Vec<String> {
         _ => None,
     };
     let mut advice = Vec::new();
-    if let Some(by) = granted("ssm:GetParameter", Resource::Within(&parameters)) {
+    if let Some(by) = granted(READ_PARAMETER, Resource::Within(&parameters)) {
         let manifest = &subject.wanted.manifest;
         // Tasks do not register, and of the rest only these have another way.
         let has_another_way =
@@ -69,11 +69,10 @@ fn beyond_need(subject: Subject<'_>, eyes: &Eyes<'_>) -> Vec<String> {
             "{by} lets the node read every SSM parameter of the account: {instead}bound ssm:GetParameter, where secrets are kept there"
         ));
     }
-    // No action is called so: only a wildcard grants it.
-    if let Some(by) = granted("ssmmessages:*", Resource::Unnamed) {
+    if let Some(by) = granted(ALL_CHANNELS, Resource::Unnamed) {
         advice.push(format!("{by} grants ssmmessages:*, and a session needs its four channel actions only"));
     }
-    if let Some(by) = granted("kms:Decrypt", Resource::Within(&keys)) {
+    if let Some(by) = granted(DECRYPT, Resource::Within(&keys)) {
         advice.push(format!("{by} lets the node decrypt with every key whose policy agrees: name the keys"));
     }
     advice

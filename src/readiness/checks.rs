@@ -14,7 +14,7 @@ use super::{
     words::{self, Asked},
 };
 use crate::{
-    inventory::{LiveDocument, ManagedPolicy, Role, Surroundings},
+    inventory::{ManagedPolicy, Role, Surroundings},
     manifest::Platform,
     names::{AccountId, Partition},
     policy::{
@@ -348,7 +348,7 @@ fn permissions(role: &Role, around: &Surroundings) -> Permissions {
         document: policy.prepared(),
     };
     let looked_for = role.policies.iter().map(|(name, live)| (name.as_str(), live.prepared()));
-    let others = around.others.iter().map(|(name, text)| (&**name, LiveDocument::new(text).prepared()));
+    let others = around.others.iter().filter_map(|(name, other)| Some((&**name, other.prepared()?)));
     let inline = looked_for
         .chain(others)
         .map(|(name, document)| Policy { name: named(Kind::Inline, name), document: document.into() });

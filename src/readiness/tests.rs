@@ -4,7 +4,7 @@ mod remedies;
 mod resources;
 mod trust;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    inventory::{LiveDocument, ManagedPolicy, Surroundings},
+    few::Few,
+    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, Surroundings},
     manifest::{ManifestSet, Whose, parse},
     policy::{
         evaluate::Kind,
@@ -60,8 +61,8 @@ fn policy(statements: Value) -> Arc<LiveDocument> {
 }
 
 /// As IAM sends it.
-fn text(document: &LiveDocument) -> Arc<str> {
-    document.text().replace('%', "%25").into()
+fn other(document: &LiveDocument) -> OtherPolicy {
+    OtherPolicy::new(&document.text().replace('%', "%25"))
 }
 
 fn statement(effect: &str, action: &str) -> Value {
@@ -97,10 +98,10 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
         crate::manifest::Platform::Ecs => "ecs-tasks.amazonaws.com",
     };
     let mut around = Surroundings {
-        arn: "arn:aws:iam::111122223333:role/web".to_owned(),
+        arn: "arn:aws:iam::111122223333:role/web".into(),
         trust: trust(json!([trusting(service)])),
-        instance_profiles: vec!["web".to_owned()],
-        others: BTreeMap::new(),
+        instance_profiles: vec!["web".into()],
+        others: Few::default(),
         attached: vec![managed("registers", Ok(policy(json!([statement("Allow", "ssm:UpdateInstanceInformation")]))))],
         boundary: None,
     };
@@ -108,11 +109,11 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
     let document = Arc::new(LiveDocument::of_text(wanted.document.as_str()));
     Role {
         name: "web".parse().unwrap(),
-        path: "/".to_owned(),
+        path: "/".into(),
         is_suspended: false,
-        tags: BTreeMap::new(),
+        tags: Few::default(),
         inline_size: Some(document.size()),
-        policies: BTreeMap::from([(wanted.policy.clone(), document)]),
+        policies: Few::from_iter([(wanted.policy.clone(), document)]),
         surroundings: Some(around),
     }
 }
@@ -310,7 +311,7 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
     let office = json!([{"Effect": "Deny", "Action": "*", "Resource": "*",
         "Condition": {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}]);
     let depends = condition(|around| {
-        around.others.insert("office".into(), text(&policy(office)));
+        around.others.insert("office".into(), other(&policy(office)));
     });
     assert!(depends.message().contains("statement 1 of inline policy office depends on aws:SourceIp"), "{depends:?}");
 
@@ -326,7 +327,7 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
         ),
         (
             Box::new(|around| {
-                around.others.insert("scrawl".into(), "{]".into());
+                around.others.insert("scrawl".into(), OtherPolicy::new("{]"));
             }),
             "inline policy scrawl: it is not a policy document: ",
         ),
@@ -388,7 +389,7 @@ fn revoked(moments: &[&str]) -> impl FnOnce(&mut Surroundings) {
         .collect();
     move |around| {
         for (number, policy) in policies.into_iter().enumerate() {
-            around.others.insert(format!("AWSRevokeOlderSessions{number}").into(), text(&policy));
+            around.others.insert(format!("AWSRevokeOlderSessions{number}").into(), other(&policy));
         }
     }
 }
@@ -437,7 +438,7 @@ fn of_credentials_newer_than_a_revocation_it_is_not_known_how_new_they_are() {
     let with_later = |moment: &str| {
         condition(|around| {
             revoked(&[moment])(around);
-            around.others.insert("later".into(), text(&policy(later.clone())));
+            around.others.insert("later".into(), other(&policy(later.clone())));
         })
     };
     let depends = with_later("2026-05-07T23:47:00Z");

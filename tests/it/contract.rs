@@ -11,6 +11,7 @@ use aws_sdk_iam::{
 };
 use percent_encoding::percent_decode_str;
 use ssm_role_controller::{
+    few::Few,
     iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, RequestId, SdkIam, SimulatedAction, WriteTurn, Writer},
     inventory::{Role, SUSPEND_TAG},
     names::{AccountId, Partition, PolicyName, RoleName},
@@ -478,13 +479,13 @@ fn named(name: &str) -> RoleName {
 
 /// A role as an inventory holds it.
 fn known(name: &str, path: &str) -> Role {
-    let (name, path) = (named(name), path.to_owned());
+    let (name, path) = (named(name), path.into());
     Role {
         name,
         path,
         is_suspended: false,
-        tags: BTreeMap::new(),
-        policies: BTreeMap::new(),
+        tags: Few::default(),
+        policies: Few::default(),
         inline_size: None,
         surroundings: None,
     }

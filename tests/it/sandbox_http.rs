@@ -1,8 +1,9 @@
 //! The sandbox's HTTP side with requests that no client sends, and its two sides compared.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ssm_role_controller::{
+    few::Few,
     iam::{ErrorClass, Iam, WriteTurn, Writer},
     inventory::Role,
     names::{AccountId, Partition, PolicyName, RoleName},
@@ -174,10 +175,10 @@ async fn both_sides_give_the_same_answers() {
     let document = Settings::default().document(&account, &Partition::default());
     let zebra = Role {
         name: role("zebra"),
-        path: "/".to_owned(),
+        path: "/".into(),
         is_suspended: false,
-        tags: BTreeMap::new(),
-        policies: BTreeMap::new(),
+        tags: Few::default(),
+        policies: Few::default(),
         inline_size: None,
         surroundings: None,
     };

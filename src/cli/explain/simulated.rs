@@ -75,7 +75,7 @@ pub(super) async fn side_by_side<I: Iam>(
     role: &Role,
     checks: &[Explained],
 ) -> Result<Vec<Simulated>, IamError> {
-    let arn = role.surroundings.as_ref().map(|around| around.arn.as_str()).unwrap_or_default();
+    let arn = role.surroundings.as_ref().map(|around| &*around.arn).unwrap_or_default();
     let mut asked: BTreeMap<&str, Vec<(&Explained, &'static str)>> = BTreeMap::new();
     for check in checks {
         if let (Some(action), Some(resource)) = (check.action, &check.resource) {

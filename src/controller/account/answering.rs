@@ -12,7 +12,7 @@ use crate::{
     controller::slot::Slot,
     iam::Iam,
     manifest::Mode,
-    plan::Reason,
+    plan::{Reason, Step},
     status::{AccountReport, AccountState, AccountStatus, Counts, Detail, HeldStatus, Inquiry, RoleStatus, moment},
 };
 
@@ -32,6 +32,8 @@ impl<I: Iam> Account<I> {
             let mode = if slot.wanted.mode == Mode::Observe { Mode::Observe } else { usual };
             counts.add(slot.step.as_ref(), mode);
         }
+        // Of what rests there is a verdict, and so nobody asks for the mode.
+        self.resting.values().for_each(|resting| counts.add(Some(resting.step_of_its_kind()), usual));
         self.mismatched.iter().for_each(|step| counts.add(Some(step), step.mode));
 
         let failed = self.reading_failed.as_ref().map(|(error, _)| error);
@@ -41,13 +43,15 @@ impl<I: Iam> Account<I> {
             Detail::Counts => Vec::new(),
             Detail::Roles => {
                 let unjudged = self.slots.values().filter(|slot| slot.step.is_none()).map(unjudged);
-                let judged = judged.map(|step| {
-                    let since = self.reporter.standing_since(&step.target).map(|since| {
+                let told = |step: &Step, since: [Option<Duration>; 2]| {
+                    let since = since.map(|since| {
                         since.map_or_else(|| ago(self.elapsed()), |since| ago(self.elapsed().saturating_sub(since)))
                     });
                     RoleStatus::of(step, since)
-                });
-                let mut roles: Vec<RoleStatus> = judged.chain(unjudged).collect();
+                };
+                let judged = judged.map(|step| told(step, self.reporter.standing_since(&step.target)));
+                let resting = self.resting.values().map(|resting| told(&resting.step(), resting.standing().since()));
+                let mut roles: Vec<RoleStatus> = judged.chain(resting).chain(unjudged).collect();
                 roles.sort_by(|one, other| (&one.role, &one.policy).cmp(&(&other.role, &other.policy)));
                 roles
             }

@@ -58,8 +58,9 @@ impl<I: Iam> Account<I> {
         if !is_known || *further > 0 || !changes.iter().all(is_shown_by_a_look) {
             self.hearing.ask_for_everything();
         }
-        let keys = asked.into_iter().flatten().map(|policy| (role.clone(), policy.clone()));
+        let keys = asked.into_iter().flat_map(|policies| policies.iter()).map(|policy| (role.clone(), policy.clone()));
         for key in keys.collect::<Vec<PolicyKey>>() {
+            self.rouse(&key);
             self.look(&key);
             self.look_again(key, now + SECOND_LOOK);
         }

@@ -10,11 +10,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Account, selecting::SelectorsTold};
+use super::{Account, resting::Resting, selecting::SelectorsTold};
 use crate::{
     controller::{
         report::{Left, REMINDER, Reporter},
-        slot::Slot,
+        slot::{Slot, asks_the_same},
     },
     iam::Iam,
     inventory::Observed,
@@ -33,6 +33,7 @@ impl<I: Iam> Account<I> {
         let circumstances =
             Circumstances { stands_by, ..Circumstances::of(&self.caller, &manifests, self.options.observe_only) };
         if stands_by != self.circumstances.stands_by {
+            self.rouse_all();
             // Whoever leads tells what stands, as after a start; whoever stands by leaves that to the one who leads.
             self.reporter = if stands_by { Reporter::silent() } else { Reporter::default() };
             self.selectors_told = SelectorsTold::default();
@@ -83,12 +84,22 @@ impl<I: Iam> Account<I> {
         self.asked = Arc::new(plan::asked_for(&desired, manifests, whose));
         for busy in self.busy.values() {
             let asks_the_same =
-                |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| slot.asks_the_same(new));
+                |slot: &Slot| desired.policies.get(&busy.key).is_some_and(|new| asks_the_same(&slot.wanted, new));
             let goes_on = same_circumstances && same_guards && self.slots.get(&busy.key).is_some_and(asks_the_same);
             if !goes_on {
                 busy.overtaken.cancel();
             }
         }
+        let stays_at_rest = |(key, resting): &(&PolicyKey, &Resting)| {
+            same_circumstances && desired.policies.get(key).is_some_and(|new| asks_the_same(&resting.wanted, new))
+        };
+        let roused = self.resting.iter().filter(|entry| !stays_at_rest(entry)).map(|(key, _)| key.clone());
+        roused.collect::<Vec<PolicyKey>>().iter().for_each(|key| self.rouse(key));
+        let renewed = std::mem::take(&mut self.resting).into_iter().filter_map(|(key, resting)| {
+            let (key, wanted) = desired.policies.remove_entry(&key)?;
+            Some((key, resting.under(wanted)))
+        });
+        self.resting = renewed.collect();
         let mut before = std::mem::take(&mut self.slots);
         let departed = &mut self.departed;
         let renewed = desired.policies.into_iter().map(|(key, wanted)| {
@@ -125,7 +136,7 @@ impl<I: Iam> Account<I> {
         for busy in self.busy.values() {
             let is_meant_otherwise = unknown.contains(&busy.key.1)
                 || match (self.slots.get(&busy.key), meant.policies.get(&busy.key)) {
-                    (Some(slot), Some(meant)) => slot.wanted.successor.is_none() && !slot.asks_the_same(meant),
+                    (Some(slot), Some(meant)) => slot.wanted.successor.is_none() && !asks_the_same(&slot.wanted, meant),
                     // What is to go under its former name no manifest names.
                     (Some(slot), None) => slot.wanted.successor.is_none(),
                     (None, _) => true,
@@ -141,11 +152,10 @@ impl<I: Iam> Account<I> {
         // Of what has departed, what selectors may turn out to ask for still.
         let waiting = self.departed.iter().filter(|(_, slot)| self.awaits_selectors && !slot.is_released);
         let departed: Vec<&DesiredPolicy> = self
-            .slots
-            .iter()
-            .chain(waiting)
+            .all_wanted()
+            .chain(waiting.map(|(key, slot)| (key, &slot.wanted)))
             .filter(|(key, _)| !desired.policies.contains_key(key))
-            .map(|(_, slot)| &slot.wanted)
+            .map(|(_, wanted)| wanted)
             .filter(|wanted| wanted.state == State::Present || wanted.successor.is_some())
             .collect();
         if departed.is_empty() {
@@ -168,15 +178,11 @@ impl<I: Iam> Account<I> {
             let successor =
                 Successor { policy: next.policy.clone(), document: Arc::clone(&next.document), keeps_registration };
             let (mode, suspended) = (next.mode, next.suspended);
-            let wanted = DesiredPolicy {
-                state: State::Absent,
-                // What is removed without anybody's asking by name is removed by manifests that repair, too.
-                mode: if former.mode == Mode::Observe { Mode::Observe } else { mode },
-                suspended,
-                outside: None,
-                successor: Some(successor),
-                ..former.clone()
-            };
+            let mut wanted = former.clone();
+            wanted.state = State::Absent;
+            // What is removed without anybody's asking by name is removed by manifests that repair, too.
+            wanted.mode = if former.mode == Mode::Observe { Mode::Observe } else { mode };
+            (wanted.suspended, wanted.outside, wanted.successor) = (suspended, None, Some(successor));
             Some(((former.role.clone(), former.policy.clone()), wanted))
         });
         former.collect()
@@ -205,8 +211,8 @@ impl<I: Iam> Account<I> {
             policy: policy.clone(),
         };
         let asked_for: BTreeSet<Target> = self
-            .slots
-            .keys()
+            .all_wanted()
+            .map(|(key, _)| key)
             .chain(self.busy.values().map(|busy| &busy.key))
             .map(target)
             .chain(self.mismatched.iter().map(|step| step.target.clone()))

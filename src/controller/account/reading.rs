@@ -204,6 +204,7 @@ impl<I: Iam> Account<I> {
     /// new, and queues the repairs.
     fn take_inventory(&mut self, now: Instant) {
         self.is_plan_outdated = false;
+        self.rouse_what_is_to_be_judged(now);
         // Almost all roles are as they were, almost always: a document that the same manifests found in sync before
         // needs no new verdict, so that a pass costs little more than its reading.
         let moment = Timestamp::now();
@@ -229,6 +230,7 @@ impl<I: Iam> Account<I> {
             // That our writes have arrived fresh looks tell; while others wait for their repairs, time does.
             arrived.iter().for_each(|key| self.enqueue(key));
         }
+        self.lay_down(now);
     }
 
     /// Plans what fresh looks have proved, once all of them are done: it is one plan, for the guards too.

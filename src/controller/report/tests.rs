@@ -27,7 +27,7 @@ fn what_two_ways_to_read_say_by_turns_is_told_once() {
     let at = |path: &str| {
         let role = Role {
             name: "web".parse().unwrap(),
-            path: path.to_owned(),
+            path: path.into(),
             is_suspended: false,
             tags: Default::default(),
             policies: Default::default(),

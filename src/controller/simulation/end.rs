@@ -13,8 +13,9 @@ use super::{
     scene::{Fresh, Scene},
 };
 use crate::{
+    few::Few,
     iam::InlinePolicy,
-    inventory::{LiveDocument, ManagedPolicy, Observed, Role, Surroundings},
+    inventory::{LiveDocument, ManagedPolicy, Observed, OtherPolicy, Role, Surroundings},
     manifest::{Desired, DesiredPolicy, ManifestSet, Whose},
     names::{PolicyName, RoleName},
     plan::{Circumstances, judge},
@@ -86,7 +87,8 @@ impl Scene {
         let managed = |arn: &String| {
             Arc::new(ManagedPolicy::new(arn.as_str().into(), Ok(Arc::new(LiveDocument::of_text(GRANTED)))))
         };
-        let (mut policies, mut others, mut inline_size) = (BTreeMap::new(), BTreeMap::new(), 0);
+        let (mut policies, mut others, mut inline_size) =
+            (BTreeMap::new(), BTreeMap::<Arc<str>, OtherPolicy>::new(), 0);
         for InlinePolicy { name: policy, encoded_document } in &detail.inline_policies {
             let live = LiveDocument::new(encoded_document);
             inline_size += live.size();
@@ -94,21 +96,21 @@ impl Scene {
                 Ok(key) if desired.policies.contains_key(&(name.clone(), key.clone())) => {
                     policies.insert(key, Arc::new(live));
                 }
-                _ => drop(others.insert(policy.as_str().into(), encoded_document.as_str().into())),
+                _ => drop(others.insert(policy.as_str().into(), OtherPolicy::new(encoded_document))),
             }
         }
         Some(Role {
             name: name.clone(),
-            path: detail.path.clone(),
+            path: detail.path.as_str().into(),
             is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
-            tags: BTreeMap::new(),
-            policies,
+            tags: Few::default(),
+            policies: policies.into_iter().collect(),
             inline_size: Some(inline_size),
             surroundings: Some(Surroundings {
-                arn: detail.arn.clone(),
+                arn: detail.arn.as_str().into(),
                 trust: Arc::new(LiveDocument::new(&detail.trust)),
-                instance_profiles: detail.instance_profiles.clone(),
-                others,
+                instance_profiles: detail.instance_profiles.iter().map(|profile| profile.as_str().into()).collect(),
+                others: others.into_iter().collect(),
                 attached: detail.attached.iter().map(managed).collect(),
                 boundary: None,
             }),

@@ -44,7 +44,7 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
         sandbox.plant(&own, RoleSeed::new(name).policy(policy.as_str(), "{}"));
         let role = Role {
             name: name.parse().unwrap(),
-            path: path.to_owned(),
+            path: path.into(),
             is_suspended: false,
             tags: Default::default(),
             policies: Default::default(),

@@ -8,6 +8,7 @@ mod leadership;
 mod pacing;
 mod readings;
 mod repairs;
+mod resting;
 mod saves;
 mod selectors;
 mod sessions;

@@ -99,7 +99,7 @@ async fn write(iam: Arc<Paced<InProcess>>, account: AccountId, number: usize) ->
     let document = Settings::default().document(&account, &Partition::default());
     let role = Role {
         name: role(number),
-        path: "/".to_owned(),
+        path: "/".into(),
         is_suspended: false,
         tags: Default::default(),
         policies: Default::default(),

@@ -28,7 +28,7 @@ async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
     };
     let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
     assert_eq!([&names[0], &names[1], &names[2]].map(is_shared), [true, false, false]);
-    assert!(role(&second, &names[1]).policies[&ours].text().contains("Statement"));
+    assert!(role(&second, &names[1]).policies.get(&ours).unwrap().text().contains("Statement"));
     assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
 }
 

@@ -198,7 +198,7 @@ fn two_manifests_that_meet_in_one_of_their_accounts_have_to_agree() {
     let conflict = |id: &str| {
         let account = account(id);
         let desired = set.desired(Whose { account: &account, is_own: false }, None);
-        desired.policies.into_values().next().unwrap().conflict
+        desired.policies.into_values().next().unwrap().conflict.clone()
     };
     assert_eq!(conflict(ONE), None);
     assert!(conflict(TWO).is_some());

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    inventory::{Asked, ManagedPolicy, Observed, Surroundings},
+    few::Few,
+    inventory::{Asked, ManagedPolicy, Observed, OtherPolicy, Surroundings},
     manifest::{Files, Whose, write::tests::any_settings},
 };
 
@@ -23,22 +24,27 @@ fn encoded(text: &str) -> Arc<str> {
 /// A role with these inline policies, the customary one among those that were looked for.
 fn role(name: &str, policies: &[(&str, &str)]) -> Role {
     let surroundings = Surroundings {
-        arn: format!("arn:aws:iam::012345678901:role/{name}"),
+        arn: format!("arn:aws:iam::012345678901:role/{name}").into(),
         trust: Arc::new(LiveDocument::of_text("{}")),
         instance_profiles: Vec::new(),
-        others: policies.iter().map(|(policy, text)| ((*policy).into(), encoded(text))).collect(),
+        others: policies.iter().map(|(policy, text)| ((*policy).into(), OtherPolicy::new(&encoded(text)))).collect(),
         attached: Vec::new(),
         boundary: None,
     };
     Role {
         name: name.parse().unwrap(),
-        path: "/".to_owned(),
+        path: "/".into(),
         is_suspended: false,
-        tags: BTreeMap::new(),
-        policies: BTreeMap::new(),
+        tags: Few::default(),
+        policies: Few::default(),
         inline_size: Some(0),
         surroundings: Some(surroundings),
     }
+}
+
+/// The text of a policy that permits sessions.
+fn whole<'r>(role: &'r Role, policy: &str) -> &'r str {
+    role.surroundings.as_ref().unwrap().others.get(policy).unwrap().bearing().unwrap()
 }
 
 fn attached(mut role: Role, arn: &str, document: Result<&str, &str>) -> Role {
@@ -86,7 +92,7 @@ fn changes_nothing(roles: &[Role], imported: &Imported) {
     for wanted in desired.policies.values() {
         assert_eq!((&wanted.conflict, &wanted.outside), (&None, &None));
         let role = roles.iter().find(|role| role.name == wanted.role).unwrap();
-        let live = LiveDocument::new(&role.surroundings.as_ref().unwrap().others[wanted.policy.as_str()]);
+        let live = LiveDocument::of_text(whole(role, wanted.policy.as_str()));
         let drift = compare(wanted.document.document(), live.parsed().unwrap()).drift;
         assert!(matches!(drift, None | Some(Drift::Cosmetic)), "{file}\n{}", live.text());
     }
@@ -118,7 +124,7 @@ fn roles_with_equal_policies_share_a_manifest_and_the_others_are_listed_with_the
         attached(role("core", &[]), "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore", Ok(&of(""))),
         attached(role("unknown", &[]), "arn:aws:iam::aws:policy/X", Err("IAM denied it")),
         attached(role("none", &[]), "arn:aws:iam::aws:policy/Y", Ok(r#"{"Statement":[]}"#)),
-        Role { path: "/aws-reserved/sso/".to_owned(), ..role("reserved", &[("Own", &of(""))]) },
+        Role { path: "/aws-reserved/sso/".into(), ..role("reserved", &[("Own", &of(""))]) },
     ];
     let imported = imported(&roles);
     changes_nothing(&roles, &imported);
@@ -226,7 +232,7 @@ proptest! {
         let imported = imported(&roles);
         changes_nothing(&roles, &imported);
         let sayable = |role: &&Role| {
-            let text = percent_encoding::percent_decode_str(&role.surroundings.as_ref().unwrap().others[&*policy]).decode_utf8_lossy().into_owned();
+            let text = whole(role, &policy);
             // Keys of a bucket without the bucket; keys of China in an account that is not there.
             !text.contains("aws-cn") && (!text.contains("GenerateDataKey") || text.contains("s3:PutObject"))
         };

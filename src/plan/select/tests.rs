@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    few::Few,
     inventory::{Asked, Documents, Surroundings, Unread},
     manifest::parse,
     policy::limits::Limits,
@@ -28,16 +29,16 @@ fn role(name: &str, path: &str, partition: &str, trust: &[&str]) -> Role {
     let trust = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, trust.join(","));
     Role {
         name: name.parse().unwrap(),
-        path: path.to_owned(),
+        path: path.into(),
         is_suspended: false,
-        tags: [("Team".into(), "a".into())].into(),
-        policies: BTreeMap::new(),
+        tags: [("Team".into(), "a".into())].into_iter().collect(),
+        policies: Few::default(),
         inline_size: Some(0),
         surroundings: Some(Surroundings {
-            arn: format!("arn:{partition}:iam::111122223333:role{path}{name}"),
+            arn: format!("arn:{partition}:iam::111122223333:role{path}{name}").into(),
             trust: Documents::default().intern(&trust),
             instance_profiles: Vec::new(),
-            others: BTreeMap::new(),
+            others: Few::default(),
             attached: Vec::new(),
             boundary: None,
         }),
@@ -132,9 +133,9 @@ fn what_was_picked_stays_so_where_it_could_not_be_read_or_not_in_full_and_goes_w
     let unread = Unread { why: String::new(), passes_by_itself: true };
     let now = inventory([
         ("a", found(partly("a", "/a/"))),
-        ("b", Observed::Unknown(Some(unread))),
+        ("b", Observed::Unknown(Some(Box::new(unread)))),
         ("c", Observed::NotFound),
-        ("d", found(Role { tags: BTreeMap::new(), ..partly("d", "/a/") })),
+        ("d", found(Role { tags: Few::default(), ..partly("d", "/a/") })),
         ("f", Observed::Unknown(None)),
     ]);
     let after = select(&set, whose, &now, &circumstances(), &before).selection;

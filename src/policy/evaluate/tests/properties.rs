@@ -69,9 +69,13 @@ fn with(documents: &[Option<Vec<Value>>], edge: Option<&Option<Vec<Value>>>) -> 
 
 /// The answers to every question there is here.
 fn answers(role: &Permissions) -> Vec<Answer> {
+    answers_about(&["s3:getobject", "s3:PutObject", "kms:Decrypt", "iam:GetRole"], role)
+}
+
+fn answers_about(actions: &[&str], role: &Permissions) -> Vec<Answer> {
     let context = Context::new().with("aws:one", ["b"]).without("aws:gone");
     let mut answers = Vec::new();
-    for action in ["s3:getobject", "s3:PutObject", "kms:Decrypt", "iam:GetRole"] {
+    for action in actions {
         for resource in [
             Resource::Unnamed,
             Resource::Exactly("arn:aws:s3:::a/b"),
@@ -118,6 +122,26 @@ proptest! {
         let after = with(&documents, edge.as_ref());
         let kept = if grants { never_less(&before, &after) } else { never_less(&after, &before) };
         prop_assert!(kept);
+    }
+
+    #[test]
+    fn what_does_not_bear_on_an_action_makes_no_difference_to_what_is_answered_about_it(
+        documents in documents(), edge in prop::option::of(prop::option::of(statements())), index in 0..3_usize,
+    ) {
+        let asked = &["s3:PutObject", "kms:Decrypt", "iam:GetRole"][index..=index];
+        let whole = with(&documents, edge.as_ref());
+        let about = |document: &Option<Vec<Value>>| match document {
+            None => Some(unread("x")),
+            Some(statements) => {
+                let about = Document::parse(&text(statements)).unwrap().about(asked)?;
+                // It is kept as text.
+                Some(policy(Kind::Inline, "p", Prepared::of(&Document::parse(&about.to_string()).unwrap())))
+            }
+        };
+        let kept = role(documents.iter().filter_map(about).collect(), edge.as_ref().map(made));
+        prop_assert_eq!(answers_about(asked, &kept), answers_about(asked, &whole));
+        let question = Question::new(asked[0], Resource::Unnamed);
+        prop_assert_eq!(kept.nearest(&question), whole.nearest(&question));
     }
 
     #[test]
