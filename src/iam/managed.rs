@@ -25,7 +25,7 @@ use crate::{
 /// AWS changes its policies a few times a year.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// After a refusal: permissions are mended by people.
+/// After a refusal, of whatever kind: people mend it.
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// How long what was fetched is believed where it cannot be looked after.
@@ -121,8 +121,9 @@ impl Library {
         for (arn, told) in fetched {
             let Some(entry) = self.policies.get_mut(&arn) else { continue };
             let rests = match &told {
-                Err(error) if error.class == ErrorClass::Denied => Some(REFUSED_AGAIN_AFTER),
                 Err(error) if error.class.passes_by_itself() => None,
+                // Permissions, credentials, the clock.
+                Err(error) if error.class != ErrorClass::Gone => Some(REFUSED_AGAIN_AFTER),
                 _ => Some(ASKED_AGAIN_AFTER),
             };
             entry.rests_until = rests.map(|rests| now + rests);
@@ -421,14 +422,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_refusal_it_is_asked_for_again_ten_minutes_later_and_after_a_failure_by_the_next_reading() {
-        let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
-        fleet.sandbox.fault(fault(Effect::Deny).times(1));
-        assert!(fleet.says("web").await.is_err());
-        advance(REFUSED_AGAIN_AFTER - Duration::from_secs(1)).await;
-        assert_eq!(fleet.calls().await, calls(&[(BULK, 1)]));
-        assert!(fleet.says("web").await.is_err());
-        advance(Duration::from_secs(1)).await;
-        assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+        for effect in [Effect::Deny, Effect::InvalidClientTokenId] {
+            let fleet = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
+            fleet.sandbox.fault(fault(effect).times(1));
+            assert!(fleet.says("web").await.is_err());
+            advance(REFUSED_AGAIN_AFTER - Duration::from_secs(1)).await;
+            assert_eq!(fleet.calls().await, calls(&[(BULK, 1)]));
+            assert!(fleet.says("web").await.is_err());
+            advance(Duration::from_secs(1)).await;
+            assert_eq!(fleet.says("web").await.as_deref(), Ok(GRANT));
+        }
 
         let throttled = Fleet::of([RoleSeed::new("web").attached(PLANTED)]);
         throttled.sandbox.fault(fault(Effect::Throttle).times(1));
