@@ -127,7 +127,13 @@ impl Scene {
         // A role that was made anew since it was read may be protected now: then IAM refuses the write.
         let shown = state.process.shown.get(role).cloned();
         let path = shown.as_ref().map(|shown| shown.path.clone()).unwrap_or_default();
-        let is_protected = path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/");
+        // What a single call shows may be part of a reading that goes on, which decides nothing before its end.
+        let before = shown.as_ref().and_then(|shown| shown.path_before.as_ref());
+        let before = before.filter(|(at, _)| now.saturating_sub(*at) < READ_BEFORE).map(|(_, path)| path);
+        let is_protected = [Some(&path), before]
+            .into_iter()
+            .flatten()
+            .all(|path| path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/"));
         if is_protected || role.as_str().eq_ignore_ascii_case(super::OWN_ROLE) {
             faults.push(("I6 protected roles are never written to", format!("{role} at {path}")));
         }
@@ -232,7 +238,9 @@ impl State {
             let Ok(name) = role.name.parse::<RoleName>() else { continue };
             gone.retain(|known| *known != name);
             let tagged = asks_to_be_left_alone(&role.tags).then_some(reading.tick);
-            self.process.shown.insert(name.clone(), Shown { tagged, until: None, path: role.path.clone() });
+            self.process
+                .shown
+                .insert(name.clone(), Shown { tagged, until: None, path: role.path.clone(), path_before: None });
             let written: BTreeSet<Key> = self.process.attempts.iter().map(|attempt| attempt.key.clone()).collect();
             for key in written.into_iter().filter(|key| key.0 == name) {
                 let live = role.inline_policies.iter().find(|live| live.name == key.1.as_str());

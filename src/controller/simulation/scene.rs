@@ -145,6 +145,8 @@ pub(super) struct Shown {
     /// Since when newer readings do not show it any more.
     pub(super) until: Option<Duration>,
     pub(super) path: String,
+    /// Where it was until a single call showed another path, and when that was.
+    pub(super) path_before: Option<(Duration, String)>,
 }
 
 /// What is known of one policy.

@@ -4,7 +4,7 @@
 //! told, and knows nothing of the reporter. What must stay true: what only a bulk reading can tell is not asked of a
 //! controller that may not read in bulk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -19,6 +19,13 @@ use crate::{
 };
 
 impl Scene {
+    /// Whether the process has read the roles since then, as far as a reading of all tells it; of readings one by one any counts.
+    pub(super) fn was_read_since(&self, moment: Duration) -> bool {
+        let process = &self.state().process;
+        process.reads_one_by_one
+            || process.reading.as_ref().map_or(!process.shown.is_empty(), |reading| reading.begun >= moment)
+    }
+
     /// What stands, or was done, and was told by nobody.
     pub(super) fn untold(&self) -> Vec<String> {
         let (_, desired, circumstances) = self.asked_for();

@@ -278,13 +278,17 @@ impl Iam for Witness {
         let answer = self.pass(|| format!("reads the role {role}"), self.inner.role(role)).await;
         self.told(|| format!("role {role}"), &answer);
         if let Ok(detail) = &answer {
+            let now = self.scene.now();
             let mut state = self.scene.state();
             // A reading of role by role takes the place of the last whole one, and nobody sees its end.
             state.process.reading = None;
             // What a single call shows counts once all roles were read.
-            let before = state.process.shown.get(role).and_then(|shown| shown.tagged);
-            let tagged = before.filter(|_| asks_to_be_left_alone(&detail.tags));
-            state.process.shown.insert(role.clone(), Shown { tagged, until: None, path: detail.path.clone() });
+            let before = state.process.shown.get(role).cloned();
+            let tagged = before.as_ref().and_then(|shown| shown.tagged).filter(|_| asks_to_be_left_alone(&detail.tags));
+            let path_before = before
+                .and_then(|shown| if shown.path == detail.path { shown.path_before } else { Some((now, shown.path)) });
+            let shown = Shown { tagged, until: None, path: detail.path.clone(), path_before };
+            state.process.shown.insert(role.clone(), shown);
         }
         answer
     }
