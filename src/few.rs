@@ -6,7 +6,7 @@
 use std::{borrow::Borrow, fmt};
 
 /// A map of few entries: to change one costs as much as to write all of them.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Few<K, V>(Box<[(K, V)]>);
 
 impl<K: Ord, V> Few<K, V> {

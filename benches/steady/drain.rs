@@ -66,7 +66,7 @@ pub(crate) struct Drain {
 
 impl Drain {
     pub(crate) fn start(fleet: &Fleet) -> anyhow::Result<Self> {
-        let mut process = command(&std::env::current_exe()?, fleet)
+        let mut process = command(&std::env::current_exe()?, &fleet.endpoint())
             .arg(COMMAND)
             .arg(fleet.endpoint())
             .stdin(Stdio::piped())

@@ -24,11 +24,17 @@ use tokio_util::sync::CancellationToken;
 /// The managed policy of every role.
 pub(crate) const POLICY: &str = "SessionManagerPermissions";
 
-const ACCOUNT: &str = "111122223333";
-const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+/// The account that all of it is in.
+pub(crate) const ACCOUNT: &str = "111122223333";
+
+/// The key of session data: in an account of its own, as where one key serves an organisation.
+const KEY: &str = "arn:aws:kms:us-east-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
 /// A managed policy of the account's own.
 const OWN: &str = "arn:aws:iam::111122223333:policy/platform/BaselineForEveryServer";
+
+/// The tag that says which of the five documents a role has.
+const KIND: &str = "session-manager";
 
 /// The trust policy of a role that EC2 and a pipeline use.
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"},{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/ci/deploy-pipeline"},"Action":["sts:AssumeRole","sts:TagSession"],"Condition":{"StringEquals":{"aws:PrincipalOrgID":"o-a1b2c3d4e5"}}}]}"#;
@@ -39,22 +45,28 @@ pub(crate) enum Documents {
     /// Five manifests, each for a fifth of the roles. One fifth was written by hand: it means the same as its manifest
     /// and is written in another order, with names for its statements.
     Five,
+    /// The same five documents, for so many roles a manifest.
+    FiveOf(usize),
     /// A manifest for every role, each with a document of its own.
     Distinct,
 }
 
+/// How many documents the first two are.
+pub(crate) const FIVE: usize = 5;
+
 impl fmt::Display for Documents {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Five => "5 documents",
-            Self::Distinct => "each its own",
-        })
+        match self {
+            Self::Five => formatter.write_str("5 documents"),
+            Self::FiveOf(roles) => write!(formatter, "a manifest for each {roles}"),
+            Self::Distinct => formatter.write_str("each its own"),
+        }
     }
 }
 
-/// The name of a role, by its number.
+/// The name of a role, by its number: no other account has one of that name.
 pub(crate) fn role(number: usize) -> String {
-    format!("application-server-{number:05}")
+    format!("app-{ACCOUNT}-server-{number:05}")
 }
 
 /// The account, its manifests and its endpoint, for as long as it is held.
@@ -63,7 +75,7 @@ pub(crate) struct Fleet {
     pub(crate) account: AccountId,
     config: PathBuf,
     _directory: TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
 }
 
@@ -76,13 +88,7 @@ impl Fleet {
         let directory = tempfile::tempdir()?;
         let config = directory.path().join("config");
         fs::create_dir(&config)?;
-        fs::write(
-            config.join("controller.yaml"),
-            format!(
-                "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\n\
-                 metadata: {{name: controller}}\nspec: {{resyncInterval: {resync}}}\n"
-            ),
-        )?;
+        fs::write(config.join("controller.yaml"), controller(&format!("resyncInterval: {resync}")))?;
         fs::write(config.join("fleet.yaml"), manifests(roles, documents))?;
         let sandbox = Sandbox::new(account.clone());
         plant(&sandbox, &config, documents)?;
@@ -99,6 +105,30 @@ impl Fleet {
 
     pub(crate) fn config_dir(&self) -> &Path {
         &self.config
+    }
+
+    /// In place of the manifests that name roles: five that pick the same ones by a tag, in every one of these accounts.
+    pub(crate) fn select(&self, accounts: &[String], resync: &str) -> anyhow::Result<()> {
+        let mut entries = String::new();
+        for id in accounts {
+            let _ =
+                write!(entries, "{{id: \"{id}\", assumeRoleArn: \"arn:aws:iam::{id}:role/ssm-role-controller\"}}, ");
+        }
+        let spec = format!("resyncInterval: {resync}, accounts: [{entries}]");
+        fs::write(self.config.join("controller.yaml"), controller(&spec))?;
+        let selecting = |(index, preferences): (usize, &String)| {
+            let mut text = head(&format!("fleet-{index}"), "accountIds: \"*\"", preferences);
+            let _ = writeln!(text, "  selector: {{tags: {{{KIND}: \"{index}\"}}}}");
+            text
+        };
+        fs::write(self.config.join("fleet.yaml"), five().iter().enumerate().map(selecting).collect::<String>())?;
+        Ok(())
+    }
+
+    /// Lets every role be repaired within the hour.
+    pub(crate) fn raise_guards(&self, resync: &str) -> anyhow::Result<()> {
+        let spec = format!("resyncInterval: {resync}, guards: {{maxChangesPerHour: 100000}}");
+        Ok(fs::write(self.config.join("controller.yaml"), controller(&spec))?)
     }
 
     /// Attaches a policy of the account's own to every role.
@@ -124,18 +154,24 @@ impl Fleet {
     pub(crate) async fn page_bytes(&self) -> anyhow::Result<usize> {
         const FORM: &str =
             "Action=GetAccountAuthorizationDetails&Version=2010-05-08&Filter.member.1=Role&MaxItems=1000";
-        let mut stream = TcpStream::connect(self.address).await?;
-        let request = format!(
-            "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\
-             authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261101/us-east-1/iam/aws4_request\r\n\r\n{FORM}",
-            FORM.len()
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let answer = ask(self.address, FORM).await?;
         Ok(answer.len())
     }
+}
+
+/// What an endpoint says to a form of the first account's, head and body.
+pub(crate) async fn ask(address: SocketAddr, form: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261101/us-east-1/iam/aws4_request\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "to {form}: {answer}");
+    Ok(answer)
 }
 
 impl Drop for Fleet {
@@ -144,36 +180,58 @@ impl Drop for Fleet {
     }
 }
 
+/// The controller's own settings.
+fn controller(spec: &str) -> String {
+    format!(
+        "apiVersion: ssm-role-controller.dev/v1alpha1\nkind: ControllerConfiguration\n\
+         metadata: {{name: controller}}\nspec: {{{spec}}}\n"
+    )
+}
+
 /// The manifest of a single role that wants something else after each save.
 pub(crate) fn flipped(role: &str, save: usize) -> String {
     manifest("flipped", &[role.to_owned()], &format!("{{s3EncryptionEnabled: {}}}", save.is_multiple_of(2)))
 }
 
 fn manifest(name: &str, roles: &[String], preferences: &str) -> String {
-    let mut text = format!(
-        "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata:\n  name: {name}\n\
-         spec:\n  accountId: \"{ACCOUNT}\"\n  sessionPreferences: {preferences}\n  roles:\n"
-    );
+    let mut text = head(name, &format!("accountId: \"{ACCOUNT}\""), preferences);
+    text.push_str("  roles:\n");
     for role in roles {
         let _ = writeln!(text, "    - {role}");
     }
     text
 }
 
+fn head(name: &str, accounts: &str, preferences: &str) -> String {
+    format!(
+        "---\napiVersion: ssm-role-controller.dev/v1alpha1\nkind: SessionManagerPermissions\nmetadata:\n  name: {name}\n\
+         spec:\n  {accounts}\n  sessionPreferences: {preferences}\n"
+    )
+}
+
+/// What the five manifests want.
+fn five() -> [String; FIVE] {
+    [
+        "{}".to_owned(),
+        format!("{{kmsKeyId: {KEY}}}"),
+        "{s3BucketName: audit-sessions, s3KeyPrefix: servers}".to_owned(),
+        "{cloudWatchLogGroupName: /ssm/sessions, s3EncryptionEnabled: false}".to_owned(),
+        format!("{{kmsKeyId: {KEY}, s3BucketName: audit-sessions, cloudWatchLogGroupName: /ssm/sessions}}"),
+    ]
+}
+
 fn manifests(roles: usize, documents: Documents) -> String {
     match documents {
-        Documents::Five => {
-            let preferences = [
-                "{}".to_owned(),
-                format!("{{kmsKeyId: {KEY}}}"),
-                "{s3BucketName: audit-sessions, s3KeyPrefix: servers}".to_owned(),
-                "{cloudWatchLogGroupName: /ssm/sessions, s3EncryptionEnabled: false}".to_owned(),
-                format!("{{kmsKeyId: {KEY}, s3BucketName: audit-sessions, cloudWatchLogGroupName: /ssm/sessions}}"),
-            ];
-            let fifth = |index: usize| (index..roles).step_by(preferences.len()).map(role).collect::<Vec<_>>();
-            let manifest =
-                |(index, preferences): (usize, &String)| manifest(&format!("fleet-{index}"), &fifth(index), preferences);
-            preferences.iter().enumerate().map(manifest).collect()
+        Documents::Five => manifests(roles, Documents::FiveOf(roles)),
+        Documents::FiveOf(most) => {
+            let mut text = String::new();
+            for (index, preferences) in five().iter().enumerate() {
+                let fifth: Vec<String> = (index..roles).step_by(FIVE).map(role).collect();
+                for (part, roles) in fifth.chunks(most).enumerate() {
+                    text.push_str(&manifest(&format!("fleet-{index}-{part}"), roles, preferences));
+                }
+            }
+            text
         }
         Documents::Distinct => (0..roles)
             .map(|number| {
@@ -193,7 +251,8 @@ fn plant(sandbox: &Sandbox, config: &Path, documents: Documents) -> anyhow::Resu
     let account = sandbox.account();
     for wanted in loaded.set.desired(ssm_role_controller::manifest::Whose::own(&account), None).policies.values() {
         let name = wanted.role.as_str();
-        let by_hand = documents == Documents::Five && wanted.manifest.name == "fleet-4";
+        let kind = wanted.manifest.name.split('-').nth(1).unwrap_or_default();
+        let by_hand = documents != Documents::Distinct && wanted.manifest.name.starts_with("fleet-4");
         let document = wanted.document.as_str();
         let document = if by_hand { rewritten(document)? } else { document.to_owned() };
         let seed = RoleSeed { trust: TRUST.to_owned(), ..RoleSeed::new(name) };
@@ -207,7 +266,7 @@ fn plant(sandbox: &Sandbox, config: &Path, documents: Documents) -> anyhow::Resu
             .tag("Name", name)
             .tag("team", "platform")
             .tag("environment", "production")
-            .tag("cost-center", "4711")
+            .tag(KIND, kind)
             .tag("managed-by", "infrastructure-as-code");
         sandbox.plant(&account, seed);
     }

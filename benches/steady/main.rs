@@ -7,7 +7,9 @@
 
 mod drain;
 mod fleet;
+mod organization;
 mod process;
+mod scale;
 mod table;
 
 use std::{collections::BTreeMap, fs, process::ExitCode, time::Duration};
@@ -31,7 +33,7 @@ const WRITE: &str = "PutRolePolicy";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The parts, by the names that `cargo bench -- NAME…` takes.
-const PARTS: [&str; 5] = ["calls", "save", "cpu", "readiness", "memory"];
+const PARTS: [&str; 8] = ["calls", "save", "cpu", "readiness", "memory", "growth", "scale", "throttle"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -72,6 +74,15 @@ fn bench(arguments: &[String]) -> anyhow::Result<()> {
         }
         if wanted("memory") {
             memory(&mut table).await.context("memory")?;
+        }
+        if wanted("growth") {
+            scale::growth(&mut table).await.context("growth")?;
+        }
+        if wanted("scale") {
+            scale::scale(&mut table).await.context("scale")?;
+        }
+        if wanted("throttle") {
+            scale::throttle(&mut table).await.context("throttle")?;
         }
         anyhow::Ok(())
     })

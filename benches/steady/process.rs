@@ -44,15 +44,15 @@ impl Usage {
     }
 }
 
-/// Makes a program talk to the endpoint, and to nothing else of this machine's.
-pub(crate) fn command(program: &Path, fleet: &Fleet) -> Command {
+/// Makes a program talk to an endpoint, and to nothing else of this machine's.
+pub(crate) fn command(program: &Path, endpoint: &str) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
         .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("AWS_REGION", "us-east-1")
-        .env("AWS_ENDPOINT_URL", fleet.endpoint())
+        .env("AWS_ENDPOINT_URL", endpoint)
         .stdin(Stdio::null());
     command
 }
@@ -66,9 +66,14 @@ pub(crate) struct Controller {
 impl Controller {
     /// Starts it on the fleet's manifests and endpoint.
     pub(crate) fn start(fleet: &Fleet) -> anyhow::Result<Self> {
+        Self::start_at(&fleet.endpoint(), fleet)
+    }
+
+    /// Starts it on the fleet's manifests and another endpoint.
+    pub(crate) fn start_at(endpoint: &str, fleet: &Fleet) -> anyhow::Result<Self> {
         let log = NamedTempFile::new()?;
         let said: File = log.reopen()?;
-        let process = command(Path::new(env!("CARGO_BIN_EXE_ssm-role-controller")), fleet)
+        let process = command(Path::new(env!("CARGO_BIN_EXE_ssm-role-controller")), endpoint)
             .arg("run")
             .arg("--config")
             .arg(fleet.config_dir())
@@ -80,8 +85,14 @@ impl Controller {
     }
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
-        let said = || fs::read_to_string(self.log.path()).unwrap_or_default();
-        Usage::of(self.process.id()).with_context(said)
+        Usage::of(self.process.id()).with_context(|| self.said())
+    }
+
+    /// The end of its log.
+    pub(crate) fn said(&self) -> String {
+        let said = fs::read_to_string(self.log.path()).unwrap_or_default();
+        let last: Vec<&str> = said.lines().rev().take(20).collect();
+        last.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 }
 

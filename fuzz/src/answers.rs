@@ -19,9 +19,8 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpResponse,
 };
 use ssm_role_controller::{
-    few::Few,
     iam::{Iam, IamError, Manner, Reader, SdkIam, WriteTurn, Writer},
-    inventory::{Asked, Inventory, Observed, Role},
+    inventory::{Asked, Inventory, Observed, Role, RoleKind},
     names::{AccountId, PolicyName, RoleName},
     policy::{limits::Limits, session_manager::Settings},
 };
@@ -115,15 +114,7 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
         "put" => {
             let document = Settings::default().document(&account, &named("aws"));
             let writer = Writer::new(Arc::new(iam.clone()), account);
-            let held = Role {
-                name: role,
-                path: "/".into(),
-                is_suspended: false,
-                tags: Few::default(),
-                policies: Few::default(),
-                inline_size: None,
-                surroundings: None,
-            };
+            let held = Role { name: role, kind: RoleKind::at("/"), inline_size: None, surroundings: None };
             if told_well(writer.put(WriteTurn::default(), &held, &policy, &document, &Limits::default()).await)
                 .is_some()
             {

@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
-    few::Few,
-    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, Role, Surroundings},
+    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, Role, RoleArn, RoleKind, Surroundings, SurroundingsKind},
     manifest::{DesiredPolicy, ManifestSet, Whose, parse},
     names::AccountId,
     policy::{
@@ -110,21 +109,22 @@ fn role(documents: &[&str]) -> Role {
         let document = text.strip_prefix('!').map_or_else(|| Ok(live(text)), |why| Err(why.to_owned()));
         Arc::new(ManagedPolicy::new(MANAGED.into(), document))
     };
-    let surroundings = Surroundings {
-        arn: ROLE.into(),
+    let around = SurroundingsKind {
+        arn: RoleArn::new(ROLE, "/", "web"),
         trust: live(given(0).unwrap_or_default()),
-        instance_profiles: vec![OTHER.into()],
-        others: given(3).map(|text| (OTHER.into(), OtherPolicy::new(&encoded(text)))).into_iter().collect(),
         attached: documents.iter().skip(4).map(|text| managed(text)).collect(),
         boundary: given(1).map(managed),
     };
+    let surroundings = Surroundings {
+        kind: Arc::new(around),
+        instance_profiles: [OTHER.into()].into(),
+        others: given(3).map(|text| (OTHER.into(), OtherPolicy::new(&encoded(text)))).into_iter().collect(),
+    };
     let ours = given(2).map(|text| ("SessionManagerPermissions".parse().expect("it is a name"), live(text)));
+    let kind = RoleKind { policies: ours.into_iter().collect(), ..RoleKind::clone(&RoleKind::at("/")) };
     Role {
         name: "web".parse().expect("it is a name"),
-        path: "/".into(),
-        is_suspended: false,
-        tags: Few::default(),
-        policies: ours.into_iter().collect(),
+        kind: Arc::new(kind),
         inline_size: Some(text_size(documents)),
         surroundings: Some(surroundings),
     }

@@ -337,6 +337,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_roles_have_in_common_is_kept_once_also_after_their_policies_became_known() {
+        let seeds = (0..100).map(|number| RoleSeed::new(&format!("web-{number}")).attached(CORE).boundary(OWN));
+        let fleet = Fleet::of(seeds.chain([RoleSeed::new("other").attached(CORE)]));
+        for reading in 0..3 {
+            let inventory = fleet.read().await;
+            let (first, around_it) = (found(&inventory, "web-0"), around(&inventory, "web-0"));
+            for number in 1..100 {
+                let name = format!("web-{number}");
+                assert!(Arc::ptr_eq(&first.kind, &found(&inventory, &name).kind), "{reading}: {name}");
+                assert!(Arc::ptr_eq(&around_it.kind, &around(&inventory, &name).kind), "{reading}: {name}");
+            }
+            let other = around(&inventory, "other");
+            assert!(other.boundary.is_none() && !Arc::ptr_eq(&around_it.kind, &other.kind));
+            fleet.write(OWN, &format!(r#"{{"Version":"2012-10-17","Statement":[],"Id":"{reading}"}}"#));
+            advance(Duration::from_secs(60)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_steady_reading_makes_bulk_calls_alone_and_keeps_every_value() {
         let fleet = Fleet::of([RoleSeed::new("web").attached(CORE), RoleSeed::new("own").attached(OWN)]);
         let first = fleet.read().await;

@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{
     inventory::{
-        Asked, Documents, Inventory, LiveDocument, Observed, Role, SUSPEND_TAG, Surroundings, Unread, encoded_size,
+        Asked, Documents, Inventory, LiveDocument, Observed, Role, RoleArn, RoleKind, SUSPEND_TAG, Surroundings,
+        SurroundingsKind, Unread, encoded_size,
     },
     names::{AccountId, PolicyName, RoleName},
     selector::{TagKey, tag_keys},
@@ -170,9 +171,11 @@ impl<I: Iam> Reader<I> {
         match self.iam.role(&role.name).await {
             Ok(detail) => {
                 self.check_account("GetRole", &detail)?;
-                let is_suspended = is_suspended(&detail.tags);
-                let tags = told(&detail.tags).map(|(key, value)| (key.into(), value.into())).collect();
-                Ok(Some(Role { path: detail.path.into(), is_suspended, tags, ..role.clone() }))
+                let mut fresh = role.clone();
+                fresh.tags = told(&detail.tags).map(|(key, value)| (key.into(), value.into())).collect();
+                fresh.is_suspended = is_suspended(&detail.tags);
+                fresh.path = detail.path.into();
+                Ok(Some(fresh))
             }
             Err(error) if error.class == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
@@ -186,7 +189,7 @@ impl<I: Iam> Reader<I> {
         let before = Arc::clone(&lock(&self.latest).inventory);
         let (inventory, size) = self.roles(asked, &before).await?;
         drop(before);
-        let inventory = Arc::new(inventory);
+        let inventory = Arc::new(inventory.compact());
         *lock(&self.latest) = Latest {
             inventory: Arc::clone(&inventory),
             size: Some((size, Instant::now())),
@@ -278,17 +281,18 @@ impl<I: Iam> Reader<I> {
 
     /// A reading of this account's with the managed policies as they are known by now; none where that is how it is.
     pub fn completed(&self, inventory: &Arc<Inventory>) -> Option<Arc<Inventory>> {
-        let library = &mut lock(&self.known).library;
+        let Known { documents, library } = &mut *lock(&self.known);
         let mut completed = None;
         for (name, role) in inventory.found() {
             let Some(around) = &role.surroundings else { continue };
             if around.managed().all(|policy| Arc::ptr_eq(policy, &library.policy(&policy.arn))) {
                 continue;
             }
-            let mut around = around.clone();
-            for policy in around.attached.iter_mut().chain(&mut around.boundary) {
+            let mut kind = SurroundingsKind::clone(&around.kind);
+            for policy in kind.attached.iter_mut().chain(&mut kind.boundary) {
                 *policy = library.policy(&policy.arn);
             }
+            let around = Surroundings { kind: documents.surroundings_kind(kind), ..around.clone() };
             let role = Role { surroundings: Some(around), ..role.as_ref().clone() };
             let completed = completed.get_or_insert_with(|| inventory.as_ref().clone());
             completed.insert(name, Observed::Found(Arc::new(role)));
@@ -339,25 +343,27 @@ impl<I: Iam> Reader<I> {
                 None => others.push((documents.text(&live.name), documents.other(&live.encoded_document))),
             }
         }
-        let surroundings = Surroundings {
-            arn: detail.arn.as_str().into(),
+        let around = SurroundingsKind {
+            arn: RoleArn::new(&detail.arn, &detail.path, name.as_str()),
             trust: documents.intern(&detail.trust),
-            instance_profiles,
-            others: others.into_iter().collect(),
             attached: detail.attached.iter().map(|arn| library.policy(arn)).collect(),
             boundary: detail.boundary.as_ref().map(|arn| library.policy(arn)),
         };
-        let role = Role {
-            name: name.clone(),
+        let kind = RoleKind {
             path: documents.text(&detail.path),
             is_suspended: is_suspended(&detail.tags),
             tags: kept(&detail.tags, tag_keys)
                 .map(|(key, value)| (documents.text(key), documents.text(value)))
                 .collect(),
             policies: policies.into_iter().collect(),
-            inline_size,
-            surroundings: Some(surroundings),
         };
+        let surroundings = Surroundings {
+            kind: documents.surroundings_kind(around),
+            instance_profiles,
+            others: others.into_iter().collect(),
+        };
+        let kind = documents.role_kind(kind);
+        let role = Role { name: name.clone(), kind, inline_size, surroundings: Some(surroundings) };
         inventory.insert(&name, Observed::Found(Arc::new(role)));
         Ok(())
     }
@@ -387,13 +393,17 @@ impl<I: Iam> Reader<I> {
                     self.check_account("GetRole", &detail)?;
                     Observed::Found(Arc::new(Role {
                         name: detail.name.parse().unwrap_or_else(|_| asked_name.clone()),
-                        path: detail.path.into(),
-                        is_suspended: is_suspended(&detail.tags),
-                        tags: kept(&detail.tags, &tag_keys).map(|(key, value)| (key.into(), value.into())).collect(),
-                        policies: live
-                            .into_iter()
-                            .map(|(policy, encoded)| (policy, lock(&self.known).documents.intern(&encoded)))
-                            .collect(),
+                        kind: Arc::new(RoleKind {
+                            is_suspended: is_suspended(&detail.tags),
+                            tags: kept(&detail.tags, &tag_keys)
+                                .map(|(key, value)| (key.into(), value.into()))
+                                .collect(),
+                            path: detail.path.into(),
+                            policies: live
+                                .into_iter()
+                                .map(|(policy, encoded)| (policy, lock(&self.known).documents.intern(&encoded)))
+                                .collect(),
+                        }),
                         inline_size: None,
                         surroundings: None,
                     }))
@@ -434,7 +444,7 @@ fn is_as_told(
         && *role.path == *detail.path
         && role.is_suspended == is_suspended(&detail.tags)
         && role.tags.iter().map(|(key, value)| (&**key, &**value)).eq(kept(&detail.tags, tag_keys))
-        && *around.arn == *detail.arn
+        && around.arn.is(&detail.arn, &detail.path, &detail.name)
         && around.trust.is(&detail.trust)
         && around
             .instance_profiles
@@ -455,7 +465,7 @@ fn is_still(role: &Role, detail: &RoleDetail, live: &[(PolicyName, String)]) -> 
     role.name.as_str() == detail.name
         && *role.path == *detail.path
         && role.is_suspended == is_suspended(&detail.tags)
-        && *around.arn == *detail.arn
+        && around.arn.is(&detail.arn, &detail.path, &detail.name)
         && is(&around.trust, &detail.trust)
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() == live.len()

@@ -5,12 +5,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::OtherPolicy;
+use super::{OtherPolicy, RoleKind, SurroundingsKind};
 use crate::policy::{document::Document, evaluate::Prepared, session_manager};
 
 /// The longest document that IAM takes or tells (IAM API Reference, `PolicyDocument`).
@@ -90,11 +91,21 @@ impl PartialEq for LiveDocument {
     }
 }
 
-/// The documents in use, by their text.
+impl Eq for LiveDocument {}
+
+impl Hash for LiveDocument {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.encoded.hash(state);
+    }
+}
+
+/// The documents in use, by their text; and what else roles share.
 #[derive(Debug, Default)]
 pub struct Documents {
     by_text: HashMap<Arc<str>, Arc<LiveDocument>>,
     texts: HashSet<Arc<str>>,
+    roles: HashSet<Arc<RoleKind>>,
+    surroundings: HashSet<Arc<SurroundingsKind>>,
 }
 
 impl Documents {
@@ -128,11 +139,33 @@ impl Documents {
         text
     }
 
-    /// Drops the documents and texts that nobody else holds.
+    /// The same value for all roles of a kind.
+    pub fn role_kind(&mut self, kind: RoleKind) -> Arc<RoleKind> {
+        shared(&mut self.roles, kind)
+    }
+
+    /// The same value for all surroundings of a kind.
+    pub fn surroundings_kind(&mut self, kind: SurroundingsKind) -> Arc<SurroundingsKind> {
+        shared(&mut self.surroundings, kind)
+    }
+
+    /// Drops what nobody else holds.
     pub fn sweep(&mut self) {
+        // What holds documents and texts itself goes first.
+        self.roles.retain(|kind| Arc::strong_count(kind) > 1);
+        self.surroundings.retain(|kind| Arc::strong_count(kind) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.by_text.retain(|_, document| Arc::strong_count(document) > 1);
     }
+}
+
+fn shared<T: Eq + Hash>(known: &mut HashSet<Arc<T>>, value: T) -> Arc<T> {
+    if let Some(known) = known.get(&value) {
+        return Arc::clone(known);
+    }
+    let value = Arc::new(value);
+    known.insert(Arc::clone(&value));
+    value
 }
 
 /// The characters of a percent-encoded document that count towards the quota, without decoding it into memory.

@@ -4,17 +4,20 @@
 //! neither is a role without the policy.
 
 mod documents;
+mod kind;
 mod other;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    ops::{Deref, DerefMut},
     sync::{Arc, OnceLock},
 };
 
 pub(crate) use self::documents::encoded_size;
 pub use self::{
     documents::{Documents, LiveDocument},
+    kind::{RoleArn, RoleKind, SurroundingsKind},
     other::OtherPolicy,
 };
 use crate::{
@@ -71,40 +74,29 @@ pub enum Observed {
     Found(Arc<Role>),
 }
 
-/// A role that exists.
+/// A role that exists. What it has in common with others it dereferences to.
 #[derive(Debug, Clone)]
 pub struct Role {
     /// The name as IAM spells it.
     pub name: RoleName,
-    /// The role's path, `/` or `/…/`.
-    pub path: Arc<str>,
-    /// Whether the role carries the tag that asks to be left alone: [`SUSPEND_TAG`].
-    pub is_suspended: bool,
-    /// Those of its tags that the reading sought roles by.
-    pub tags: Few<Arc<str>, Arc<str>>,
-    /// The policies that were looked for and found.
-    pub policies: Few<PolicyName, Arc<LiveDocument>>,
+    /// Its path, its tags, and the policies that were looked for.
+    pub kind: Arc<RoleKind>,
     /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.
     pub inline_size: Option<usize>,
     /// Everything else that bears on what its sessions may do; `None` where only a bulk read could tell.
     pub surroundings: Option<Surroundings>,
 }
 
-/// What a bulk reading tells of a role beside the policies that were looked for.
+/// What a bulk reading tells of a role beside the policies that were looked for. What roles mostly have in common it
+/// dereferences to.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The role's ARN.
-    pub arn: Box<str>,
-    /// Who may assume it.
-    pub trust: Arc<LiveDocument>,
+    /// Its trust policy and its managed policies.
+    pub kind: Arc<SurroundingsKind>,
     /// The instance profiles that hold it.
-    pub instance_profiles: Vec<Arc<str>>,
+    pub instance_profiles: Box<[Arc<str>]>,
     /// The inline policies that were not looked for, by name.
     pub others: Few<Arc<str>, OtherPolicy>,
-    /// The managed policies that are attached to it.
-    pub attached: Vec<Arc<ManagedPolicy>>,
-    /// Its permissions boundary.
-    pub boundary: Option<Arc<ManagedPolicy>>,
 }
 
 /// A managed policy: the very value is shared by all roles that carry it, until it changes.
@@ -177,10 +169,33 @@ impl FromIterator<(RoleName, BTreeSet<PolicyName>)> for Asked {
     }
 }
 
-impl Surroundings {
-    /// The managed policies: those that are attached, and the boundary.
-    pub fn managed(&self) -> impl Iterator<Item = &Arc<ManagedPolicy>> {
-        self.attached.iter().chain(&self.boundary)
+impl Deref for Role {
+    type Target = RoleKind;
+
+    fn deref(&self) -> &RoleKind {
+        &self.kind
+    }
+}
+
+/// Whoever changes it for one role makes another kind of that one.
+impl DerefMut for Role {
+    fn deref_mut(&mut self) -> &mut RoleKind {
+        Arc::make_mut(&mut self.kind)
+    }
+}
+
+impl Deref for Surroundings {
+    type Target = SurroundingsKind;
+
+    fn deref(&self) -> &SurroundingsKind {
+        &self.kind
+    }
+}
+
+/// Whoever changes it for one role makes another kind of that one.
+impl DerefMut for Surroundings {
+    fn deref_mut(&mut self) -> &mut SurroundingsKind {
+        Arc::make_mut(&mut self.kind)
     }
 }
 
@@ -192,6 +207,12 @@ impl Role {
     pub fn is_protected(&self) -> bool {
         let path = self.path.to_ascii_lowercase();
         path.starts_with("/aws-service-role/") || path.starts_with("/aws-reserved/") || self.name.is_aws_owned()
+    }
+
+    /// Its ARN; `None` where only a bulk read could tell.
+    #[must_use]
+    pub fn arn(&self) -> Option<String> {
+        Some(self.surroundings.as_ref()?.arn.of(&self.path, self.name.as_str()))
     }
 
     /// The value of the tag of this key, among those that the reading has kept.
@@ -236,6 +257,12 @@ impl Inventory {
                 self.roles.insert(name.clone(), observed);
             }
         }
+    }
+
+    /// Takes no more memory than what is in it: a map that grows keeps room for more.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        Self { roles: self.roles.into_iter().collect() }
     }
 
     /// All that was read, by the names under which it was asked for or found.

@@ -28,6 +28,8 @@ impl Selection {
     /// Takes in what the selector of a manifest has picked. A manifest without one picks nothing.
     pub fn insert(&mut self, manifest: &Permissions, roles: BTreeSet<RoleName>) {
         if let Some(selector) = &manifest.selector {
+            // Made at once a set leaves no room in its nodes.
+            let roles = roles.into_iter().collect();
             let picked = Picked { selector: Arc::clone(selector), platform: manifest.platform, roles };
             self.by_manifest.insert(manifest.name.clone(), picked);
         }

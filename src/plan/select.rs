@@ -76,7 +76,8 @@ pub fn select(
             if manifests.only_role().is_some_and(|only| only != name) {
                 continue;
             }
-            let was_picked = before.holds(&manifest.name, name);
+            // Looked up only for what the selector matches.
+            let was_picked = || before.holds(&manifest.name, name);
             match observed {
                 Observed::Found(role) => {
                     match judge(manifest, role, was_picked, whose.account, circumstances, &mut trusts) {
@@ -85,7 +86,7 @@ pub fn select(
                         None => {}
                     }
                 }
-                Observed::Unknown(_) if was_picked => _ = picked.insert(name.clone()),
+                Observed::Unknown(_) if was_picked() => _ = picked.insert(name.clone()),
                 Observed::Unknown(_) | Observed::NotFound => {}
             }
         }
@@ -119,7 +120,7 @@ pub fn why_not(
     if let Some(mismatch) = selector.mismatch(role.name.as_str(), &role.path, |key| role.tag(key)) {
         return Some(mismatch.to_string());
     }
-    match judge(manifest, role, false, account, circumstances, &mut Trusts::new()) {
+    match judge(manifest, role, || false, account, circumstances, &mut Trusts::new()) {
         Some(Err(why)) => Some(format!("the selector matches, and passes it over: {why}")),
         _ => None,
     }
@@ -132,7 +133,7 @@ type Trusts = BTreeMap<(*const LiveDocument, Platform), Result<(), PassedOver>>;
 fn judge(
     manifest: &Permissions,
     role: &Role,
-    was_picked: bool,
+    was_picked: impl Fn() -> bool,
     account: &AccountId,
     circumstances: &Circumstances,
     trusts: &mut Trusts,
@@ -152,7 +153,7 @@ fn judge(
     }
     let Some(around) = &role.surroundings else {
         let why = "it was not read, since the bulk read is denied".to_owned();
-        return Some(if was_picked { Ok(()) } else { Err(PassedOver::TrustNotSure(why)) });
+        return Some(if was_picked() { Ok(()) } else { Err(PassedOver::TrustNotSure(why)) });
     };
     let trust = trusts.entry((Arc::as_ptr(&around.trust), manifest.platform)).or_insert_with(|| {
         let check = readiness::admits(account, around, manifest.platform);

@@ -85,7 +85,7 @@ fn not_read() -> Check {
 /// Whether the trust policy admits the service that assumes roles for nodes of this platform.
 pub(super) fn trust(account: &AccountId, around: &Surroundings, platform: Platform) -> Check {
     let asked = Asked::Trust(service(platform));
-    let partition = partition_of(around);
+    let partition = around.arn.partition();
     let Some(services) = services(&partition, platform) else { return of_another_partition(asked, &partition) };
     let prepared = match around.trust.parsed() {
         Ok(document) => Prepared::of_trust(document, services),
@@ -112,11 +112,6 @@ pub(super) fn trust(account: &AccountId, around: &Surroundings, platform: Platfo
     };
     let remedy = remedy::of_trust(&answer, nearest.as_ref(), services[0], account);
     Check { remedy, ..check(asked, &answer, Cause::TrustPolicyRefuses, evidence) }
-}
-
-/// The partition that a role lies in.
-fn partition_of(around: &Surroundings) -> Partition {
-    around.arn.split(':').nth(1).and_then(|part| part.parse().ok()).unwrap_or_default()
 }
 
 /// The names under which a platform's service assumes roles; none where they are not known.
@@ -173,9 +168,12 @@ pub(super) struct Eyes<'a> {
 
 impl<'a> Eyes<'a> {
     pub(super) fn of(subject: Subject<'a>, around: &'a Surroundings) -> Self {
-        let partition = partition_of(around);
+        let partition = around.arn.partition();
         let permissions = permissions(subject.role, around);
-        let context = Context::of_role_session(&around.arn, subject.account.as_str());
+        let context = {
+            let arn = around.arn.of(&subject.role.path, subject.role.name.as_str());
+            Context::of_role_session(&arn, subject.account.as_str())
+        };
         // Nodes fetch new credentials within hours: the question is about those. Of what lies ahead there are none yet.
         let revocations = permissions.policies.iter().filter_map(|policy| policy.document.revokes_sessions_before());
         let past = revocations.filter(|moment| is_past(moment, subject.now));

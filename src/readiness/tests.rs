@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     few::Few,
-    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, Surroundings},
+    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, RoleArn, RoleKind, Surroundings, SurroundingsKind},
     manifest::{ManifestSet, Whose, parse},
     policy::{
         evaluate::Kind,
@@ -97,25 +97,21 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
         crate::manifest::Platform::Hybrid => "ssm.amazonaws.com",
         crate::manifest::Platform::Ecs => "ecs-tasks.amazonaws.com",
     };
-    let mut around = Surroundings {
-        arn: "arn:aws:iam::111122223333:role/web".into(),
+    let kind = SurroundingsKind {
+        arn: RoleArn::new("arn:aws:iam::111122223333:role/web", "/", "web"),
         trust: trust(json!([trusting(service)])),
-        instance_profiles: vec!["web".into()],
-        others: Few::default(),
         attached: vec![managed("registers", Ok(policy(json!([statement("Allow", "ssm:UpdateInstanceInformation")]))))],
         boundary: None,
     };
+    let mut around =
+        Surroundings { kind: Arc::new(kind), instance_profiles: ["web".into()].into(), others: Few::default() };
     change(&mut around);
     let document = Arc::new(LiveDocument::of_text(wanted.document.as_str()));
-    Role {
-        name: "web".parse().unwrap(),
-        path: "/".into(),
-        is_suspended: false,
-        tags: Few::default(),
-        inline_size: Some(document.size()),
-        policies: Few::from_iter([(wanted.policy.clone(), document)]),
-        surroundings: Some(around),
-    }
+    let inline_size = Some(document.size());
+    let mut role =
+        Role { name: "web".parse().unwrap(), kind: RoleKind::at("/"), inline_size, surroundings: Some(around) };
+    role.policies.insert(wanted.policy.clone(), document);
+    role
 }
 
 fn readiness(wanted: &DesiredPolicy, role: &Role) -> Readiness {
@@ -340,11 +336,11 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
 
 #[test]
 fn an_instance_without_a_profile_gets_no_credentials_of_the_role() {
-    let none = condition(|around| around.instance_profiles.clear());
+    let none = condition(|around| around.instance_profiles = Box::default());
     assert_eq!((none.status, none.cause), (Status::False, Cause::NoInstanceProfile));
     assert_eq!(none.message(), "instance profile: no instance profile holds the role");
     let hybrid = wanted("platform: hybrid");
-    let readiness = readiness(&hybrid, &role(&hybrid, |around| around.instance_profiles.clear()));
+    let readiness = readiness(&hybrid, &role(&hybrid, |around| around.instance_profiles = Box::default()));
     assert_eq!(readiness.verdict, Verdict::Ready, "only EC2 knows instance profiles");
 }
 
@@ -462,7 +458,7 @@ fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_doe
          logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:log-stream:*"
     );
     assert_eq!(would_lose(subject, &working), None);
-    let broken = role(&wanted, |around| around.instance_profiles.clear());
+    let broken = role(&wanted, |around| around.instance_profiles = Box::default());
     assert_eq!(would_lose(Subject { role: &broken, ..subject }, &fewer), None);
     assert_eq!(would_lose(Subject { role: &broken, ..subject }, &working), None);
 

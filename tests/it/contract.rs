@@ -11,9 +11,8 @@ use aws_sdk_iam::{
 };
 use percent_encoding::percent_decode_str;
 use ssm_role_controller::{
-    few::Few,
     iam::{Decision, ErrorClass, Iam, IamError, PolicyDetail, RequestId, SdkIam, SimulatedAction, WriteTurn, Writer},
-    inventory::{Role, SUSPEND_TAG},
+    inventory::{Role, RoleKind, SUSPEND_TAG},
     names::{AccountId, Partition, PolicyName, RoleName},
     policy::{
         limits::Limits,
@@ -479,16 +478,7 @@ fn named(name: &str) -> RoleName {
 
 /// A role as an inventory holds it.
 fn known(name: &str, path: &str) -> Role {
-    let (name, path) = (named(name), path.into());
-    Role {
-        name,
-        path,
-        is_suspended: false,
-        tags: Few::default(),
-        policies: Few::default(),
-        inline_size: None,
-        surroundings: None,
-    }
+    Role { name: named(name), kind: RoleKind::at(path), inline_size: None, surroundings: None }
 }
 
 fn document(settings: &Settings) -> SessionManagerDocument {

@@ -75,7 +75,7 @@ pub(super) async fn side_by_side<I: Iam>(
     role: &Role,
     checks: &[Explained],
 ) -> Result<Vec<Simulated>, IamError> {
-    let arn = role.surroundings.as_ref().map(|around| &*around.arn).unwrap_or_default();
+    let arn = role.arn().unwrap_or_default();
     let mut asked: BTreeMap<&str, Vec<(&Explained, &'static str)>> = BTreeMap::new();
     for check in checks {
         if let (Some(action), Some(resource)) = (check.action, &check.resource) {
@@ -86,7 +86,7 @@ pub(super) async fn side_by_side<I: Iam>(
     for (resource, checks) in asked {
         let actions: Vec<String> = checks.iter().map(|(_, action)| (*action).to_owned()).collect();
         let resources = if resource == "*" { Vec::new() } else { vec![resource.to_owned()] };
-        let answers = iam.simulate(arn, &actions, &resources).await?;
+        let answers = iam.simulate(&arn, &actions, &resources).await?;
         simulated.extend(checks.into_iter().map(|(check, action)| {
             let answer = answers.iter().find(|answer| answer.action.eq_ignore_ascii_case(action));
             Simulated::of(check, action, resource, answer)

@@ -19,7 +19,7 @@ use crate::{
         slot::Slot,
     },
     iam::{ErrorClass, Iam, IamError},
-    inventory::{Inventory, LiveDocument, Observed, Role},
+    inventory::{Inventory, LiveDocument, Observed, Role, RoleKind},
     manifest::{PolicyKey, State},
     names::RoleName,
     plan::{self, Reason, Step},
@@ -138,7 +138,7 @@ impl<I: Iam> Account<I> {
         let repaired = match done {
             Ok((_, (repaired, afresh))) => {
                 if let Some(afresh) = afresh {
-                    keep_role(&mut self.inventory, afresh);
+                    keep_role(&mut self.inventory, &afresh);
                 }
                 repaired
             }
@@ -364,12 +364,13 @@ impl<I: Iam> Account<I> {
 }
 
 /// Keeps what a fresh read has shown of a role itself: no repair of another policy of it is to go back behind that.
-fn keep_role(inventory: &mut Arc<Inventory>, Role { name, path, is_suspended, tags, .. }: Role) {
-    if let Some(Observed::Found(known)) = inventory.get(&name)
-        && (&known.path, known.is_suspended, &known.tags) != (&path, is_suspended, &tags)
+fn keep_role(inventory: &mut Arc<Inventory>, fresh: &Role) {
+    if let Some(Observed::Found(known)) = inventory.get(&fresh.name)
+        && (&known.path, known.is_suspended, &known.tags) != (&fresh.path, fresh.is_suspended, &fresh.tags)
     {
-        let role = Role { path, is_suspended, tags, ..known.as_ref().clone() };
-        Arc::make_mut(inventory).insert(&name, Observed::Found(Arc::new(role)));
+        let kind = RoleKind { policies: known.policies.clone(), ..RoleKind::clone(&fresh.kind) };
+        let role = Role { kind: Arc::new(kind), ..known.as_ref().clone() };
+        Arc::make_mut(inventory).insert(&fresh.name, Observed::Found(Arc::new(role)));
     }
 }
 

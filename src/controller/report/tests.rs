@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    inventory::{Observed, Role},
+    inventory::{Observed, Role, RoleKind},
     manifest::{ManifestSet, Whose, parse},
     plan::{Circumstances, judge},
 };
@@ -25,15 +25,8 @@ fn what_two_ways_to_read_say_by_turns_is_told_once() {
         limits: set.limits(),
     };
     let at = |path: &str| {
-        let role = Role {
-            name: "web".parse().unwrap(),
-            path: path.into(),
-            is_suspended: false,
-            tags: Default::default(),
-            policies: Default::default(),
-            inline_size: None,
-            surroundings: None,
-        };
+        let role =
+            Role { name: "web".parse().unwrap(), kind: RoleKind::at(path), inline_size: None, surroundings: None };
         judge(wanted, &Observed::Found(role.into()), &circumstances, Timestamp::UNIX_EPOCH)
     };
     let mut reporter = Reporter::default();

@@ -15,7 +15,9 @@ use super::{
 use crate::{
     few::Few,
     iam::InlinePolicy,
-    inventory::{LiveDocument, ManagedPolicy, Observed, OtherPolicy, Role, Surroundings},
+    inventory::{
+        LiveDocument, ManagedPolicy, Observed, OtherPolicy, Role, RoleArn, RoleKind, Surroundings, SurroundingsKind,
+    },
     manifest::{Desired, DesiredPolicy, ManifestSet, Whose},
     names::{PolicyName, RoleName},
     plan::{Circumstances, judge},
@@ -99,21 +101,28 @@ impl Scene {
                 _ => drop(others.insert(policy.as_str().into(), OtherPolicy::new(encoded_document))),
             }
         }
-        Some(Role {
-            name: name.clone(),
+        let kind = RoleKind {
             path: detail.path.as_str().into(),
             is_suspended: self.state().tags.get(name).is_some_and(asks_to_be_left_alone),
             tags: Few::default(),
             policies: policies.into_iter().collect(),
+        };
+        let around = SurroundingsKind {
+            arn: RoleArn::new(&detail.arn, &detail.path, name.as_str()),
+            trust: Arc::new(LiveDocument::new(&detail.trust)),
+            attached: detail.attached.iter().map(managed).collect(),
+            boundary: None,
+        };
+        let surroundings = Surroundings {
+            kind: Arc::new(around),
+            instance_profiles: detail.instance_profiles.iter().map(|profile| profile.as_str().into()).collect(),
+            others: others.into_iter().collect(),
+        };
+        Some(Role {
+            name: name.clone(),
+            kind: Arc::new(kind),
             inline_size: Some(inline_size),
-            surroundings: Some(Surroundings {
-                arn: detail.arn.as_str().into(),
-                trust: Arc::new(LiveDocument::new(&detail.trust)),
-                instance_profiles: detail.instance_profiles.iter().map(|profile| profile.as_str().into()).collect(),
-                others: others.into_iter().collect(),
-                attached: detail.attached.iter().map(managed).collect(),
-                boundary: None,
-            }),
+            surroundings: Some(surroundings),
         })
     }
 

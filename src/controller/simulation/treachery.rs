@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     iam::{ErrorClass, WriteTurn, Writer},
-    inventory::Role,
+    inventory::{Role, RoleKind},
     names::{AccountId, Partition, PolicyName},
     policy::{
         limits::Limits,
@@ -42,15 +42,8 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
         let sandbox = Sandbox::new(own.clone());
         // In this world nothing but the writer protects a role: the path is not the one that IAM would refuse.
         sandbox.plant(&own, RoleSeed::new(name).policy(policy.as_str(), "{}"));
-        let role = Role {
-            name: name.parse().unwrap(),
-            path: path.into(),
-            is_suspended: false,
-            tags: Default::default(),
-            policies: Default::default(),
-            inline_size: None,
-            surroundings: None,
-        };
+        let role =
+            Role { name: name.parse().unwrap(), kind: RoleKind::at(path), inline_size: None, surroundings: None };
         let limits = limits(&mut rng);
         let writer = Writer::new(Arc::new(sandbox.iam(&own)), own.clone());
         let removes = rng.u8(..4) == 0;

@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::{
     iam::Writer,
-    inventory::Role,
+    inventory::{Role, RoleKind},
     names::{AccountId, Partition},
     policy::{limits::Limits, session_manager::Settings},
     sandbox::{Effect, Fault, InProcess, RoleSeed, Sandbox},
@@ -97,15 +97,7 @@ fn policy() -> PolicyName {
 async fn write(iam: Arc<Paced<InProcess>>, account: AccountId, number: usize) -> Result<RequestId, IamError> {
     let writer = Writer::new(iam, account.clone());
     let document = Settings::default().document(&account, &Partition::default());
-    let role = Role {
-        name: role(number),
-        path: "/".into(),
-        is_suspended: false,
-        tags: Default::default(),
-        policies: Default::default(),
-        inline_size: None,
-        surroundings: None,
-    };
+    let role = Role { name: role(number), kind: RoleKind::at("/"), inline_size: None, surroundings: None };
     let turn = writer.turn().await?;
     writer.put(turn, &role, &policy(), &document, &Limits::default()).await
 }

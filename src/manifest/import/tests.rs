@@ -2,8 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    few::Few,
-    inventory::{Asked, ManagedPolicy, Observed, OtherPolicy, Surroundings},
+    inventory::{Asked, ManagedPolicy, Observed, OtherPolicy, RoleArn, RoleKind, Surroundings, SurroundingsKind},
     manifest::{Files, Whose, write::tests::any_settings},
 };
 
@@ -24,19 +23,18 @@ fn encoded(text: &str) -> Arc<str> {
 /// A role with these inline policies, the customary one among those that were looked for.
 fn role(name: &str, policies: &[(&str, &str)]) -> Role {
     let surroundings = Surroundings {
-        arn: format!("arn:aws:iam::012345678901:role/{name}").into(),
-        trust: Arc::new(LiveDocument::of_text("{}")),
-        instance_profiles: Vec::new(),
+        kind: Arc::new(SurroundingsKind {
+            arn: RoleArn::new(&format!("arn:aws:iam::012345678901:role/{name}"), "/", name),
+            trust: Arc::new(LiveDocument::of_text("{}")),
+            attached: Vec::new(),
+            boundary: None,
+        }),
+        instance_profiles: Box::default(),
         others: policies.iter().map(|(policy, text)| ((*policy).into(), OtherPolicy::new(&encoded(text)))).collect(),
-        attached: Vec::new(),
-        boundary: None,
     };
     Role {
         name: name.parse().unwrap(),
-        path: "/".into(),
-        is_suspended: false,
-        tags: Few::default(),
-        policies: Few::default(),
+        kind: RoleKind::at("/"),
         inline_size: Some(0),
         surroundings: Some(surroundings),
     }
@@ -124,7 +122,7 @@ fn roles_with_equal_policies_share_a_manifest_and_the_others_are_listed_with_the
         attached(role("core", &[]), "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore", Ok(&of(""))),
         attached(role("unknown", &[]), "arn:aws:iam::aws:policy/X", Err("IAM denied it")),
         attached(role("none", &[]), "arn:aws:iam::aws:policy/Y", Ok(r#"{"Statement":[]}"#)),
-        Role { path: "/aws-reserved/sso/".into(), ..role("reserved", &[("Own", &of(""))]) },
+        Role { kind: RoleKind::at("/aws-reserved/sso/"), ..role("reserved", &[("Own", &of(""))]) },
     ];
     let imported = imported(&roles);
     changes_nothing(&roles, &imported);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     few::Few,
-    inventory::{Asked, Documents, Surroundings, Unread},
+    inventory::{Asked, Documents, RoleArn, RoleKind, Surroundings, SurroundingsKind, Unread},
     manifest::parse,
     policy::limits::Limits,
 };
@@ -27,22 +27,21 @@ fn manifests(spec: &str) -> ManifestSet {
 
 fn role(name: &str, path: &str, partition: &str, trust: &[&str]) -> Role {
     let trust = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, trust.join(","));
-    Role {
+    let kind = SurroundingsKind {
+        arn: RoleArn::new(&format!("arn:{partition}:iam::111122223333:role{path}{name}"), path, name),
+        trust: Documents::default().intern(&trust),
+        attached: Vec::new(),
+        boundary: None,
+    };
+    let surroundings = Surroundings { kind: Arc::new(kind), instance_profiles: Box::default(), others: Few::default() };
+    let mut role = Role {
         name: name.parse().unwrap(),
-        path: path.into(),
-        is_suspended: false,
-        tags: [("Team".into(), "a".into())].into_iter().collect(),
-        policies: Few::default(),
+        kind: RoleKind::at(path),
         inline_size: Some(0),
-        surroundings: Some(Surroundings {
-            arn: format!("arn:{partition}:iam::111122223333:role{path}{name}").into(),
-            trust: Documents::default().intern(&trust),
-            instance_profiles: Vec::new(),
-            others: Few::default(),
-            attached: Vec::new(),
-            boundary: None,
-        }),
-    }
+        surroundings: Some(surroundings),
+    };
+    role.tags.insert("Team".into(), "a".into());
+    role
 }
 
 fn inventory(observed: impl IntoIterator<Item = (&'static str, Observed)>) -> Inventory {
@@ -135,7 +134,7 @@ fn what_was_picked_stays_so_where_it_could_not_be_read_or_not_in_full_and_goes_w
         ("a", found(partly("a", "/a/"))),
         ("b", Observed::Unknown(Some(Box::new(unread)))),
         ("c", Observed::NotFound),
-        ("d", found(Role { tags: Few::default(), ..partly("d", "/a/") })),
+        ("d", found(Role { kind: RoleKind::at("/a/"), ..partly("d", "/a/") })),
         ("f", Observed::Unknown(None)),
     ]);
     let after = select(&set, whose, &now, &circumstances(), &before).selection;

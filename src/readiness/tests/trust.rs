@@ -72,7 +72,7 @@ fn in_china_ec2_has_two_names() {
     let wanted = wanted("sessionPreferences: {s3EncryptionEnabled: false}");
     for service in ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"] {
         let role = role(&wanted, |around| {
-            around.arn = "arn:aws-cn:iam::111122223333:role/web".into();
+            around.arn = RoleArn::new("arn:aws-cn:iam::111122223333:role/web", "/", "web");
             around.trust = trust(json!([trusting(service)]));
         });
         assert_eq!(readiness(&wanted, &role).verdict, Verdict::Ready, "{service}");
@@ -90,7 +90,7 @@ fn of_a_partition_whose_services_have_names_that_are_not_known_nothing_is_sure()
             let wanted = wanted(&format!("platform: {platform}"));
             let check = |service: &str| {
                 let role = role(&wanted, |around| {
-                    around.arn = format!("arn:{partition}:iam::111122223333:role/web").into();
+                    around.arn = RoleArn::new(&format!("arn:{partition}:iam::111122223333:role/web"), "/", "web");
                     around.trust = trust(json!([trusting(service)]));
                 });
                 let check = &readiness(&wanted, &role).checks[0];
