@@ -16,7 +16,7 @@ use tokio::{
 };
 
 /// How long anything may take that is waited for. Far longer than it does: machines are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program with these arguments, and an environment without AWS settings.
 pub(crate) fn bare(arguments: &[&str]) -> Command {
