@@ -118,15 +118,17 @@ pub(crate) async fn growth(table: &mut Table) -> anyhow::Result<()> {
 pub(crate) async fn throttle(table: &mut Table) -> anyhow::Result<()> {
     const DRIFTED: usize = 600;
     const WARM_UP: Duration = Duration::from_secs(60);
+    /// Less than any of the documents that are wanted.
+    const LESS: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ssmmessages:CreateDataChannel","Resource":"*"}]}"#;
     let fleet = Fleet::start(ROLES, Documents::Five, "30s").await?;
     fleet.raise_guards("30s")?;
     let sandbox = &fleet.sandbox;
     let roles: Vec<String> = (0..DRIFTED).map(fleet::role).collect();
     for role in &roles {
-        ensure!(sandbox.remove_policy(&fleet.account, role, POLICY), "there is no {role}");
+        ensure!(sandbox.write_policy(&fleet.account, role, POLICY, LESS), "there is no {role}");
     }
     sandbox.fault(Fault::new(Effect::Throttle).beyond(5.0, 5));
-    let is_drifted = |role: &&String| sandbox.document(&fleet.account, role, POLICY).is_none();
+    let is_drifted = |role: &&String| sandbox.document(&fleet.account, role, POLICY).is_none_or(|live| live == LESS);
     let controller = Controller::start(&fleet)?;
     sleep(WARM_UP).await;
 
