@@ -128,6 +128,9 @@ pub(super) struct Account<I> {
     spoiled: BTreeSet<RoleName>,
     /// The same for the reading that is under way.
     spoiled_meanwhile: BTreeSet<RoleName>,
+    /// The roles of which a reading and a single look said differing things at about the same time: nobody knows which of
+    /// both is newer, so the next repair asks once more.
+    doubtful: BTreeSet<RoleName>,
     /// Since when the plan of the newest reading waits for what its managed policies say.
     awaits_policies: Option<Instant>,
     /// Whether that plan waits for looks that were under way when the reading came: what they look at is part of it.
@@ -200,6 +203,7 @@ impl Held {
 struct Busy {
     task: task::Id,
     key: PolicyKey,
+    began: Instant,
     /// Whether it has leave to write.
     may_write: bool,
     /// Cancelled when newer manifests ask for something else, or a stop is due.
@@ -258,6 +262,7 @@ impl<I: Iam> Account<I> {
             looking_after: None,
             spoiled: BTreeSet::new(),
             spoiled_meanwhile: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             awaits_policies: None,
             awaits_looks: false,
             next_reading: now,

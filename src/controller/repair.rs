@@ -88,11 +88,12 @@ impl<I> Clone for Tools<I> {
 }
 
 impl<I: Iam> Tools<I> {
-    /// Repairs one policy of one role. With the role, where it was read afresh.
+    /// Repairs one policy of one role, as it was read then; with no such moment it is to be read afresh. With the role, where it
+    /// was.
     pub(super) async fn repair(
         &self,
         wanted: &DesiredPolicy,
-        (role, read_at): (&Role, Instant),
+        (role, read_at): (&Role, Option<Instant>),
         circumstances: &Circumstances,
         leave: Leave,
         contention: &Contention,
@@ -100,7 +101,7 @@ impl<I: Iam> Tools<I> {
     ) -> (Repaired, Option<Role>) {
         let limits = &circumstances.limits;
         let is_bounded = limits.role_path_prefixes.is_some() || limits.account_ids.is_some();
-        if !is_bounded && read_at.elapsed() < BELIEVED_FOR {
+        if !is_bounded && read_at.is_some_and(|at| at.elapsed() < BELIEVED_FOR) {
             return (self.repair_known(wanted, role, circumstances, leave, contention, overtaken).await, None);
         }
         let afresh = match self.reader.role_afresh(role).await {

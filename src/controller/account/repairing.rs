@@ -94,7 +94,8 @@ impl<I: Iam> Account<I> {
         };
         let (wanted, role) = (slot.wanted.clone(), Arc::clone(role));
         let (contention, is_planned) = (slot.contention.clone(), slot.is_planned);
-        let (circumstances, read_at) = (self.circumstances.clone(), self.read_at);
+        let (circumstances, began) = (self.circumstances.clone(), Instant::now());
+        let read_at = (!self.doubtful.contains(&key.0)).then_some(self.read_at);
         let is_delete = wanted.state == State::Absent;
         let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
         let may_write = matches!(leave, Leave::Write | Leave::WriteInPlaceOf(_));
@@ -108,7 +109,7 @@ impl<I: Iam> Account<I> {
         let task = self.repairs.spawn(async move {
             tools.repair(&wanted, (&role, read_at), &circumstances, leave, &contention, &token).await
         });
-        self.busy.insert(key.0.clone(), Busy { task: task.id(), key, may_write, overtaken });
+        self.busy.insert(key.0.clone(), Busy { task: task.id(), key, began, may_write, overtaken });
     }
 
     /// Whether one more write of the plan may be made now.
@@ -133,12 +134,12 @@ impl<I: Iam> Account<I> {
         let Some(role) = self.busy.iter().find(|(_, busy)| busy.task == id).map(|(role, _)| role.clone()) else {
             return;
         };
-        let Some(Busy { key, overtaken, may_write, .. }) = self.busy.remove(&role) else { return };
+        let Some(Busy { key, began, overtaken, may_write, .. }) = self.busy.remove(&role) else { return };
         let is_unknown = done.is_err();
         let repaired = match done {
             Ok((_, (repaired, afresh))) => {
                 if let Some(afresh) = afresh {
-                    keep_role(&mut self.inventory, &afresh);
+                    self.take_role(&afresh, began);
                 }
                 repaired
             }
@@ -205,6 +206,24 @@ impl<I: Iam> Account<I> {
             if !self.slots.contains_key(&key) {
                 self.release();
             }
+        }
+    }
+
+    /// Keeps what a repair that began then has read of the role itself: no repair of another policy of it is to go back behind
+    /// that. Where a reading came to its end since and says otherwise, what it says may be newer, and stays.
+    fn take_role(&mut self, fresh: &Role, began: Instant) {
+        let Some(Observed::Found(known)) = self.inventory.get(&fresh.name) else { return };
+        let is_alike = (&known.path, known.is_suspended, &known.tags) == (&fresh.path, fresh.is_suspended, &fresh.tags);
+        if is_alike || self.read_at <= began {
+            self.doubtful.remove(&fresh.name);
+        } else {
+            self.doubtful.insert(fresh.name.clone());
+            return;
+        }
+        if !is_alike {
+            let kind = RoleKind { policies: known.policies.clone(), ..RoleKind::clone(&fresh.kind) };
+            let role = Role { kind: Arc::new(kind), ..known.as_ref().clone() };
+            Arc::make_mut(&mut self.inventory).insert(&fresh.name, Observed::Found(Arc::new(role)));
         }
     }
 
@@ -360,17 +379,6 @@ impl<I: Iam> Account<I> {
                 "goes on with its repairs: a first write was found right, or nothing is left to be written",
             ));
         }
-    }
-}
-
-/// Keeps what a fresh read has shown of a role itself: no repair of another policy of it is to go back behind that.
-fn keep_role(inventory: &mut Arc<Inventory>, fresh: &Role) {
-    if let Some(Observed::Found(known)) = inventory.get(&fresh.name)
-        && (&known.path, known.is_suspended, &known.tags) != (&fresh.path, fresh.is_suspended, &fresh.tags)
-    {
-        let kind = RoleKind { policies: known.policies.clone(), ..RoleKind::clone(&fresh.kind) };
-        let role = Role { kind: Arc::new(kind), ..known.as_ref().clone() };
-        Arc::make_mut(inventory).insert(&fresh.name, Observed::Found(Arc::new(role)));
     }
 }
 
