@@ -411,11 +411,12 @@ async fn what_a_look_has_shown_of_the_role_itself_holds_for_its_other_policies_t
 async fn what_a_reading_shows_of_a_role_holds_against_what_a_repair_that_began_before_had_read() {
     let life = Life::hearing(&["web"], &hourly(&["web"], "")).await;
     seconds(40).await;
-    life.sandbox.fault(Fault::new(Effect::DelayMs(8_000)).on("PutRolePolicy").times(1));
+    life.sandbox.fault(Fault::new(Effect::DelayMs(3_000)).on("GetRolePolicy").after(1).times(1));
+    life.sandbox.fault(Fault::new(Effect::DelayMs(4_500)).on("PutRolePolicy").times(1));
     life.sandbox.fault(Fault::new(Effect::Unavailable).on("PutRolePolicy").times(1));
     life.write("web", &document(&[CHANNELS]));
     life.hears(&put("web"));
-    seconds(3).await;
+    seconds(4).await;
     assert!(life.calls("GetRole") > 0 && life.calls("PutRolePolicy") == 1, "{:?}", life.sandbox.counts());
     // While the write is under way somebody asks to leave the role alone, and a reading of everything shows it.
     life.sandbox.tag(&life.account, "web", crate::inventory::SUSPEND_TAG, Some("true"));
