@@ -38,7 +38,7 @@ pub(super) struct Told {
 }
 
 /// Whom an event is about: account, role in small letters, policy; and the room of its name, for those about no role.
-type Subject = (Option<String>, String, Option<String>);
+pub(super) type Subject = (Option<String>, String, Option<String>);
 
 /// What can stand of a policy, and has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +107,22 @@ impl Log {
     }
 
     /// Newer manifests came: what they hold back or take up may be told anew, and what they do not name is forgotten.
-    pub(super) fn manifests_changed(&mut self, asked_for: &BTreeSet<(String, String)>) {
+    /// `elsewhere` is what they ask for in other accounts than the own one.
+    pub(super) fn manifests_changed(
+        &mut self,
+        asked_for: &BTreeSet<(String, String)>,
+        own: &str,
+        elsewhere: &BTreeSet<Subject>,
+    ) {
         self.asked_for.swap(0, 1);
         self.asked_for[0].clone_from(asked_for);
-        for ((_, role, policy), standing) in &mut self.standing {
+        for (subject, standing) in &mut self.standing {
+            let (account, role, policy) = subject;
             standing.last = None;
             if let Some(policy) = policy {
                 let is_asked_for = asked_for.contains(&(role.clone(), policy.clone()));
-                standing.may_be_new |= !is_asked_for;
+                let is_elsewhere = account.as_deref().is_some_and(|account| account != own);
+                standing.may_be_new |= !is_asked_for || (is_elsewhere && !elsewhere.contains(subject));
                 standing.orphaned &= !is_asked_for;
             }
         }

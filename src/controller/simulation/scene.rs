@@ -25,6 +25,7 @@ use crate::{
     iam::RoleDetail,
     manifest::{ManifestSet, Whose},
     names::{AccountId, PolicyName, RoleName},
+    plan::{Step, Target, mismatched},
     sandbox::{Change, RoleChange, RoleSeed, Sandbox},
 };
 
@@ -357,7 +358,13 @@ impl Scene {
     pub(super) fn manifests_changed(&self) {
         let desired = self.state().in_force.desired(Whose::own(&self.own), None);
         let asked_for = desired.policies.keys().map(|(role, policy)| (role.folded(), policy.to_string())).collect();
-        self.ear.log().manifests_changed(&asked_for);
+        let elsewhere = mismatched(&self.state().in_force, &self.own)
+            .into_iter()
+            .map(|Step { target: Target { account, role, policy }, .. }| {
+                (account.map(|account| account.to_string()), role.folded(), Some(policy.to_string()))
+            })
+            .collect();
+        self.ear.log().manifests_changed(&asked_for, self.own.as_str(), &elsewhere);
     }
 
     /// A process begins, which knows nothing.
