@@ -353,7 +353,7 @@ impl<I: Iam> Account<I> {
             step = step.held_by(Reason::Contended, Some(how_often));
         }
         let repairable = step.is_a_write() && slot.retry.as_ref().is_none_or(|retry| retry.due <= now);
-        tell(&self.hearing, &step.target, self.reporter.observe(&step, self.started.elapsed()));
+        tell(&self.hearing, &step.target, self.reporter.observe(&step, now.duration_since(self.started)));
         slot.judged(step, now);
         slot.judged_of(self.inventory.get(&key.0), now);
         self.postpone(&key);

@@ -104,6 +104,18 @@ async fn what_is_in_sync_rests_after_a_pass_and_shares_all_but_its_role() {
     assert!(world.account.has_settled());
 }
 
+#[tokio::test]
+async fn so_it_is_where_the_clock_goes_on_between_two_verdicts() {
+    let names = names(20);
+    let mut world = World::of(names.iter().map(|name| seed(name, RIGHT)), &manifest(&names)).await;
+    let shutdown = CancellationToken::new();
+    while world.at_rest().len() < 20 {
+        timeout(Duration::from_secs(60), world.account.turn(&shutdown)).await.unwrap();
+    }
+    let rests: Vec<&Arc<Rest>> = world.account.resting.values().map(|resting| &resting.rest).collect();
+    assert!(rests.iter().all(|rest| Arc::ptr_eq(rest, rests[0])));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_what_differs_is_roused_and_it_rests_again_once_readings_are_believed() {
     let names = names(20);
