@@ -11,17 +11,17 @@ use anyhow::{Context, ensure};
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_iam::types::EntityType;
 
-use crate::{
-    fleet::Fleet,
-    process::{Usage, command},
-};
+use crate::process::{Usage, command};
 
 /// The word.
 pub(crate) const COMMAND: &str = "drain";
 
-/// Drains the account once for each line of standard input, and answers with how many roles there were.
+/// As many accounts as the controller reads at a time.
+const AT_ONCE: usize = 8;
+
+/// For each line of standard input drains the account as often as it says, and answers with how many roles there were.
 ///
-/// The client, its timeouts and the runtime are like the controller's.
+/// The client, its timeouts, the runtime, and how many accounts are read at a time are like the controller's.
 pub(crate) fn serve(endpoint: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let timeouts = TimeoutConfig::builder()
@@ -38,21 +38,28 @@ pub(crate) fn serve(endpoint: &str) -> anyhow::Result<()> {
     );
     let client = aws_sdk_iam::Client::new(&config);
     for line in std::io::stdin().lock().lines() {
-        line?;
-        let client = client.clone();
-        let roles = runtime.block_on(runtime.spawn(async move { drain(&client).await }))??;
+        let times: usize = line?.parse()?;
+        let readers: Vec<_> = (0..AT_ONCE.min(times))
+            .map(|reader| runtime.spawn(drain(client.clone(), (reader..times).step_by(AT_ONCE).len())))
+            .collect();
+        let mut roles = 0;
+        for reader in readers {
+            roles += runtime.block_on(reader)??;
+        }
         println!("{roles}");
         std::io::stdout().flush()?;
     }
     Ok(())
 }
 
-async fn drain(client: &aws_sdk_iam::Client) -> anyhow::Result<usize> {
-    let mut pages =
-        client.get_account_authorization_details().filter(EntityType::Role).max_items(1000).into_paginator().send();
+async fn drain(client: aws_sdk_iam::Client, times: usize) -> anyhow::Result<usize> {
     let mut roles = 0;
-    while let Some(page) = pages.try_next().await? {
-        roles += page.role_detail_list().len();
+    for _ in 0..times {
+        let details = client.get_account_authorization_details().filter(EntityType::Role).max_items(1000);
+        let mut pages = details.into_paginator().send();
+        while let Some(page) = pages.try_next().await? {
+            roles += page.role_detail_list().len();
+        }
     }
     Ok(roles)
 }
@@ -65,10 +72,10 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    pub(crate) fn start(fleet: &Fleet) -> anyhow::Result<Self> {
-        let mut process = command(&std::env::current_exe()?, &fleet.endpoint())
+    pub(crate) fn start(endpoint: &str) -> anyhow::Result<Self> {
+        let mut process = command(&std::env::current_exe()?, endpoint)
             .arg(COMMAND)
-            .arg(fleet.endpoint())
+            .arg(endpoint)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -77,9 +84,14 @@ impl Drain {
         Ok(Self { process, asked, answered })
     }
 
-    /// Drains the account once.
+    /// Drains an account of so many roles once.
     pub(crate) fn pass(&mut self, roles: usize) -> anyhow::Result<()> {
-        writeln!(self.asked)?;
+        self.passes(1, roles)
+    }
+
+    /// Drains so many accounts of so many roles in all.
+    pub(crate) fn passes(&mut self, accounts: usize, roles: usize) -> anyhow::Result<()> {
+        writeln!(self.asked, "{accounts}")?;
         let mut answer = String::new();
         self.answered.read_line(&mut answer)?;
         ensure!(answer.trim() == roles.to_string(), "{roles} roles are there, and {} were drained", answer.trim());

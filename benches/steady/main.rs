@@ -203,7 +203,7 @@ async fn cpu(table: &mut Table) -> anyhow::Result<()> {
         let sandbox = &fleet.sandbox;
         let bytes = fleet.page_bytes().await?;
         let controller = Controller::start(&fleet)?;
-        let mut drain = Drain::start(&fleet)?;
+        let mut drain = Drain::start(&fleet.endpoint())?;
         for _ in 0..2 {
             after(sandbox, BULK, 1).await?;
             drain.pass(1000)?;
@@ -249,7 +249,7 @@ async fn readiness(table: &mut Table) -> anyhow::Result<()> {
     fleet.attach_own();
     let sandbox = &fleet.sandbox;
     let controller = Controller::start(&fleet)?;
-    let mut drain = Drain::start(&fleet)?;
+    let mut drain = Drain::start(&fleet.endpoint())?;
     for _ in 0..2 {
         after(sandbox, BULK, CALLS).await?;
         drain.pass(ROLES)?;

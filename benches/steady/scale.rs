@@ -27,20 +27,26 @@ struct Passes {
     usage: Usage,
 }
 
-/// Takes so many passes over so many accounts, and drains as many pages meanwhile, but not at the same time.
+/// Takes so many passes over so many accounts, and drains as many pages: half of them before and half of them after, so
+/// that a machine that becomes slower does so for both.
 async fn passes(accounts: usize, resync: &str, rounds: usize) -> anyhow::Result<Passes> {
     let organization = Organization::start(accounts, resync).await?;
     let pages = u64::try_from(accounts * rounds)?;
-    let mut drain = Drain::start(&organization.fleet)?;
-    drain.pass(ROLES)?;
-    let drained_before = drain.usage()?;
-    for _ in 0..pages {
+    let mut drain = Drain::start(&organization.endpoint())?;
+    let mut drained = 0.0;
+    let mut drain_half = || -> anyhow::Result<()> {
         drain.pass(ROLES)?;
-    }
-    let drained = drain.usage()?.cpu_since(&drained_before);
-    drop(drain);
+        let before = drain.usage()?;
+        for _ in 0..rounds / 2 {
+            drain.passes(accounts, accounts * ROLES)?;
+        }
+        drained += drain.usage()?.cpu_since(&before);
+        Ok(())
+    };
+    drain_half()?;
 
     let controller = Controller::start_at(&organization.endpoint(), &organization.fleet)?;
+    organization.take_counts();
     // Twice everything: AWS's own policies are fetched, and whatever grows has grown.
     let warm = bulk(&organization, u64::try_from(accounts * 2)?).await;
     warm.map_err(|error| error.context(controller.said()))?;
@@ -52,8 +58,10 @@ async fn passes(accounts: usize, resync: &str, rounds: usize) -> anyhow::Result<
     ensure!(made.keys().eq([BULK]), "steady passes made these calls: {made:?}");
     // What came meanwhile beyond the pages that were waited for: a few at most.
     let passes = made[BULK] as f64 / accounts as f64;
-    let controller = usage.cpu_since(&before) / passes;
-    Ok(Passes { controller, drain: drained / rounds as f64, usage })
+    let took = usage.cpu_since(&before) / passes;
+    drop(controller);
+    drain_half()?;
+    Ok(Passes { controller: took, drain: drained / rounds as f64, usage })
 }
 
 /// Waits for so many bulk reads.
@@ -84,7 +92,7 @@ pub(crate) async fn scale(table: &mut Table) -> anyhow::Result<()> {
 
 /// How cost grows with roles, and with manifests for the same roles.
 pub(crate) async fn growth(table: &mut Table) -> anyhow::Result<()> {
-    for (accounts, resync, rounds) in [(1, "1s", 40), (10, "2s", 20), (100, "10s", 5)] {
+    for (accounts, resync, rounds) in [(1, "1s", 40), (10, "2s", 20), (100, "10s", 6)] {
         let Passes { controller, drain, usage } = passes(accounts, resync, rounds).await?;
         let roles = accounts * ROLES;
         let a_role = controller / roles as f64 * 1e6;

@@ -8,9 +8,12 @@ use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use ssm_role_controller::{
-    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, Role, RoleArn, RoleKind, Surroundings, SurroundingsKind},
+    inventory::{
+        LiveDocument, ManagedPolicy, OtherPolicy, OthersDigest, Role, RoleArn, RoleKind, RoleText, Surroundings,
+        SurroundingsKind,
+    },
     manifest::{DesiredPolicy, ManifestSet, Whose, parse},
-    names::AccountId,
+    names::{AccountId, RoleName},
     policy::{
         document::Document,
         evaluate::{Answer, Context, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource},
@@ -109,25 +112,20 @@ fn role(documents: &[&str]) -> Role {
         let document = text.strip_prefix('!').map_or_else(|| Ok(live(text)), |why| Err(why.to_owned()));
         Arc::new(ManagedPolicy::new(MANAGED.into(), document))
     };
+    let name: RoleName = "web".parse().expect("it is a name");
+    let other = |text| OtherPolicy::new(&name, &encoded(text));
     let around = SurroundingsKind {
         arn: RoleArn::new(ROLE, "/", "web"),
         trust: live(given(0).unwrap_or_default()),
         attached: documents.iter().skip(4).map(|text| managed(text)).collect(),
         boundary: given(1).map(managed),
+        instance_profiles: [RoleText::new(&name, OTHER)].into(),
+        others: given(3).map(|text| (OTHER.into(), other(text))).into_iter().collect(),
     };
-    let surroundings = Surroundings {
-        kind: Arc::new(around),
-        instance_profiles: [OTHER.into()].into(),
-        others: given(3).map(|text| (OTHER.into(), OtherPolicy::new(&encoded(text)))).into_iter().collect(),
-    };
+    let surroundings = Surroundings { kind: Arc::new(around), others_digest: OthersDigest::default() };
     let ours = given(2).map(|text| ("SessionManagerPermissions".parse().expect("it is a name"), live(text)));
     let kind = RoleKind { policies: ours.into_iter().collect(), ..RoleKind::clone(&RoleKind::at("/")) };
-    Role {
-        name: "web".parse().expect("it is a name"),
-        kind: Arc::new(kind),
-        inline_size: Some(text_size(documents)),
-        surroundings: Some(surroundings),
-    }
+    Role { name, kind: Arc::new(kind), inline_size: Some(text_size(documents)), surroundings: Some(surroundings) }
 }
 
 /// As IAM sends it.

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     inventory::{
-        Asked, Documents, Inventory, LiveDocument, Observed, Role, RoleArn, RoleKind, SUSPEND_TAG, Surroundings,
-        SurroundingsKind, Unread, encoded_size,
+        Asked, Documents, Inventory, LiveDocument, Observed, OthersDigest, Role, RoleArn, RoleKind, SUSPEND_TAG,
+        Surroundings, SurroundingsKind, Unread, encoded_size,
     },
     names::{AccountId, PolicyName, RoleName},
     selector::{TagKey, tag_keys},
@@ -333,21 +333,21 @@ impl<I: Iam> Reader<I> {
         let asked_for = asked.roles.get_key_value(&name).map(|(asked_for, _)| asked_for);
         let name = asked_for.filter(|asked_for| asked_for.as_str() == name.as_str()).cloned().unwrap_or(name);
         let Known { documents, library } = &mut *lock(&self.known);
-        // An instance profile is mostly called as its role is.
-        let mut named = |text: &str| if text == name.as_str() { name.to_text() } else { documents.text(text) };
-        let instance_profiles = detail.instance_profiles.iter().map(|profile| named(profile)).collect();
         let (mut policies, mut others) = (Vec::new(), Vec::new());
         for live in &detail.inline_policies {
             match looked_for.iter().find(|policy| live.name == policy.as_str()) {
                 Some(policy) => policies.push((policy.clone(), documents.intern(&live.encoded_document))),
-                None => others.push((documents.text(&live.name), documents.other(&live.encoded_document))),
+                None => others.push((documents.text(&live.name), documents.other(&name, &live.encoded_document))),
             }
         }
+        let instance_profiles = detail.instance_profiles.iter();
         let around = SurroundingsKind {
             arn: RoleArn::new(&detail.arn, &detail.path, name.as_str()),
             trust: documents.intern(&detail.trust),
             attached: detail.attached.iter().map(|arn| library.policy(arn)).collect(),
             boundary: detail.boundary.as_ref().map(|arn| library.policy(arn)),
+            instance_profiles: instance_profiles.map(|profile| documents.about(&name, profile)).collect(),
+            others: others.into_iter().collect(),
         };
         let kind = RoleKind {
             path: documents.text(&detail.path),
@@ -359,8 +359,7 @@ impl<I: Iam> Reader<I> {
         };
         let surroundings = Surroundings {
             kind: documents.surroundings_kind(around),
-            instance_profiles,
-            others: others.into_iter().collect(),
+            others_digest: others_digest(&looked_for, detail),
         };
         let kind = documents.role_kind(kind);
         let role = Role { name: name.clone(), kind, inline_size, surroundings: Some(surroundings) };
@@ -370,7 +369,7 @@ impl<I: Iam> Reader<I> {
 
     /// Never a conclusion for one account from another's answer.
     fn check_account(&self, operation: &'static str, detail: &RoleDetail) -> Result<(), IamError> {
-        if Inventory::account_of(&detail.arn).as_ref() == Some(&self.account) {
+        if detail.arn.split(':').nth(4) == Some(self.account.as_str()) {
             return Ok(());
         }
         Err(IamError::contradiction(
@@ -438,23 +437,30 @@ fn is_as_told(
     let Some(around) = &role.surroundings else { return false };
     let is_as_told = |told: &InlinePolicy| match looked_for.iter().find(|policy| told.name == policy.as_str()) {
         Some(policy) => role.policies.get(policy).is_some_and(|live| live.is(&told.encoded_document)),
-        None => around.others.get(told.name.as_str()).is_some_and(|other| other.is(&told.encoded_document)),
+        // All of these together.
+        None => true,
     };
+    let mut profiles = around.instance_profiles.iter().zip(&detail.instance_profiles);
     role.name.as_str() == detail.name
         && *role.path == *detail.path
         && role.is_suspended == is_suspended(&detail.tags)
         && role.tags.iter().map(|(key, value)| (&**key, &**value)).eq(kept(&detail.tags, tag_keys))
         && around.arn.is(&detail.arn, &detail.path, &detail.name)
         && around.trust.is(&detail.trust)
-        && around
-            .instance_profiles
-            .iter()
-            .map(|profile| &**profile)
-            .eq(detail.instance_profiles.iter().map(String::as_str))
+        && around.instance_profiles.len() == detail.instance_profiles.len()
+        && profiles.all(|(profile, told)| profile.is(&role.name, told))
         && around.attached.iter().map(|policy| &*policy.arn).eq(detail.attached.iter().map(String::as_str))
         && around.boundary.as_ref().map(|policy| &*policy.arn) == detail.boundary.as_deref()
         && role.policies.len() + around.others.len() == detail.inline_policies.len()
         && detail.inline_policies.iter().all(is_as_told)
+        && around.others_digest == others_digest(looked_for, detail)
+}
+
+/// Of the inline policies that are not looked for.
+fn others_digest(looked_for: &BTreeSet<PolicyName>, detail: &RoleDetail) -> OthersDigest {
+    let is_looked_for = |told: &InlinePolicy| looked_for.iter().any(|policy| told.name == policy.as_str());
+    let others = detail.inline_policies.iter().filter(|told| !is_looked_for(told));
+    OthersDigest::of(others.map(|told| (told.name.as_str(), told.encoded_document.as_str())))
 }
 
 /// Whether a role is what calls of its own tell of it now, as far as they tell. What IAM percent-encodes may differ between

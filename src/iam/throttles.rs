@@ -20,11 +20,12 @@ impl ClassifyRetry for NoRetryOfThrottles {
     }
 
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let is_throttled = context.response().is_some_and(|response| {
-            let status = response.status();
+        // A success holds no code, and may be a page of megabytes: it is not searched for one.
+        let refused = context.response().filter(|response| !response.status().is_success());
+        let is_throttled = refused.is_some_and(|response| {
             // The answers used here are read into memory before they are parsed.
             let code = response.body().bytes().and_then(code);
-            !status.is_success() && ErrorClass::of_code(code, status.as_u16()) == ErrorClass::Throttled
+            ErrorClass::of_code(code, response.status().as_u16()) == ErrorClass::Throttled
         });
         if is_throttled { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
     }

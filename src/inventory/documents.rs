@@ -11,8 +11,11 @@ use std::{
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{OtherPolicy, RoleKind, SurroundingsKind};
-use crate::policy::{document::Document, evaluate::Prepared, session_manager};
+use super::{OtherPolicy, RoleKind, RoleText, SurroundingsKind};
+use crate::{
+    names::RoleName,
+    policy::{document::Document, evaluate::Prepared, session_manager},
+};
 
 /// The longest document that IAM takes or tells (IAM API Reference, `PolicyDocument`).
 const LONGEST: usize = 131_072;
@@ -124,9 +127,14 @@ impl Documents {
         self.intern(&utf8_percent_encode(text, NON_ALPHANUMERIC).to_string())
     }
 
-    /// The inline policy of this percent-encoded text, that no manifest is about.
-    pub fn other(&mut self, encoded: &str) -> OtherPolicy {
-        OtherPolicy::sharing(encoded, |text| self.text(text))
+    /// The inline policy of a role of this percent-encoded text, that no manifest is about.
+    pub fn other(&mut self, role: &RoleName, encoded: &str) -> OtherPolicy {
+        OtherPolicy::sharing(role, encoded, |text| self.text(text))
+    }
+
+    /// The text about a role, the same one for all that differ by their names alone.
+    pub fn about(&mut self, role: &RoleName, text: &str) -> RoleText {
+        RoleText::sharing(role, text, |text| self.text(text))
     }
 
     /// The same text for all that have it: of what is not read again and again nothing else is kept.

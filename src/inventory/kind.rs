@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{LiveDocument, ManagedPolicy};
+use super::{LiveDocument, ManagedPolicy, OtherPolicy, RoleText};
 use crate::{
     few::Few,
     names::{Partition, PolicyName},
@@ -26,7 +26,7 @@ pub struct RoleKind {
     pub policies: Few<PolicyName, Arc<LiveDocument>>,
 }
 
-/// What roles mostly have in common of that which only a bulk reading tells.
+/// What roles mostly have in common of that which only a bulk reading tells: texts that hold their names are alike without.
 #[derive(Debug, Clone)]
 pub struct SurroundingsKind {
     /// The role's ARN, but for what its path and name say.
@@ -37,6 +37,10 @@ pub struct SurroundingsKind {
     pub attached: Vec<Arc<ManagedPolicy>>,
     /// Its permissions boundary.
     pub boundary: Option<Arc<ManagedPolicy>>,
+    /// The instance profiles that hold it: one of its name, mostly.
+    pub instance_profiles: Box<[RoleText]>,
+    /// The inline policies that were not looked for, by name.
+    pub others: Few<Arc<str>, OtherPolicy>,
 }
 
 /// A role's ARN, but for what its path and name say.
@@ -102,6 +106,8 @@ impl PartialEq for SurroundingsKind {
         let are_same = |one: &Arc<ManagedPolicy>, other: &Arc<ManagedPolicy>| Arc::ptr_eq(one, other);
         self.arn == other.arn
             && self.trust == other.trust
+            && self.instance_profiles == other.instance_profiles
+            && self.others == other.others
             && self.boundary.is_some() == other.boundary.is_some()
             && self.attached.len() == other.attached.len()
             && self.managed().zip(other.managed()).all(|(one, other)| are_same(one, other))
@@ -114,6 +120,8 @@ impl Hash for SurroundingsKind {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.arn.hash(state);
         self.trust.hash(state);
+        self.instance_profiles.hash(state);
+        self.others.hash(state);
         self.managed().for_each(|policy| Arc::as_ptr(policy).hash(state));
     }
 }

@@ -6,6 +6,7 @@
 mod documents;
 mod kind;
 mod other;
+mod role_text;
 
 use std::{
     borrow::Cow,
@@ -18,11 +19,11 @@ pub(crate) use self::documents::encoded_size;
 pub use self::{
     documents::{Documents, LiveDocument},
     kind::{RoleArn, RoleKind, SurroundingsKind},
-    other::OtherPolicy,
+    other::{OtherPolicy, OthersDigest},
+    role_text::RoleText,
 };
 use crate::{
-    few::Few,
-    names::{AccountId, PolicyName, RoleName},
+    names::{PolicyName, RoleName},
     policy::evaluate::Prepared,
     selector::{Selector, TagKey},
 };
@@ -91,12 +92,10 @@ pub struct Role {
 /// dereferences to.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// Its trust policy and its managed policies.
+    /// All that can be asked about.
     pub kind: Arc<SurroundingsKind>,
-    /// The instance profiles that hold it.
-    pub instance_profiles: Box<[Arc<str>]>,
-    /// The inline policies that were not looked for, by name.
-    pub others: Few<Arc<str>, OtherPolicy>,
+    /// By which to see that the inline policies that were not looked for are as they were: most of their text is not kept.
+    pub others_digest: OthersDigest,
 }
 
 /// A managed policy: the very value is shared by all roles that carry it, until it changes.
@@ -296,11 +295,5 @@ impl Inventory {
         self.roles
             .values()
             .any(|observed| matches!(observed, Observed::Unknown(Some(unread)) if unread.passes_by_itself))
-    }
-
-    /// The whole account of an ARN `arn:P:iam::ACCOUNT:…`, to be held against the account that was meant.
-    #[must_use]
-    pub fn account_of(arn: &str) -> Option<AccountId> {
-        arn.split(':').nth(4)?.parse().ok()
     }
 }

@@ -141,7 +141,8 @@ pub fn import(found: Found<'_>, set: &ManifestSet) -> Imported {
 fn inline_policies(role: &Role, documents: &mut Documents) -> Vec<(String, Arc<LiveDocument>)> {
     let looked_for = role.policies.iter().map(|(name, live)| (name.to_string(), Arc::clone(live)));
     let others = role.surroundings.iter().flat_map(|around| around.others.iter());
-    let bearing = others.filter_map(|(name, other)| Some((name.to_string(), documents.intern_text(other.bearing()?))));
+    let bearing =
+        others.filter_map(|(name, other)| Some((name.to_string(), documents.intern_text(&other.bearing(&role.name)?))));
     looked_for.chain(bearing).collect()
 }
 

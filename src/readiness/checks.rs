@@ -190,7 +190,11 @@ impl<'a> Eyes<'a> {
             );
             (Standing::Missing, "no instance profile holds the role".to_owned(), Some(Remedy::Change(remedy)))
         } else {
-            (Standing::Met, format!("held by {}", profiles.join(", ")), None)
+            (
+                Standing::Met,
+                format!("held by {}", profiles.iter().map(|profile| profile.of(role)).collect::<Vec<_>>().join(", ")),
+                None,
+            )
         };
         let cause = if standing == Standing::Met { Cause::Ready } else { Cause::NoInstanceProfile };
         Check { asked: Asked::InstanceProfile, standing, cause, evidence, remedy, allows: None }
@@ -346,7 +350,7 @@ fn permissions(role: &Role, around: &Surroundings) -> Permissions {
         document: policy.prepared(),
     };
     let looked_for = role.policies.iter().map(|(name, live)| (name.as_str(), live.prepared()));
-    let others = around.others.iter().filter_map(|(name, other)| Some((&**name, other.prepared()?)));
+    let others = around.others.iter().filter_map(|(name, other)| Some((&**name, other.prepared(&role.name)?)));
     let inline = looked_for
         .chain(others)
         .map(|(name, document)| Policy { name: named(Kind::Inline, name), document: document.into() });

@@ -13,8 +13,12 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     few::Few,
-    inventory::{LiveDocument, ManagedPolicy, OtherPolicy, RoleArn, RoleKind, Surroundings, SurroundingsKind},
+    inventory::{
+        LiveDocument, ManagedPolicy, OtherPolicy, OthersDigest, RoleArn, RoleKind, RoleText, Surroundings,
+        SurroundingsKind,
+    },
     manifest::{ManifestSet, Whose, parse},
+    names::RoleName,
     policy::{
         evaluate::Kind,
         session_manager::{NodeRegistration, tests::any_settings},
@@ -60,9 +64,13 @@ fn policy(statements: Value) -> Arc<LiveDocument> {
     live(&json!({"Version": "2012-10-17", "Statement": statements}))
 }
 
+fn web() -> RoleName {
+    "web".parse().unwrap()
+}
+
 /// As IAM sends it.
 fn other(document: &LiveDocument) -> OtherPolicy {
-    OtherPolicy::new(&document.text().replace('%', "%25"))
+    OtherPolicy::new(&web(), &document.text().replace('%', "%25"))
 }
 
 fn statement(effect: &str, action: &str) -> Value {
@@ -102,14 +110,14 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
         trust: trust(json!([trusting(service)])),
         attached: vec![managed("registers", Ok(policy(json!([statement("Allow", "ssm:UpdateInstanceInformation")]))))],
         boundary: None,
+        instance_profiles: [RoleText::new(&web(), "web")].into(),
+        others: Few::default(),
     };
-    let mut around =
-        Surroundings { kind: Arc::new(kind), instance_profiles: ["web".into()].into(), others: Few::default() };
+    let mut around = Surroundings { kind: Arc::new(kind), others_digest: OthersDigest::default() };
     change(&mut around);
     let document = Arc::new(LiveDocument::of_text(wanted.document.as_str()));
     let inline_size = Some(document.size());
-    let mut role =
-        Role { name: "web".parse().unwrap(), kind: RoleKind::at("/"), inline_size, surroundings: Some(around) };
+    let mut role = Role { name: web(), kind: RoleKind::at("/"), inline_size, surroundings: Some(around) };
     role.policies.insert(wanted.policy.clone(), document);
     role
 }
@@ -323,7 +331,7 @@ fn what_it_depends_on_and_what_cannot_be_read_are_named() {
         ),
         (
             Box::new(|around| {
-                around.others.insert("scrawl".into(), OtherPolicy::new("{]"));
+                around.others.insert("scrawl".into(), OtherPolicy::new(&web(), "{]"));
             }),
             "inline policy scrawl: it is not a policy document: ",
         ),

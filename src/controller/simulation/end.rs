@@ -16,7 +16,8 @@ use crate::{
     few::Few,
     iam::InlinePolicy,
     inventory::{
-        LiveDocument, ManagedPolicy, Observed, OtherPolicy, Role, RoleArn, RoleKind, Surroundings, SurroundingsKind,
+        LiveDocument, ManagedPolicy, Observed, OtherPolicy, OthersDigest, Role, RoleArn, RoleKind, RoleText,
+        Surroundings, SurroundingsKind,
     },
     manifest::{Desired, DesiredPolicy, ManifestSet, Whose},
     names::{PolicyName, RoleName},
@@ -98,7 +99,7 @@ impl Scene {
                 Ok(key) if desired.policies.contains_key(&(name.clone(), key.clone())) => {
                     policies.insert(key, Arc::new(live));
                 }
-                _ => drop(others.insert(policy.as_str().into(), OtherPolicy::new(encoded_document))),
+                _ => drop(others.insert(policy.as_str().into(), OtherPolicy::new(name, encoded_document))),
             }
         }
         let kind = RoleKind {
@@ -112,12 +113,10 @@ impl Scene {
             trust: Arc::new(LiveDocument::new(&detail.trust)),
             attached: detail.attached.iter().map(managed).collect(),
             boundary: None,
-        };
-        let surroundings = Surroundings {
-            kind: Arc::new(around),
-            instance_profiles: detail.instance_profiles.iter().map(|profile| profile.as_str().into()).collect(),
+            instance_profiles: detail.instance_profiles.iter().map(|profile| RoleText::new(name, profile)).collect(),
             others: others.into_iter().collect(),
         };
+        let surroundings = Surroundings { kind: Arc::new(around), others_digest: OthersDigest::default() };
         Some(Role {
             name: name.clone(),
             kind: Arc::new(kind),

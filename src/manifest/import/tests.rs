@@ -1,8 +1,12 @@
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    inventory::{Asked, ManagedPolicy, Observed, OtherPolicy, RoleArn, RoleKind, Surroundings, SurroundingsKind},
+    inventory::{
+        Asked, ManagedPolicy, Observed, OtherPolicy, OthersDigest, RoleArn, RoleKind, Surroundings, SurroundingsKind,
+    },
     manifest::{Files, Whose, write::tests::any_settings},
 };
 
@@ -22,27 +26,25 @@ fn encoded(text: &str) -> Arc<str> {
 
 /// A role with these inline policies, the customary one among those that were looked for.
 fn role(name: &str, policies: &[(&str, &str)]) -> Role {
+    let role: RoleName = name.parse().unwrap();
+    let other = |text| OtherPolicy::new(&role, &encoded(text));
     let surroundings = Surroundings {
         kind: Arc::new(SurroundingsKind {
             arn: RoleArn::new(&format!("arn:aws:iam::012345678901:role/{name}"), "/", name),
             trust: Arc::new(LiveDocument::of_text("{}")),
             attached: Vec::new(),
             boundary: None,
+            instance_profiles: Box::default(),
+            others: policies.iter().map(|(policy, text)| ((*policy).into(), other(text))).collect(),
         }),
-        instance_profiles: Box::default(),
-        others: policies.iter().map(|(policy, text)| ((*policy).into(), OtherPolicy::new(&encoded(text)))).collect(),
+        others_digest: OthersDigest::default(),
     };
-    Role {
-        name: name.parse().unwrap(),
-        kind: RoleKind::at("/"),
-        inline_size: Some(0),
-        surroundings: Some(surroundings),
-    }
+    Role { name: role, kind: RoleKind::at("/"), inline_size: Some(0), surroundings: Some(surroundings) }
 }
 
 /// The text of a policy that permits sessions.
-fn whole<'r>(role: &'r Role, policy: &str) -> &'r str {
-    role.surroundings.as_ref().unwrap().others.get(policy).unwrap().bearing().unwrap()
+fn whole<'r>(role: &'r Role, policy: &str) -> Cow<'r, str> {
+    role.surroundings.as_ref().unwrap().others.get(policy).unwrap().bearing(&role.name).unwrap()
 }
 
 fn attached(mut role: Role, arn: &str, document: Result<&str, &str>) -> Role {
@@ -90,7 +92,7 @@ fn changes_nothing(roles: &[Role], imported: &Imported) {
     for wanted in desired.policies.values() {
         assert_eq!((&wanted.conflict, &wanted.outside), (&None, &None));
         let role = roles.iter().find(|role| role.name == wanted.role).unwrap();
-        let live = LiveDocument::of_text(whole(role, wanted.policy.as_str()));
+        let live = LiveDocument::of_text(&whole(role, wanted.policy.as_str()));
         let drift = compare(wanted.document.document(), live.parsed().unwrap()).drift;
         assert!(matches!(drift, None | Some(Drift::Cosmetic)), "{file}\n{}", live.text());
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     few::Few,
-    inventory::{Asked, Documents, RoleArn, RoleKind, Surroundings, SurroundingsKind, Unread},
+    inventory::{Asked, Documents, OthersDigest, RoleArn, RoleKind, Surroundings, SurroundingsKind, Unread},
     manifest::parse,
     policy::limits::Limits,
 };
@@ -32,8 +32,10 @@ fn role(name: &str, path: &str, partition: &str, trust: &[&str]) -> Role {
         trust: Documents::default().intern(&trust),
         attached: Vec::new(),
         boundary: None,
+        instance_profiles: Box::default(),
+        others: Few::default(),
     };
-    let surroundings = Surroundings { kind: Arc::new(kind), instance_profiles: Box::default(), others: Few::default() };
+    let surroundings = Surroundings { kind: Arc::new(kind), others_digest: OthersDigest::default() };
     let mut role = Role {
         name: name.parse().unwrap(),
         kind: RoleKind::at(path),
