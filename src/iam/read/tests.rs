@@ -9,17 +9,18 @@ use crate::sandbox::{Effect, Fault, InProcess, RoleChange, RoleSeed, Sandbox};
 async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
     let account: AccountId = "111122223333".parse().unwrap();
     let sandbox = Sandbox::new(account.clone());
-    for role in ["left-alone", "changed", "beside"] {
+    for role in ["left-alone", "changed", "beside", "unheld"] {
         sandbox.plant(&account, RoleSeed::new(role).policy("Ours", "{}").policy("Other", "{}"));
     }
     let reader = Reader::new(Arc::new(sandbox.iam(&account)), account.clone());
     let ours: PolicyName = "Ours".parse().unwrap();
-    let names = ["left-alone", "changed", "beside"].map(|name| name.parse::<RoleName>().unwrap());
+    let names = ["left-alone", "changed", "beside", "unheld"].map(|name| name.parse::<RoleName>().unwrap());
     let asked: Asked = names.iter().map(|name| (name.clone(), BTreeSet::from([ours.clone()]))).collect();
 
     let (first, _) = reader.read(&asked, false).await.unwrap();
     sandbox.write_policy(&account, "changed", "Ours", r#"{"Version":"2012-10-17","Statement":[]}"#);
     sandbox.write_policy(&account, "beside", "Other", "{ \"more\": true }");
+    sandbox.change_role(&account, "unheld", &RoleChange::default().instance_profiles(&["another"]));
     let (second, _) = reader.read(&asked, false).await.unwrap();
 
     let role = |inventory: &Inventory, name: &RoleName| match inventory.get(name) {
@@ -27,7 +28,7 @@ async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
         other => panic!("{name}: {other:?}"),
     };
     let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
-    assert_eq!([&names[0], &names[1], &names[2]].map(is_shared), [true, false, false]);
+    assert_eq!(names.each_ref().map(is_shared), [true, false, false, false]);
     assert!(role(&second, &names[1]).policies.get(&ours).unwrap().text().contains("Statement"));
     assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
 }
