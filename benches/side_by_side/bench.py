@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 import report
-from contestants import ALL, CHECK, OURS, REPAIR, Run, environment
+import resident
+from contestants import ALL, CHECK, EACH_OF_OURS, REPAIR, Run, environment
 from fleet import POLICY, Fleet
 from servers import Server
 
@@ -98,23 +99,17 @@ def competing(arguments, server, platform, fleet):
     for contestant in ALL:
         is_chosen = not chosen or contestant.name.startswith(chosen)
         # Roles without managed policies are for the one question of what these cost whom.
-        is_asked = platform == "ec2" or contestant.name.startswith((OURS, "boto3, bulk"))
+        is_asked = platform == "ec2" or contestant.name.startswith((*EACH_OF_OURS, "boto3, bulk"))
         if is_chosen and is_asked and server.name in contestant.servers and len(fleet.names) <= contestant.most_roles:
             yield contestant
 
 
 def once(contestant, run, home, server, fleet):
     """One run from the same state as all others: what it took, after it was seen to have done what it was asked to do."""
-    server.seed(fleet)
-    before = server.policies()
-    result, log = run.output / "result.json", run.output / "log"
-    # Isolated and without `site`, so that it is as small as can be.
-    measuring = [sys.executable, "-I", "-S", HERE / "measured.py", result, log]
-    command = [str(word) for word in [*measuring, *contestant.command(run)]]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=environment(home, server.url), cwd=home)
+    variables = environment(home, server.url)
+    measuring = resident.measured if contestant.tells else started
+    took, said, before = measuring(contestant, run, server, fleet, variables, home)
     calls = server.calls()
-    took = json.loads(result.read_text(encoding="utf-8"))
-    said = log.read_text(encoding="utf-8")
     after = server.policies()
 
     def insist(is_so, what):
@@ -134,6 +129,18 @@ def once(contestant, run, home, server, fleet):
         after[role].pop(POLICY, None)
     insist(before == after, "it changed what nobody asked it to")
     return took | {"calls": calls, "found": len(found), "drifted": len(fleet.drift)}
+
+
+def started(contestant, run, server, fleet, variables, home):
+    """From the start of its process to the end: what that took, what it said, and the policies as they were before."""
+    server.seed(fleet)
+    before = server.policies()
+    result, log = run.output / "result.json", run.output / "log"
+    # Isolated and without `site`, so that it is as small as can be.
+    measuring = [sys.executable, "-I", "-S", HERE / "measured.py", result, log]
+    command = [str(word) for word in [*measuring, *contestant.command(run)]]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, env=variables, cwd=home)
+    return json.loads(result.read_text(encoding="utf-8")), log.read_text(encoding="utf-8"), before
 
 
 if __name__ == "__main__":

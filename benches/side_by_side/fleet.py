@@ -72,22 +72,34 @@ class Fleet:
         self.config.mkdir(parents=True)
         # JSON is YAML.
         manifests = [self.manifest(number, preferences) for number, preferences in enumerate(PREFERENCES)]
-        manifests.append(
-            {
-                "apiVersion": "ssm-role-controller.dev/v1alpha1",
-                "kind": "ControllerConfiguration",
-                "metadata": {"name": "controller"},
-                # A tenth of 5,000 roles is more than the guards let pass of themselves.
-                "spec": {"guards": {"maxChangesPerHour": roles}},
-            }
-        )
         text = "".join(f"---\n{json.dumps(manifest, indent=1)}\n" for manifest in manifests if manifest)
         (self.config / "fleet.yaml").write_text(text, encoding="utf-8")
+        self.saves = 0
+        self.save_settings()
         rendered = subprocess.run(
             [controller, "render", "--config", self.config], check=True, stdout=subprocess.PIPE, text=True
         ).stdout
         self.wanted = {each["role"]: each["document"] for each in json.loads(rendered)}
-        self.seed = [self.role(name) for name in self.names]
+        self.seed = [self.role(name, self.drift.get(name)) for name in self.names]
+        self.sound = [self.role(name, None) for name in self.names]
+
+    def save_settings(self):
+        """Saves the controller's settings: the same every time, but another text, so that whoever watches it looks again."""
+        self.saves += 1
+        settings = {
+            "apiVersion": "ssm-role-controller.dev/v1alpha1",
+            "kind": "ControllerConfiguration",
+            "metadata": {"name": "controller", "annotations": {"saved": str(self.saves)}},
+            "spec": {
+                # A tenth of 5,000 roles is more than the guards let pass of themselves.
+                "guards": {"maxChangesPerHour": len(self.names)},
+                # Whoever watches looks when it is told to, and not in between.
+                "resyncInterval": "24h",
+            },
+        }
+        saved = self.config / "settings.saved"
+        saved.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        saved.rename(self.config / "settings.yaml")
 
     def manifest(self, number, preferences):
         roles = self.names[number :: len(PREFERENCES)]
@@ -105,13 +117,13 @@ class Fleet:
             },
         }
 
-    def role(self, name):
+    def role(self, name, drift):
         is_server = self.platform == "ec2"
         service = "ec2.amazonaws.com" if is_server else "ecs-tasks.amazonaws.com"
         trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         document = self.wanted[name]
-        if name in self.drift:
-            document = drifted(document, self.drift[name])
+        if drift is not None:
+            document = drifted(document, drift)
         policies = [{"name": OTHER_POLICY, "document": application_policy(name)}]
         if document is not None:
             policies.append({"name": POLICY, "document": json.dumps(document)})

@@ -19,14 +19,18 @@ ROLES_AT_ONCE = 200
 PATIENCE_SECONDS = 60
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Server:
     """A process that plays IAM, for as long as it is held as a context."""
 
     def __init__(self, name, controller, environment):
         self.name = name
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         if name == "moto":
             command = [sys.executable, HERE / "counted_moto.py", "--port", str(port)]
@@ -65,10 +69,11 @@ class Server:
         with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
 
-    def seed(self, fleet):
-        """Gives every role its policies as they are before a repair, and forgets the calls."""
-        for first in range(0, len(fleet.seed), ROLES_AT_ONCE):
-            self.control("POST", "roles", {"roles": fleet.seed[first : first + ROLES_AT_ONCE]})
+    def seed(self, fleet, is_sound=False):
+        """Gives every role its policies as they are before a repair, or as they should be, and forgets the calls."""
+        roles = fleet.sound if is_sound else fleet.seed
+        for first in range(0, len(roles), ROLES_AT_ONCE):
+            self.control("POST", "roles", {"roles": roles[first : first + ROLES_AT_ONCE]})
         self.control("DELETE", "calls")
 
     def calls(self):
