@@ -33,7 +33,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     task::{self, JoinError, JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout_at},
 };
@@ -53,7 +53,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     events::{Hearing, Subscription},
-    iam::{Caller, Calls, Iam, IamError, Paced, Reader, Writer},
+    iam::{Caller, Calls, Iam, IamError, Paced, Reader, Together, Writer},
     inventory::{Asked, Inventory, Observed, Role},
     manifest::{Guards, ManifestSet, PolicyKey, Selection, USUAL_RESYNC_INTERVAL},
     names::RoleName,
@@ -71,8 +71,8 @@ pub(super) struct Seat {
     pub(super) caller: Caller,
     /// Whether manifests that name no account are about this one.
     pub(super) is_own: bool,
-    /// Accounts are read in turns: each holds a page of a thousand roles meanwhile.
-    pub(super) turns: Arc<Semaphore>,
+    /// What its reader has in common with those of other accounts.
+    pub(super) together: Arc<Together>,
     /// How it hears of changes.
     pub(super) subscription: Subscription,
     /// How it is asked how everything stands.
@@ -222,14 +222,14 @@ struct ReadBack {
 impl<I: Iam> Account<I> {
     pub(super) fn new(
         iam: Arc<I>,
-        Seat { caller, is_own, turns, subscription, inquiries }: Seat,
+        Seat { caller, is_own, together, subscription, inquiries }: Seat,
         manifests: watch::Receiver<Arc<ManifestSet>>,
         options: Options,
     ) -> Self {
         let now = Instant::now();
         let iam = Arc::new(Paced::new(iam, &options.budgets));
         let tools = Tools {
-            reader: Arc::new(Reader::taking_turns(Arc::clone(&iam), caller.account.clone(), turns)),
+            reader: Arc::new(Reader::together(Arc::clone(&iam), caller.account.clone(), together)),
             writer: Arc::new(Writer::new(Arc::clone(&iam), caller.account.clone()).led_by(options.leadership.clone())),
             counting: None,
         };

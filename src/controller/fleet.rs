@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     events::{Exchange, Subscription},
-    iam::{Caller, Entrance, ErrorClass, Iam, IamError},
+    iam::{Caller, Entrance, ErrorClass, Iam, IamError, Together},
     manifest::{ConfiguredAccount, ManifestSet},
     names::AccountId,
     plan::Reason,
@@ -51,7 +51,7 @@ pub(super) struct Fleet<I> {
     options: Options,
     exchange: Exchange,
     board: Board,
-    turns: Arc<Semaphore>,
+    together: Arc<Together>,
     members: BTreeMap<AccountId, Member>,
     at_work: FuturesUnordered<Pin<Box<dyn Future<Output = AccountId> + Send>>>,
     is_suspended: bool,
@@ -82,7 +82,7 @@ impl<I: Iam> Fleet<I> {
             options,
             exchange,
             board,
-            turns: Arc::new(Semaphore::new(READINGS_AT_ONCE)),
+            together: Together::new(READINGS_AT_ONCE),
             members: BTreeMap::new(),
             at_work: FuturesUnordered::new(),
             is_suspended: false,
@@ -160,7 +160,7 @@ impl<I: Iam> Fleet<I> {
             entrance: entrance.clone(),
             manifests: self.newest.subscribe(),
             options,
-            turns: Arc::clone(&self.turns),
+            together: Arc::clone(&self.together),
             subscription: self.exchange.subscribe(account.clone()),
             inquiries: self.board.keep(&account),
         };
@@ -235,7 +235,7 @@ struct Door<I> {
     entrance: Option<Entrance>,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
-    turns: Arc<Semaphore>,
+    together: Arc<Together>,
     subscription: Subscription,
     inquiries: Inquiries,
 }
@@ -259,9 +259,9 @@ impl<I: Iam> Door<I> {
                 (there, caller)
             }
         };
-        let Self { turns, subscription, inquiries, .. } = self;
+        let Self { together, subscription, inquiries, .. } = self;
         inquiries.entered();
-        let seat = Seat { caller, is_own, turns, subscription, inquiries };
+        let seat = Seat { caller, is_own, together, subscription, inquiries };
         Account::new(iam, seat, self.manifests, self.options).run(stop).await;
     }
 }

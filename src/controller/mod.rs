@@ -24,10 +24,7 @@ mod tests;
 
 use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use self::shard::Shard;
@@ -41,7 +38,7 @@ pub(crate) use self::{
 };
 use crate::{
     events::Exchange,
-    iam::{Budgets, Caller, Iam, IamError},
+    iam::{Budgets, Caller, Iam, IamError, Together},
     lease::Leadership,
     manifest::ManifestSet,
     names::AccountId,
@@ -152,8 +149,7 @@ impl<I: Iam> Controller<I> {
             tell_kill_switch(true);
         }
         let subscription = self.exchange.subscribe(caller.account.clone());
-        let turns = Arc::new(Semaphore::new(1));
-        let seat = Seat { caller, is_own, turns, subscription, inquiries: Inquiries::none() };
+        let seat = Seat { caller, is_own, together: Together::new(1), subscription, inquiries: Inquiries::none() };
         Account::new(self.iam, seat, self.manifests, self.options).once(deadline, shutdown).await
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{ErrorClass, Iam, IamError, Pages, PolicyDetail};
+use super::{ErrorClass, Iam, IamError, Pages, PolicyDetail, Together};
 use crate::{
     inventory::{Documents, Inventory, ManagedPolicy},
     names::AccountId,
@@ -102,7 +102,9 @@ impl Library {
         let by_arn: BTreeMap<&str, &PolicyDetail> = listed.iter().map(|detail| (detail.arn.as_str(), detail)).collect();
         for (arn, entry) in own {
             match by_arn.get(&**arn).map(|detail| (&detail.version, &detail.encoded_document)) {
-                Some((version, Some(encoded))) => entry.told(version, encoded, documents, now),
+                Some((version, Some(encoded))) => entry.told(version, encoded, now, |arn| {
+                    Arc::new(ManagedPolicy::new(Arc::clone(arn), Ok(documents.intern(encoded))))
+                }),
                 Some((_, None)) => entry.unknown("IAM lists it without its default version"),
                 None => entry.unknown("IAM lists no such policy"),
             }
@@ -117,7 +119,7 @@ impl Library {
     }
 
     /// Takes in what was asked for one by one.
-    pub(super) fn take_fetched(&mut self, fetched: Vec<Fetched>, documents: &mut Documents, now: Instant) {
+    pub(super) fn take_fetched(&mut self, fetched: Vec<Fetched>, together: &Together, now: Instant) {
         for (arn, told) in fetched {
             let Some(entry) = self.policies.get_mut(&arn) else { continue };
             let rests = match &told {
@@ -128,7 +130,9 @@ impl Library {
             };
             entry.rests_until = rests.map(|rests| now + rests);
             match told {
-                Ok(Some((version, encoded))) => entry.told(&version, &encoded, documents, now),
+                Ok(Some((version, encoded))) => {
+                    entry.told(&version, &encoded, now, |arn| together.policy(arn, &encoded))
+                }
                 Ok(None) => entry.told = Some(now),
                 Err(error) if error.class == ErrorClass::Gone => entry.unknown("IAM says that there is no such policy"),
                 Err(error) => entry.not_told(&error.to_string(), now),
@@ -138,13 +142,19 @@ impl Library {
 }
 
 impl Entry {
-    fn told(&mut self, version: &str, encoded: &str, documents: &mut Documents, now: Instant) {
+    /// Its default version is this one, of this document; `policy` makes it.
+    fn told(
+        &mut self,
+        version: &str,
+        encoded: &str,
+        now: Instant,
+        policy: impl FnOnce(&Arc<str>) -> Arc<ManagedPolicy>,
+    ) {
         self.told = Some(now);
         self.version = Some(version.to_owned());
         let is_known = self.policy.document.as_ref().is_ok_and(|known| known.is(encoded));
         if !is_known {
-            let document = Ok(documents.intern(encoded));
-            self.policy = Arc::new(ManagedPolicy::new(Arc::clone(&self.policy.arn), document));
+            self.policy = policy(&self.policy.arn);
         }
     }
 
@@ -334,6 +344,24 @@ mod tests {
             let other = around(&inventory, &format!("web-{number}"));
             assert!(first.managed().zip(other.managed()).all(|(one, other)| Arc::ptr_eq(one, other)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accounts_that_were_told_the_same_of_a_policy_keep_it_once_and_each_asks_itself() {
+        let sandbox = Sandbox::new("111122223333".parse().unwrap());
+        let (together, role) = (Together::new(1), "web".parse::<RoleName>().unwrap());
+        let mut policies = Vec::new();
+        for account in ["111122223333", "222233334444"].map(|id| id.parse::<AccountId>().unwrap()) {
+            sandbox.plant(&account, RoleSeed::new("web").attached(CORE));
+            let iam = Arc::new(sandbox.iam(&account));
+            let reader = Reader::together(iam, account, Arc::clone(&together));
+            let mut asked = Asked::default();
+            asked.roles.insert(role.clone(), BTreeSet::from(["Ours".parse().unwrap()]).into());
+            let (inventory, _) = reader.read(&asked, false).await.unwrap();
+            policies.extend(around(&inventory, "web").managed().cloned());
+        }
+        assert!(Arc::ptr_eq(&policies[0], &policies[1]) && policies[0].document.is_ok());
+        assert_eq!(sandbox.counts()["GetPolicy"].calls, 2);
     }
 
     #[tokio::test(start_paused = true)]

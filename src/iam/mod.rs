@@ -11,6 +11,7 @@ mod read;
 mod reading_plan;
 mod sdk;
 mod throttles;
+mod together;
 mod whole;
 mod writer;
 
@@ -24,6 +25,7 @@ pub use self::{
     read::{Manner, Reader},
     reading_plan::{Choice, ReadingPlan, Why},
     sdk::SdkIam,
+    together::Together,
     writer::{LONGEST_WRITE, Put, Removal, Writer},
 };
 

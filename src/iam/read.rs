@@ -12,13 +12,12 @@ use std::{
 };
 
 use tokio::{
-    sync::Semaphore,
     task::{JoinError, JoinSet},
     time::Instant,
 };
 
 use super::{
-    Choice, ErrorClass, Iam, IamError, InlinePolicy, Pages, ReadingPlan, RoleDetail,
+    Choice, ErrorClass, Iam, IamError, InlinePolicy, Pages, ReadingPlan, RoleDetail, Together,
     managed::{self, Library},
     reading_plan::{BULK_AT_LEAST_EVERY, Size, role_calls},
 };
@@ -44,8 +43,7 @@ pub struct Reader<I> {
     account: AccountId,
     known: Mutex<Known>,
     latest: Mutex<Latest>,
-    /// A bulk reading takes one of these while it is made.
-    turns: Arc<Semaphore>,
+    together: Arc<Together>,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
     /// When a reading role by role failed that was chosen.
@@ -86,17 +84,17 @@ pub enum Manner {
 impl<I: Iam> Reader<I> {
     /// A reader for the account that STS says the credentials belong to.
     pub fn new(iam: Arc<I>, account: AccountId) -> Self {
-        Self::taking_turns(iam, account, Arc::new(Semaphore::new(1)))
+        Self::together(iam, account, Together::new(1))
     }
 
-    /// The same, where several accounts are read and not all of them may be at once.
-    pub fn taking_turns(iam: Arc<I>, account: AccountId, turns: Arc<Semaphore>) -> Self {
+    /// The same, where several accounts are read: each has a reader with the same of this.
+    pub fn together(iam: Arc<I>, account: AccountId, together: Arc<Together>) -> Self {
         Self {
             iam,
             account,
             known: Mutex::default(),
             latest: Mutex::default(),
-            turns,
+            together,
             bulk_denied: Mutex::default(),
             role_reads_failed: Mutex::default(),
         }
@@ -185,7 +183,7 @@ impl<I: Iam> Reader<I> {
     /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         // Nobody closes it; and where somebody did, reading goes on all the same.
-        let _turn = self.turns.acquire().await;
+        let _turn = self.together.turn().await;
         let before = Arc::clone(&lock(&self.latest).inventory);
         let (inventory, size) = self.roles(asked, &before).await?;
         drop(before);
@@ -269,8 +267,8 @@ impl<I: Iam> Reader<I> {
         let wanted = lock(&self.known).library.to_be_fetched(&self.account, Instant::now());
         if !wanted.is_empty() {
             let fetched = managed::fetch(&self.iam, wanted).await;
-            let Known { documents, library } = &mut *lock(&self.known);
-            library.take_fetched(fetched, documents, Instant::now());
+            let library = &mut lock(&self.known).library;
+            library.take_fetched(fetched, &self.together, Instant::now());
         }
     }
 

@@ -1,15 +1,13 @@
 use std::time::Duration;
 
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{super::Seat, *};
 use crate::{
     controller::Options,
     events::Exchange,
+    iam::Together,
     manifest::{ManifestSet, parse},
     names::AccountId,
     sandbox::{InProcess, RoleSeed, Sandbox},
@@ -58,7 +56,7 @@ impl World {
         let seat = Seat {
             caller: iam.caller().await.unwrap(),
             is_own: true,
-            turns: Arc::new(Semaphore::new(1)),
+            together: Together::new(1),
             subscription: Exchange::default().subscribe(id.clone()),
             inquiries: Inquiries::none(),
         };
