@@ -1,6 +1,7 @@
 //! What processes hear of changes: each has a queue of its own, and hears of all accounts.
 //!
-//! Events are lost, come late, twice and in any order; some are forged, of accounts that the process keeps and of others.
+//! Events are lost, come late, twice and in any order; some are forged, of accounts that the process keeps and of others. Now
+//! and then a queue cannot be read for a while.
 //! What must stay true: who hears what and when follows from the moment and the change, so that the same seed is the same
 //! life whoever is called first.
 
@@ -18,7 +19,7 @@ use super::{
     people::{self, LOGGED, STRANGER, id},
 };
 use crate::{
-    events::{Change, Claimed, Exchange, Heard, Subject, What},
+    events::{Change, Claimed, Exchange, Heard, Listening, Subject, What},
     names::AccountId,
 };
 
@@ -48,7 +49,7 @@ impl Organization {
         let ears: Vec<(u64, Exchange)> = state
             .processes
             .iter()
-            .filter(|(_, of)| !of.is_dead)
+            .filter(|(_, of)| !of.is_dead && !of.is_deaf)
             .map(|(number, of)| (*number, of.exchange.clone()))
             .collect();
         for (number, exchange) in ears {
@@ -72,6 +73,18 @@ impl Organization {
             }
         }
     }
+}
+
+/// The queue of a process cannot be read any more, or again: what was told meanwhile is lost.
+pub(super) fn deafen(organization: &Organization, number: u64) {
+    let mut state = organization.state();
+    let Some(process) = state.processes.get_mut(&number) else { return };
+    process.is_deaf ^= true;
+    let is_deaf = process.is_deaf;
+    process.exchange.is_listening(if is_deaf { Listening::Failed } else { Listening::Up });
+    state.tally.deafened += u64::from(is_deaf);
+    drop(state);
+    organization.say(|| format!("process {number} cannot read its queue: {is_deaf}"));
 }
 
 /// Somebody who may send to the queues tells of what has not happened, or not now.

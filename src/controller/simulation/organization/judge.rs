@@ -96,6 +96,8 @@ pub(super) struct Wish {
 pub(super) struct Process {
     pub(super) shard: Shard,
     pub(super) is_dead: bool,
+    /// Its queue cannot be read.
+    pub(super) is_deaf: bool,
     /// It dies with so many more calls to this account, before or after the last of them arrives.
     pub(super) kill_at: Option<(AccountId, u64, bool)>,
     /// How its queue's events come to it.
@@ -122,6 +124,7 @@ impl Process {
         Self {
             shard,
             is_dead: false,
+            is_deaf: false,
             kill_at,
             exchange,
             wish_before: wish.clone(),
@@ -469,6 +472,14 @@ impl Organization {
             u64::from(after.is_some_and(|asked| people::kind(*before, asked) == Kind::Denies));
         let now = self.now();
         state.written.insert(key.clone(), now);
+        // To who knows other manifests, what this one writes is a drift.
+        for (_, process) in state.processes.iter_mut().filter(|(other, _)| **other != number) {
+            let like = process.shown.get(*account).and_then(|shown| shown.newest(&key.1));
+            let ask = process.wish.claims.ask(&self.accounts, &key, like);
+            if ask.is_some_and(|asked| people::kind(*after, &asked) != Kind::Right) {
+                *process.credits.entry(key.clone()).or_insert(1) += 1;
+            }
+        }
         if let Some(other) = state.repaired_by.insert(key, number) {
             state.tally.twice += u64::from(other != number);
         }

@@ -382,6 +382,12 @@ pub(super) fn calm(organization: &Organization) {
     organization.accounts.iter().for_each(|account| open(organization, account));
 }
 
+/// How often an account is read: some are so more often than usual, and some more rarely.
+pub(super) fn resync_interval(accounts: &[AccountId], account: &AccountId) -> Duration {
+    let number = accounts.iter().position(|each| each == account).unwrap_or_default();
+    Duration::from_secs([60, 20, 80][number % 3])
+}
+
 /// The manifests that say so.
 pub(super) fn manifests(accounts: &[AccountId], wish: &Wish, most_changes: usize) -> Arc<ManifestSet> {
     let permissions = |name: &str, spec: &str| {
@@ -400,7 +406,11 @@ pub(super) fn manifests(accounts: &[AccountId], wish: &Wish, most_changes: usize
             Some(Standing::Observed) => ", mode: observe",
             Some(Standing::Suspended) => ", suspend: true",
         };
-        format!("  - {{id: \"{account}\"{entrance}{standing}}}\n")
+        let every = match resync_interval(accounts, account).as_secs() {
+            60 => String::new(),
+            seconds => format!(", resyncInterval: {seconds}s"),
+        };
+        format!("  - {{id: \"{account}\"{entrance}{standing}{every}}}\n")
     });
     let team: Vec<String> = claims::of_team(accounts).iter().map(|account| format!("\"{account}\"")).collect();
     let by_tag = permissions(

@@ -27,6 +27,8 @@ pub(super) struct Tally {
     /// Change events that were told, and such as were forged.
     pub(super) events: u64,
     pub(super) forged: u64,
+    /// Queues that could not be read any more, of a process that was at work.
+    pub(super) deafened: u64,
     /// Changes that were undone since they were heard of, although the next reading was far.
     pub(super) undone_soon: u64,
     pub(super) rescales: u64,
@@ -60,6 +62,7 @@ impl Tally {
             (&mut self.conflicts, other.conflicts),
             (&mut self.events, other.events),
             (&mut self.forged, other.forged),
+            (&mut self.deafened, other.deafened),
             (&mut self.undone_soon, other.undone_soon),
             (&mut self.rescales, other.rescales),
             (&mut self.deaths, other.deaths),
@@ -92,6 +95,7 @@ impl Tally {
             self.conflicts,
             self.events,
             self.forged,
+            self.deafened,
             self.undone_soon,
         ]
         .iter()
