@@ -407,11 +407,12 @@ async fn a_directory_of_manifests_that_is_gone_stands_as_a_fault_until_it_is_the
     let mut running = world.run(&["--status-listen", "0", "--metrics-listen", "0"]);
     let (status, metrics) = (port(&mut running, "status").await, port(&mut running, "metrics").await);
     let faults = || series(&get(metrics, "/metrics", "").1, "ssm_role_controller_manifest_faults");
-    until("the files were read", || faults() == Some(0.0)).await;
+    let told = || serde_json::from_str::<Value>(&get(status, "/status", "").1).unwrap_or_default();
+    until("the files were read", || told()["manifests"]["inForce"] == 1).await;
     let (config, elsewhere) = (world.directory.path().join("config"), world.directory.path().join("elsewhere"));
     std::fs::rename(&config, &elsewhere).unwrap();
     until("that is told", || faults() == Some(1.0)).await;
-    let told: Value = serde_json::from_str(&get(status, "/status", "").1).unwrap();
+    let told = told();
     assert_eq!(told["manifests"]["inForce"], 1, "what was in force stays so");
     assert_eq!(told["manifests"]["faults"][0]["file"], config.to_str().unwrap());
     let shown = finish(bare(&["status", "--server", &format!("localhost:{status}")])).await;
