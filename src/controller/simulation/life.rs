@@ -17,7 +17,8 @@ use super::{
     bound, hearsay,
     log::{Ear, Log},
     people::{self, Stubborn},
-    scene::{Key, Leave, Moment, Process, Scene, Tally},
+    scene::{Key, Leave, Moment, Process, Scene},
+    tally::Tally,
     witness::Witness,
 };
 use crate::{

@@ -33,6 +33,7 @@
 //! | `end.rs` | what must be so when all is calm |
 //! | `aftermath.rs` | what comes after that: fights, approvals, new names |
 //! | `treachery.rs` | what the writer lets through that nobody checked before |
+//! | `tally.rs` | what happened, in figures |
 //! | `plain.rs` | another idea of policy documents |
 //! | `organization.rs` | several processes, each with a shard of many accounts, and a judge of their own |
 //!
@@ -56,6 +57,7 @@ mod people;
 mod plain;
 mod scene;
 mod succession;
+mod tally;
 mod treachery;
 mod untold;
 mod witness;
@@ -71,7 +73,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{life::live, log::Ear, scene::Tally};
+use self::{life::live, log::Ear, tally::Tally};
 
 /// The account of the credentials.
 const OWN: &str = "111122223333";
