@@ -38,7 +38,7 @@ use crate::{
         limits::Limits,
         session_manager::{self, INLINE_POLICY_QUOTA, NodeRegistration, REGISTER, SessionManagerDocument},
     },
-    readiness::{self, Subject},
+    readiness::{self, Readiness, Subject},
 };
 
 /// What holds for a whole account while its steps are judged.
@@ -166,7 +166,8 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     }
     let subject = circumstances.account.as_ref().map(|account| Subject { account, role, wanted, now });
     let subject = subject.filter(|_| wanted.state == State::Present);
-    step.session = subject.map(|subject| readiness::assess(subject).condition());
+    let before = subject.map(readiness::assess);
+    step.session = before.as_ref().map(Readiness::condition);
     if let Some(outside) = outside(wanted, role, circumstances) {
         // Not to be asked for at all, whether there is something to do just now or not.
         return step.held_by(Reason::OutsideLimits, Some(outside));
@@ -178,9 +179,11 @@ pub fn judge(wanted: &DesiredPolicy, observed: &Observed, circumstances: &Circum
     let document = (wanted.state == State::Present).then(|| LiveDocument::of_text(wanted.document.as_str()));
     let after = role.with_fresh(&wanted.policy, document.map(Arc::new));
     let mut blocked = obstacle(wanted, role, &step, circumstances);
-    if let Some(subject) = subject {
-        (blocked, step.detail) = disconnects(subject, &after, blocked);
-        step.session_after = Some(readiness::assess(Subject { role: &after, ..subject }).condition());
+    if let (Some(subject), Some(before)) = (subject, before) {
+        let subject = Subject { role: &after, ..subject };
+        let then = readiness::assess(subject);
+        (blocked, step.detail) = disconnects(subject, &before, &then, blocked);
+        step.session_after = Some(then.condition());
     }
     if blocked.is_none()
         && let Some(lost) = disconnects_another(wanted, role, &after, circumstances, now)
@@ -231,22 +234,27 @@ fn judge_former(
     }
 }
 
-/// What forbids a write once it is known what it makes of the role's sessions: a repair takes no working session away.
+/// What forbids a write once it is known what it makes of the role's sessions: a repair takes no working session away. The
+/// subject is the role as the write would leave it.
 ///
 /// Registration is the one thing that a session needs and the document may not grant. Where another policy of the role
 /// surely grants it, nothing is lost: one that no manifest names, since of two that are both repaired each would rely on
 /// the other.
-fn disconnects(subject: Subject<'_>, after: &Role, blocked: Option<Reason>) -> (Option<Reason>, Option<String>) {
-    match blocked {
-        None | Some(Reason::NodeRegistrationWouldBeLost) => match readiness::would_lose(subject, after) {
-            Some(lost) => (Some(Reason::WouldDisconnect), Some(format!("it would lose {lost}"))),
-            None if readiness::registers(Subject { role: &unnamed_beside(subject.wanted, after), ..subject }) => {
-                (None, None)
-            }
-            None => (blocked, None),
-        },
-        other => (other, None),
+fn disconnects(
+    subject: Subject<'_>,
+    before: &Readiness,
+    then: &Readiness,
+    blocked: Option<Reason>,
+) -> (Option<Reason>, Option<String>) {
+    if !matches!(blocked, None | Some(Reason::NodeRegistrationWouldBeLost)) {
+        return (blocked, None);
     }
+    if let Some(lost) = then.losses_against(before) {
+        return (Some(Reason::WouldDisconnect), Some(format!("it would lose {lost}")));
+    }
+    let still_registers =
+        || readiness::registers(Subject { role: &unnamed_beside(subject.wanted, subject.role), ..subject });
+    (blocked.filter(|_| !still_registers()), None)
 }
 
 /// What another manifest's sessions would lose by the write: what one manifest removes or narrows, another may rely upon.
@@ -259,7 +267,8 @@ fn disconnects_another(
 ) -> Option<String> {
     let account = circumstances.account.as_ref()?;
     wanted.beside.iter().find_map(|other| {
-        let lost = readiness::would_lose(Subject { account, role, wanted: other, now }, after)?;
+        let assess = |role| readiness::assess(Subject { account, role, wanted: other, now });
+        let lost = assess(after).losses_against(&assess(role))?;
         Some(format!("it would lose {lost}, which the manifest {} relies upon", other.manifest.name))
     })
 }

@@ -147,18 +147,6 @@ pub fn assess(subject: Subject<'_>) -> Readiness {
     Readiness { verdict, checks }
 }
 
-/// What the role's sessions would lose by a write, in words; none where the write is harmless: where a session would work
-/// now, and for all that IAM tells would not after it, or where the node could not register any more.
-#[must_use]
-pub fn would_lose(subject: Subject<'_>, after: &Role) -> Option<String> {
-    let now = assess(subject);
-    let then = assess(Subject { role: after, ..subject });
-    if now.verdict == Verdict::Ready && then.verdict != Verdict::Ready {
-        return Some(then.losses_against(&now));
-    }
-    None
-}
-
 /// Whether the role's trust policy admits the service that assumes roles for nodes of this platform.
 #[must_use]
 pub fn admits(account: &AccountId, around: &Surroundings, platform: Platform) -> Check {
@@ -195,13 +183,19 @@ impl Readiness {
         }
     }
 
-    fn losses_against(&self, before: &Self) -> String {
+    /// What a role's sessions lose by a write that leaves them with this, in words; none where it does no harm. It does where
+    /// a session would work before, and for all that IAM tells would not after it.
+    #[must_use]
+    pub fn losses_against(&self, before: &Self) -> Option<String> {
+        if before.verdict != Verdict::Ready || self.verdict == Verdict::Ready {
+            return None;
+        }
         let lost = self.checks.iter().zip(&before.checks);
         let lost: Vec<String> = lost
             .filter(|(then, now)| now.standing == Standing::Met && then.standing != Standing::Met)
             .map(|(then, _)| then.subject_in_words())
             .collect();
-        lost.join(", ")
+        Some(lost.join(", "))
     }
 }
 

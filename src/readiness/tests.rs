@@ -460,15 +460,19 @@ fn what_a_write_takes_from_a_working_session_is_told_and_nothing_of_one_that_doe
     let working = role(&wanted, |_| {});
     let subject = Subject { account: &account, role: &working, wanted: &wanted, now: now() };
     let fewer = without(&wanted, &["ssmmessages:OpenDataChannel", "logs:PutLogEvents", "s3:PutObject"]);
+    let loses = |before, after| {
+        let assess = |role| assess(Subject { role, ..subject });
+        assess(after).losses_against(&assess(before))
+    };
     assert_eq!(
-        would_lose(subject, &fewer).unwrap(),
+        loses(&working, &fewer).unwrap(),
         "ssmmessages:OpenDataChannel, s3:PutObject on arn:aws:s3:::logs/web/*, \
          logs:PutLogEvents on arn:aws:logs:*:111122223333:log-group:/web:log-stream:*"
     );
-    assert_eq!(would_lose(subject, &working), None);
+    assert_eq!(loses(&working, &working), None);
     let broken = role(&wanted, |around| around.instance_profiles = Box::default());
-    assert_eq!(would_lose(Subject { role: &broken, ..subject }, &fewer), None);
-    assert_eq!(would_lose(Subject { role: &broken, ..subject }, &working), None);
+    assert_eq!(loses(&broken, &fewer), None);
+    assert_eq!(loses(&broken, &working), None);
 
     assert!(registers(subject));
     for (change, does) in [
