@@ -114,7 +114,7 @@ async fn drive(iam: &SdkIam, wire: &Wire, call: &str) {
         "put" => {
             let document = Settings::default().document(&account, &named("aws"));
             let writer = Writer::new(Arc::new(iam.clone()), account);
-            let held = Role { name: role, kind: RoleKind::at("/"), inline_size: None, surroundings: None };
+            let held = Role { name: role, kind: RoleKind::at("/"), surroundings: None };
             if told_well(writer.put(WriteTurn::default(), &held, &policy, &document, &Limits::default()).await)
                 .is_some()
             {

@@ -19,7 +19,7 @@ use ssm_role_controller::{
         evaluate::{Answer, Context, Kind, Permissions, Policy, PolicyName, Prepared, Question, Resource},
         session_manager::{Need, NodeKind},
     },
-    readiness::{Cause, Standing, Subject, Verdict, advise, assess, registers, would_lose},
+    readiness::{Cause, Standing, Subject, Verdict, advise, assess, registers},
     text::printable,
 };
 
@@ -122,10 +122,11 @@ fn role(documents: &[&str]) -> Role {
         instance_profiles: [RoleText::new(&name, OTHER)].into(),
         others: given(3).map(|text| (OTHER.into(), other(text))).into_iter().collect(),
     };
-    let surroundings = Surroundings { kind: Arc::new(around), others_digest: OthersDigest::default() };
+    let (inline_size, others_digest) = (text_size(documents), OthersDigest::default());
+    let surroundings = Surroundings { kind: Arc::new(around), inline_size, others_digest };
     let ours = given(2).map(|text| ("SessionManagerPermissions".parse().expect("it is a name"), live(text)));
     let kind = RoleKind { policies: ours.into_iter().collect(), ..RoleKind::clone(&RoleKind::at("/")) };
-    Role { name, kind: Arc::new(kind), inline_size: Some(text_size(documents)), surroundings: Some(surroundings) }
+    Role { name, kind: Arc::new(kind), surroundings: Some(surroundings) }
 }
 
 /// As IAM sends it.
@@ -163,7 +164,7 @@ fn assert_verdict_follows_from_checks(wanted: &DesiredPolicy, role: &Role) {
     assert!(!condition.fact.is_empty(), "{readiness:?}");
     assert_harmless(&condition.message());
     advise(subject).iter().for_each(|advice| assert_harmless(advice));
-    assert_eq!(would_lose(subject, role), None);
+    assert_eq!(readiness.losses_against(&readiness), None);
 }
 
 fn assert_harmless(text: &str) {

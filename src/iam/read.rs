@@ -326,7 +326,6 @@ impl<I: Iam> Reader<I> {
             inventory.insert(&name, Observed::Found(Arc::clone(role)));
             return Ok(());
         }
-        let inline_size = Some(detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum());
         // The name that is wanted, where it is spelled alike: its text is there already.
         let asked_for = asked.roles.get_key_value(&name).map(|(asked_for, _)| asked_for);
         let name = asked_for.filter(|asked_for| asked_for.as_str() == name.as_str()).cloned().unwrap_or(name);
@@ -357,10 +356,11 @@ impl<I: Iam> Reader<I> {
         };
         let surroundings = Surroundings {
             kind: documents.surroundings_kind(around),
+            inline_size: detail.inline_policies.iter().map(|live| encoded_size(&live.encoded_document)).sum(),
             others_digest: others_digest(&looked_for, detail),
         };
         let kind = documents.role_kind(kind);
-        let role = Role { name: name.clone(), kind, inline_size, surroundings: Some(surroundings) };
+        let role = Role { name: name.clone(), kind, surroundings: Some(surroundings) };
         inventory.insert(&name, Observed::Found(Arc::new(role)));
         Ok(())
     }
@@ -401,7 +401,6 @@ impl<I: Iam> Reader<I> {
                                 .map(|(policy, encoded)| (policy, lock(&self.known).documents.intern(&encoded)))
                                 .collect(),
                         }),
-                        inline_size: None,
                         surroundings: None,
                     }))
                 }

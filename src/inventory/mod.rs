@@ -82,8 +82,6 @@ pub struct Role {
     pub name: RoleName,
     /// Its path, its tags, and the policies that were looked for.
     pub kind: Arc<RoleKind>,
-    /// What all inline policies of the role take of its quota, in characters; `None` where only a bulk read could tell.
-    pub inline_size: Option<usize>,
     /// Everything else that bears on what its sessions may do; `None` where only a bulk read could tell.
     pub surroundings: Option<Surroundings>,
 }
@@ -94,6 +92,8 @@ pub struct Role {
 pub struct Surroundings {
     /// All that can be asked about.
     pub kind: Arc<SurroundingsKind>,
+    /// What all inline policies of the role take of its quota, in characters.
+    pub inline_size: usize,
     /// By which to see that the inline policies that were not looked for are as they were: most of their text is not kept.
     pub others_digest: OthersDigest,
 }
@@ -226,7 +226,9 @@ impl Role {
         let mut fresh = self.clone();
         let size = |document: Option<&Arc<LiveDocument>>| document.map_or(0, |document| document.size());
         let before = size(fresh.policies.get(policy));
-        fresh.inline_size = fresh.inline_size.map(|all| all.saturating_sub(before) + size(live.as_ref()));
+        if let Some(around) = &mut fresh.surroundings {
+            around.inline_size = around.inline_size.saturating_sub(before) + size(live.as_ref());
+        }
         match live {
             Some(document) => fresh.policies.insert(policy.clone(), document),
             None => fresh.policies.remove(policy),

@@ -24,9 +24,10 @@ pub struct OtherPolicy {
     bearing: Option<RoleText>,
 }
 
-/// SHA-256 of all such policies of a role: of their names and their texts as IAM sent them, percent-encoded.
+/// The first 24 bytes of the SHA-256 of all such policies of a role: of their names and their texts as IAM sent them,
+/// percent-encoded. Of a million roles each byte is a megabyte, and nobody finds two texts that 24 of them do not tell apart.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct OthersDigest([u8; 32]);
+pub struct OthersDigest([u8; 24]);
 
 impl OtherPolicy {
     /// Reads a percent-encoded document of a role.
@@ -74,7 +75,10 @@ impl OthersDigest {
             digest.update(part.len().to_le_bytes());
             digest.update(part);
         }
-        Self(digest.finalize().into())
+        let whole: [u8; 32] = digest.finalize().into();
+        let mut kept = Self::default();
+        kept.0.copy_from_slice(&whole[..24]);
+        kept
     }
 }
 

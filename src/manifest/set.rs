@@ -39,7 +39,7 @@ pub struct ManifestSet {
 pub struct Desired {
     /// The account.
     pub account: AccountId,
-    /// The policies, by the role that carries them and their name.
+    /// The policies, by the role that carries them, in their own spelling of it, and their name.
     pub policies: BTreeMap<PolicyKey, DesiredPolicy>,
 }
 
@@ -127,6 +127,18 @@ impl DerefMut for DesiredPolicy {
 }
 
 impl DesiredPolicy {
+    /// What is wanted on these terms of a role.
+    #[must_use]
+    pub fn new(role: RoleName, terms: Arc<PolicyTerms>) -> Self {
+        Self { role, terms }
+    }
+
+    /// What is wanted, whichever role carries it.
+    #[must_use]
+    pub fn terms(&self) -> &Arc<PolicyTerms> {
+        &self.terms
+    }
+
     /// Whether both ask for the same document to be there, or to be gone.
     #[must_use]
     pub fn asks_for_the_same(&self, other: &Self) -> bool {

@@ -11,6 +11,7 @@ mod select;
 mod step;
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -28,7 +29,7 @@ pub use self::{
 };
 use crate::{
     iam::Caller,
-    inventory::{Asked, Inventory, LiveDocument, Observed, Role},
+    inventory::{Asked, Inventory, LiveDocument, Observed, Role, Surroundings},
     manifest::{
         Desired, DesiredPolicy, ManifestSet, Mode, Origin, Permissions, Platform, PolicyKey, State, Successor, Whose,
     },
@@ -77,10 +78,13 @@ impl Circumstances {
 /// How many roles there are that are to be kept as manifests say: what a share of the managed roles is a share of. Names to
 /// which there is no role, and what is only observed, add nothing to it: whoever writes manifests could add any number.
 #[must_use]
-pub fn managed_roles<'a>(wanted: impl IntoIterator<Item = &'a DesiredPolicy>, inventory: &Inventory) -> usize {
-    let is_kept = |wanted: &&DesiredPolicy| wanted.mode == Mode::Enforce && !wanted.suspended;
-    let kept: BTreeSet<&RoleName> = wanted.into_iter().filter(is_kept).map(|wanted| &wanted.role).collect();
-    kept.into_iter().filter(|role| matches!(inventory.get(role), Some(Observed::Found(_)))).count()
+pub fn managed_roles(wanted: impl IntoIterator<Item: Borrow<DesiredPolicy>>, inventory: &Inventory) -> usize {
+    let kept = wanted.into_iter().filter_map(|wanted| {
+        let wanted = wanted.borrow();
+        (wanted.mode == Mode::Enforce && !wanted.suspended).then(|| wanted.role.clone())
+    });
+    let kept: BTreeSet<RoleName> = kept.collect();
+    kept.iter().filter(|role| matches!(inventory.get(role), Some(Observed::Found(_)))).count()
 }
 
 /// What a reading of the account is to find out: about the roles and policies of the desired state, and which further
@@ -392,8 +396,8 @@ fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Ci
         return Some(reason);
     }
     let needed = session_manager::size(wanted.document.as_str());
-    let others = role.inline_size.map(|all| all.saturating_sub(live.map_or(0, LiveDocument::size)));
-    if others.is_some_and(|others| others + needed > INLINE_POLICY_QUOTA) {
+    let of_others = |around: &Surroundings| around.inline_size.saturating_sub(live.map_or(0, LiveDocument::size));
+    if role.surroundings.as_ref().is_some_and(|around| of_others(around) + needed > INLINE_POLICY_QUOTA) {
         return Some(Reason::NoRoom);
     }
     let registers = live_traits.is_some_and(|traits| traits.registers);

@@ -40,8 +40,8 @@ pub fn advise(subject: Subject<'_>) -> Vec<String> {
             ))
         }));
     }
-    advice.extend(subject.role.inline_size.map(|size| {
-        let left = INLINE_POLICY_QUOTA.saturating_sub(size);
+    advice.extend(subject.role.surroundings.as_ref().map(|around| {
+        let left = INLINE_POLICY_QUOTA.saturating_sub(around.inline_size);
         format!("room: {left} of the {INLINE_POLICY_QUOTA} characters for inline policies are left")
     }));
     advice

@@ -113,11 +113,11 @@ fn role(wanted: &DesiredPolicy, change: impl FnOnce(&mut Surroundings)) -> Role 
         instance_profiles: [RoleText::new(&web(), "web")].into(),
         others: Few::default(),
     };
-    let mut around = Surroundings { kind: Arc::new(kind), others_digest: OthersDigest::default() };
-    change(&mut around);
     let document = Arc::new(LiveDocument::of_text(wanted.document.as_str()));
-    let inline_size = Some(document.size());
-    let mut role = Role { name: web(), kind: RoleKind::at("/"), inline_size, surroundings: Some(around) };
+    let (inline_size, others_digest) = (document.size(), OthersDigest::default());
+    let mut around = Surroundings { kind: Arc::new(kind), inline_size, others_digest };
+    change(&mut around);
+    let mut role = Role { name: web(), kind: RoleKind::at("/"), surroundings: Some(around) };
     role.policies.insert(wanted.policy.clone(), document);
     role
 }

@@ -172,7 +172,7 @@ async fn both_sides_give_the_same_answers() {
 
     let account: AccountId = ACCOUNT.parse().unwrap();
     let document = Settings::default().document(&account, &Partition::default());
-    let zebra = Role { name: role("zebra"), kind: RoleKind::at("/"), inline_size: None, surroundings: None };
+    let zebra = Role { name: role("zebra"), kind: RoleKind::at("/"), surroundings: None };
     let writer = Writer::new(Arc::new(iam), account.clone());
     let here = writer.put(WriteTurn::default(), &zebra, &policy, &document, &Limits::default()).await;
     let put = clients.iam.put_role_policy().role_name("zebra").policy_name("P").policy_document(document.as_str());

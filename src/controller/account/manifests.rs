@@ -4,6 +4,7 @@
 //! for the same, and nothing begins before the guards have seen a plan of the newer ones.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -91,13 +92,14 @@ impl<I: Iam> Account<I> {
             }
         }
         let stays_at_rest = |(key, resting): &(&PolicyKey, &Resting)| {
-            same_circumstances && desired.policies.get(key).is_some_and(|new| asks_the_same(&resting.wanted, new))
+            let wanted = resting.wanted(&key.0);
+            same_circumstances && desired.policies.get(key).is_some_and(|new| asks_the_same(&wanted, new))
         };
         let roused = self.resting.iter().filter(|entry| !stays_at_rest(entry)).map(|(key, _)| key.clone());
         roused.collect::<Vec<PolicyKey>>().iter().for_each(|key| self.rouse(key));
         let renewed = std::mem::take(&mut self.resting).into_iter().filter_map(|(key, resting)| {
             let (key, wanted) = desired.policies.remove_entry(&key)?;
-            Some((key, resting.under(wanted)))
+            Some((key, resting.under(&wanted)))
         });
         self.resting = renewed.collect();
         let mut before = std::mem::take(&mut self.slots);
@@ -151,9 +153,9 @@ impl<I: Iam> Account<I> {
     fn former_names(&self, desired: &Desired) -> BTreeMap<PolicyKey, DesiredPolicy> {
         // Of what has departed, what selectors may turn out to ask for still.
         let waiting = self.departed.iter().filter(|(_, slot)| self.awaits_selectors && !slot.is_released);
-        let departed: Vec<&DesiredPolicy> = self
+        let departed: Vec<Cow<'_, DesiredPolicy>> = self
             .all_wanted()
-            .chain(waiting.map(|(key, slot)| (key, &slot.wanted)))
+            .chain(waiting.map(|(key, slot)| (key, Cow::Borrowed(&slot.wanted))))
             .filter(|(key, _)| !desired.policies.contains_key(key))
             .map(|(_, wanted)| wanted)
             .filter(|wanted| wanted.state == State::Present || wanted.successor.is_some())
@@ -169,7 +171,7 @@ impl<I: Iam> Account<I> {
             .map(|wanted| (named(wanted), wanted))
             .collect();
         let former = departed.into_iter().filter_map(|former| {
-            let next = successors.get(&named(former))?;
+            let next = successors.get(&named(&former))?;
             if next.policy.as_str().eq_ignore_ascii_case(former.policy.as_str()) {
                 // Nobody says that IAM keeps such names apart: to remove the one may be to remove the other.
                 return None;
@@ -178,7 +180,7 @@ impl<I: Iam> Account<I> {
             let successor =
                 Successor { policy: next.policy.clone(), document: Arc::clone(&next.document), keeps_registration };
             let (mode, suspended) = (next.mode, next.suspended);
-            let mut wanted = former.clone();
+            let mut wanted = former.clone().into_owned();
             wanted.state = State::Absent;
             // What is removed without anybody's asking by name is removed by manifests that repair, too.
             wanted.mode = if former.mode == Mode::Observe { Mode::Observe } else { mode };

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -21,14 +21,16 @@ use crate::{
     },
     iam::Iam,
     inventory::{LiveDocument, Observed, Role},
-    manifest::{DesiredPolicy, PolicyKey},
+    manifest::{DesiredPolicy, PolicyKey, PolicyTerms},
+    names::RoleName,
     plan::Step,
 };
 
 /// A policy at rest.
 #[derive(Debug)]
 pub(super) struct Resting {
-    pub(super) wanted: DesiredPolicy,
+    /// What is wanted of the role that it is kept under: which is spelled as whatever is wanted of it spells it.
+    terms: Arc<PolicyTerms>,
     /// The role that was judged.
     role: Arc<Role>,
     rest: Arc<Rest>,
@@ -68,16 +70,21 @@ impl Resting {
         is_recent && matches!(observed, Observed::Found(role) if Arc::ptr_eq(role, &self.role))
     }
 
-    /// The same under newer manifests that ask for the same.
-    pub(super) fn under(self, wanted: DesiredPolicy) -> Self {
-        Self { wanted, ..self }
+    /// What is wanted, where it is kept under this role.
+    pub(super) fn wanted(&self, role: &RoleName) -> DesiredPolicy {
+        DesiredPolicy::new(role.clone(), Arc::clone(&self.terms))
     }
 
-    /// The slot that it was.
-    pub(super) fn roused(self, reporter: &mut Reporter) -> Slot {
-        let step = self.step();
+    /// The same under newer manifests that ask for the same.
+    pub(super) fn under(self, wanted: &DesiredPolicy) -> Self {
+        Self { terms: Arc::clone(wanted.terms()), ..self }
+    }
+
+    /// The slot that it was, where it was kept under this role.
+    fn roused(self, role: &RoleName, reporter: &mut Reporter) -> Slot {
+        let (wanted, step) = (self.wanted(role), self.step());
         reporter.rouse(&step, self.rest.standing);
-        Slot::roused(AtRest { wanted: self.wanted, step, role: self.role, judged_at: self.rest.judged_at })
+        Slot::roused(AtRest { wanted, step, role: self.role, judged_at: self.rest.judged_at })
     }
 }
 
@@ -86,7 +93,8 @@ impl Resting {
 struct Kinds(BTreeMap<*const LiveDocument, Vec<Arc<Rest>>>);
 
 impl Kinds {
-    fn resting(&mut self, AtRest { wanted, step, role, judged_at }: AtRest, standing: Standing) -> Resting {
+    fn resting(&mut self, at_rest: AtRest, standing: Standing) -> Resting {
+        let AtRest { wanted, step, role, judged_at } = at_rest;
         let rest = Rest { step, judged_at, standing };
         let known = self.0.entry(rest.step.live.as_ref().map_or(std::ptr::null(), Arc::as_ptr)).or_default();
         let alike = known.iter().rev().take(KINDS).find(|known| known.is_like(&rest)).cloned();
@@ -95,7 +103,7 @@ impl Kinds {
             known.push(Arc::clone(&rest));
             rest
         });
-        Resting { wanted, role, rest }
+        Resting { terms: Arc::clone(wanted.terms()), role, rest }
     }
 }
 
@@ -133,14 +141,16 @@ impl<I: Iam> Account<I> {
     /// Has a policy that was laid down looked after as a slot again.
     pub(super) fn rouse(&mut self, key: &PolicyKey) {
         if let Some((key, resting)) = self.resting.remove_entry(key) {
-            self.slots.insert(key, resting.roused(&mut self.reporter));
+            let slot = resting.roused(&key.0, &mut self.reporter);
+            self.slots.insert(key, slot);
         }
     }
 
     /// The same for all of them.
     pub(super) fn rouse_all(&mut self) {
         for (key, resting) in std::mem::take(&mut self.resting) {
-            self.slots.insert(key, resting.roused(&mut self.reporter));
+            let slot = resting.roused(&key.0, &mut self.reporter);
+            self.slots.insert(key, slot);
         }
     }
 
@@ -156,8 +166,8 @@ impl<I: Iam> Account<I> {
     }
 
     /// All that is wanted, whether it rests or not.
-    pub(super) fn all_wanted(&self) -> impl Iterator<Item = (&PolicyKey, &DesiredPolicy)> {
-        let resting = self.resting.iter().map(|(key, resting)| (key, &resting.wanted));
-        self.slots.iter().map(|(key, slot)| (key, &slot.wanted)).chain(resting)
+    pub(super) fn all_wanted(&self) -> impl Iterator<Item = (&PolicyKey, Cow<'_, DesiredPolicy>)> {
+        let resting = self.resting.iter().map(|(key, resting)| (key, Cow::Owned(resting.wanted(&key.0))));
+        self.slots.iter().map(|(key, slot)| (key, Cow::Borrowed(&slot.wanted))).chain(resting)
     }
 }

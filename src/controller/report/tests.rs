@@ -25,8 +25,7 @@ fn what_two_ways_to_read_say_by_turns_is_told_once() {
         limits: set.limits(),
     };
     let at = |path: &str| {
-        let role =
-            Role { name: "web".parse().unwrap(), kind: RoleKind::at(path), inline_size: None, surroundings: None };
+        let role = Role { name: "web".parse().unwrap(), kind: RoleKind::at(path), surroundings: None };
         judge(wanted, &Observed::Found(role.into()), &circumstances, Timestamp::UNIX_EPOCH)
     };
     let mut reporter = Reporter::default();

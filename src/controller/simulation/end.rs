@@ -116,13 +116,8 @@ impl Scene {
             instance_profiles: detail.instance_profiles.iter().map(|profile| RoleText::new(name, profile)).collect(),
             others: others.into_iter().collect(),
         };
-        let surroundings = Surroundings { kind: Arc::new(around), others_digest: OthersDigest::default() };
-        Some(Role {
-            name: name.clone(),
-            kind: Arc::new(kind),
-            inline_size: Some(inline_size),
-            surroundings: Some(surroundings),
-        })
+        let surroundings = Surroundings { kind: Arc::new(around), inline_size, others_digest: OthersDigest::default() };
+        Some(Role { name: name.clone(), kind: Arc::new(kind), surroundings: Some(surroundings) })
     }
 
     fn is_plainly_wrong(&self, role: &RoleName, policy: &PolicyName, desired: &DesiredPolicy, asked: &Asked) -> bool {

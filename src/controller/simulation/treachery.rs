@@ -42,8 +42,7 @@ async fn the_writer_lets_nothing_out_that_may_never_be_written() {
         let sandbox = Sandbox::new(own.clone());
         // In this world nothing but the writer protects a role: the path is not the one that IAM would refuse.
         sandbox.plant(&own, RoleSeed::new(name).policy(policy.as_str(), "{}"));
-        let role =
-            Role { name: name.parse().unwrap(), kind: RoleKind::at(path), inline_size: None, surroundings: None };
+        let role = Role { name: name.parse().unwrap(), kind: RoleKind::at(path), surroundings: None };
         let limits = limits(&mut rng);
         let writer = Writer::new(Arc::new(sandbox.iam(&own)), own.clone());
         let removes = rng.u8(..4) == 0;

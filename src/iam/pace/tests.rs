@@ -97,7 +97,7 @@ fn policy() -> PolicyName {
 async fn write(iam: Arc<Paced<InProcess>>, account: AccountId, number: usize) -> Result<RequestId, IamError> {
     let writer = Writer::new(iam, account.clone());
     let document = Settings::default().document(&account, &Partition::default());
-    let role = Role { name: role(number), kind: RoleKind::at("/"), inline_size: None, surroundings: None };
+    let role = Role { name: role(number), kind: RoleKind::at("/"), surroundings: None };
     let turn = writer.turn().await?;
     writer.put(turn, &role, &policy(), &document, &Limits::default()).await
 }

@@ -30,7 +30,7 @@ async fn a_role_that_did_not_change_is_the_value_of_the_reading_before() {
     let is_shared = |name: &RoleName| Arc::ptr_eq(&role(&first, name), &role(&second, name));
     assert_eq!(names.each_ref().map(is_shared), [true, false, false, false]);
     assert!(role(&second, &names[1]).policies.get(&ours).unwrap().text().contains("Statement"));
-    assert_eq!(role(&second, &names[2]).inline_size, Some(2 + 13));
+    assert_eq!(role(&second, &names[2]).surroundings.as_ref().unwrap().inline_size, 2 + 13);
 }
 
 const POLICY: &str = "Ours";
@@ -86,7 +86,7 @@ async fn one_managed_role_among_five_thousand_is_read_by_two_calls_where_a_bulk_
     assert_eq!(manner, Manner::ByRole { since_bulk: Duration::from_secs(60) });
     assert!(Arc::ptr_eq(&first, &second), "what did not change is the very value of the reading before");
     let Some(Observed::Found(role)) = second.get(&"web".parse().unwrap()) else { panic!("it was found") };
-    assert!(role.surroundings.as_ref().is_some_and(|around| around.others.len() == 1) && role.inline_size == Some(4));
+    assert!(role.surroundings.as_ref().is_some_and(|around| around.others.len() == 1 && around.inline_size == 4));
 }
 
 /// What somebody does to an account.

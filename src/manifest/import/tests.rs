@@ -37,9 +37,10 @@ fn role(name: &str, policies: &[(&str, &str)]) -> Role {
             instance_profiles: Box::default(),
             others: policies.iter().map(|(policy, text)| ((*policy).into(), other(text))).collect(),
         }),
+        inline_size: 0,
         others_digest: OthersDigest::default(),
     };
-    Role { name: role, kind: RoleKind::at("/"), inline_size: Some(0), surroundings: Some(surroundings) }
+    Role { name: role, kind: RoleKind::at("/"), surroundings: Some(surroundings) }
 }
 
 /// The text of a policy that permits sessions.

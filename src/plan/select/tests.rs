@@ -35,13 +35,8 @@ fn role(name: &str, path: &str, partition: &str, trust: &[&str]) -> Role {
         instance_profiles: Box::default(),
         others: Few::default(),
     };
-    let surroundings = Surroundings { kind: Arc::new(kind), others_digest: OthersDigest::default() };
-    let mut role = Role {
-        name: name.parse().unwrap(),
-        kind: RoleKind::at(path),
-        inline_size: Some(0),
-        surroundings: Some(surroundings),
-    };
+    let surroundings = Surroundings { kind: Arc::new(kind), inline_size: 0, others_digest: OthersDigest::default() };
+    let mut role = Role { name: name.parse().unwrap(), kind: RoleKind::at(path), surroundings: Some(surroundings) };
     role.tags.insert("Team".into(), "a".into());
     role
 }

@@ -24,7 +24,7 @@ fn named(name: &str) -> RoleName {
 
 /// A role as an inventory holds it.
 fn known(name: &str, path: &str) -> Role {
-    Role { name: named(name), kind: RoleKind::at(path), inline_size: None, surroundings: None }
+    Role { name: named(name), kind: RoleKind::at(path), surroundings: None }
 }
 
 fn document(settings: &Settings) -> SessionManagerDocument {

@@ -187,3 +187,11 @@ async fn newer_manifests_that_ask_for_the_same_let_rest_and_others_do_not() {
     world.minutes(60).await;
     assert_eq!((world.live().len(), world.at_rest().len(), world.account.written), (0, 3, 3));
 }
+
+/// Of a million roles each byte is a megabyte, whatever the allocator adds: it has room for 80 bytes and for 96, and those of a role
+/// come with two counts.
+#[test]
+fn a_role_and_its_policy_at_rest_take_little_room() {
+    assert!(size_of::<Role>() <= 64, "{}", size_of::<Role>());
+    assert!(size_of::<(PolicyKey, Resting)>() <= 56, "{}", size_of::<(PolicyKey, Resting)>());
+}
