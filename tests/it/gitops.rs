@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use ssm_role_controller::sandbox::RoleSeed;
 
 use crate::{
+    endpoints::{get, port, until},
     offline::Tree,
     support::{
         process::{Finished, program},
@@ -475,7 +476,10 @@ async fn the_git_sync_example_takes_each_commit_of_a_repository_as_it_is_swapped
         .as_array()
         .unwrap()
         .iter()
-        .map(|argument| argument.as_str().unwrap().replace("=/", &format!("={root}/")))
+        // Its own port may be taken here.
+        .map(|argument| {
+            argument.as_str().unwrap().replace("=/", &format!("={root}/")).replace("0.0.0.0:8081", "127.0.0.1:0")
+        })
         .collect();
     assert!(arguments.iter().any(|argument| argument.ends_with("/git/current/config")), "{arguments:?}");
     let mut command = program::bare(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -483,6 +487,13 @@ async fn the_git_sync_example_takes_each_commit_of_a_repository_as_it_is_swapped
     command.env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE").env("AWS_SECRET_ACCESS_KEY", "secret");
     let mut running = Running::start(command);
     assert_eq!(running.event("drift.repaired", 1).await["role"], "one");
+    let health = port(&mut running, "health").await;
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let asked = &ours[probe]["httpGet"];
+        assert_eq!(asked["port"], ours["ports"][0]["name"]);
+        let path = asked["path"].as_str().unwrap();
+        until(path, || get(health, path, "").0 == 200).await;
+    }
     publish("two");
     assert_eq!(running.event("drift.repaired", 2).await["role"], "two");
     assert_eq!(running.stop().await.code(), 0);
