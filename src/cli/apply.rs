@@ -93,7 +93,7 @@ pub async fn apply(global: &Global, approve: Option<&Digest>, filter: &Filter) -
         let digest = outcome.digest.as_ref();
         print(&format!("{}{}\n", plan::text(&outcome.steps, &manifests), wrote(outcome.written)))?;
         match &outcome.held {
-            Some(excess) => complain(&plan::held(excess, digest.filter(|_| filter.is_empty()))),
+            Some(excess) => complain(&plan::held(excess, digest.filter(|_| filter.is_whole_account()))),
             _ if outcome.approval_is_used_up => complain(USED_UP),
             _ if outcome.approval_is_void => complain(&void(digest)),
             _ => {}

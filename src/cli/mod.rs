@@ -316,6 +316,11 @@ impl Filter {
         self.role.is_none() && self.account.is_none()
     }
 
+    /// Whether all of an account's plan is asked for, which can be approved.
+    pub(crate) fn is_whole_account(&self) -> bool {
+        self.role.is_none()
+    }
+
     /// What the filter names, for a message.
     pub(crate) fn in_words(&self) -> String {
         match (&self.role, &self.account) {

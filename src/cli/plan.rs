@@ -56,6 +56,7 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
             let look_into = |way: Way| planned(&survey.iam, manifests, own, way, global);
             each(ways, look_into, |mut planned| {
                 planned.reads = planned.reads.filter(|_| explain_reads);
+                planned.digest = planned.digest.filter(|_| filter.is_whole_account());
                 if output == Output::Text {
                     print(&told(&planned, manifests, are_several, filter))?;
                 }
@@ -87,7 +88,7 @@ pub async fn plan(global: &Global, output: Output, explain_reads: bool, require_
     match output {
         Output::Text => {}
         Output::Json => print(&printable_json(&serde_json::to_string_pretty(&Report::of(&plans))?))?,
-        Output::Markdown => print(&markdown::page(&plans, manifests, !filter.is_empty()))?,
+        Output::Markdown => print(&markdown::page(&plans, manifests, filter.role.as_ref()))?,
     }
     let steps = || plans.iter().flat_map(|planned| &planned.steps);
     let is_ready = steps().all(Step::is_session_ready);
@@ -116,6 +117,7 @@ struct Planned {
     picks: Vec<Picks>,
     /// Why it is not known what selectors pick; empty where it is.
     unresolved: Vec<String>,
+    /// By which the plan is approved: none of a part of an account's plan, or where there is nothing to be carried out.
     digest: Option<Digest>,
     held: Option<Excess>,
     /// How the account was read, where it was entered.
@@ -129,9 +131,9 @@ fn told(planned: &Planned, manifests: &ManifestSet, are_several: bool, filter: &
         told.push_str(&format!("account {account}\n\n"));
     }
     told.push_str(&text(&planned.steps, manifests));
-    told.push_str(&picked(&planned.picks, &planned.unresolved));
+    told.push_str(&picked(&planned.picks, &planned.unresolved, filter.role.as_ref()));
     if let Some(excess) = &planned.held {
-        told.push_str(&held(excess, planned.digest.as_ref().filter(|_| filter.is_empty())));
+        told.push_str(&held(excess, planned.digest.as_ref()));
     }
     if are_several {
         told.push('\n');
@@ -141,11 +143,11 @@ fn told(planned: &Planned, manifests: &ManifestSet, are_several: bool, filter: &
 
 /// That a plan is held, and how it is carried out all the same.
 ///
-/// Without a digest the command line has narrowed the plan, and only a whole one can be approved.
+/// Without a digest the command line has asked for a role, and only an account's whole plan can be approved.
 pub(crate) fn held(excess: &Excess, digest: Option<&Digest>) -> String {
     let approve = match digest {
         Some(digest) => format!("`apply --approve {digest}`"),
-        None => "have `plan` without --role and --account tell the digest of the whole plan".to_owned(),
+        None => "have `plan` without --role tell the digest of the account's whole plan".to_owned(),
     };
     format!(
         "the plan is beyond the guards, so nothing of it is written: {excess}\n\n\
@@ -383,14 +385,12 @@ fn descriptions(manifests: &ManifestSet) -> BTreeMap<&str, &str> {
 }
 
 /// What came of the selectors, for a person.
-fn picked(picks: &[Picks], unresolved: &[String]) -> String {
+fn picked(picks: &[Picks], unresolved: &[String], only: Option<&RoleName>) -> String {
     let mut text = String::new();
     for pick in picks {
-        let roles = roles_in_words(pick.picked);
+        let Some(came) = came_of(pick, only.map(RoleName::as_str)) else { continue };
         let (manifest, selector) = (&pick.manifest, printable(&pick.selector));
-        text.push_str(&format!("the selector of manifest {manifest} ({selector}) picks {roles}"));
-        let over = pick.passed_over_in_words();
-        text.push_str(&if over.is_empty() { "\n".to_owned() } else { format!("; it passes over {over}\n") });
+        text.push_str(&format!("the selector of manifest {manifest} ({selector}) {came}\n"));
     }
     for why in unresolved {
         text.push_str(&format!("{}\n", printable(why)));
@@ -398,8 +398,18 @@ fn picked(picks: &[Picks], unresolved: &[String]) -> String {
     text
 }
 
-fn roles_in_words(count: usize) -> String {
-    if count == 0 { "no role".to_owned() } else { counted(count, "role", "roles") }
+/// What a selector picks and passes over. Nothing where only one role was asked for and it does neither: that says nothing
+/// of the selector.
+fn came_of(pick: &Picks, only: Option<&str>) -> Option<String> {
+    let over = pick.passed_over_in_words();
+    let picked = match (pick.picked, only) {
+        (0, Some(_)) if over.is_empty() => return None,
+        (0, Some(role)) => format!("does not pick {role}"),
+        (_, Some(role)) => format!("picks {role}"),
+        (0, None) => "picks no role".to_owned(),
+        (count, None) => format!("picks {}", counted(count, "role", "roles")),
+    };
+    Some(if over.is_empty() { picked } else { format!("{picked}; it passes over {over}") })
 }
 
 /// What became of a policy and what is to be done, in a few words.

@@ -132,6 +132,13 @@ fn an_approval_is_of_the_account_whose_plan_it_was() {
     let (_, plan) = own.plan(&[]);
     let of_one = plan["accounts"].as_array().unwrap().iter().find(|told| told["account"] == one.account.as_str());
     let digest = of_one.unwrap()["digest"].as_str().unwrap().to_owned();
+    // As the runbook has it: the account's plan alone tells the same, a role's tells none.
+    let (_, alone) = own.plan(&["--account", &one.account]);
+    assert_eq!(alone["digest"], digest);
+    let told = own.run(&["plan", "--account", &one.account]).stdout;
+    assert!(told.contains(&format!("`apply --approve {digest}`")), "{told}");
+    let (_, narrowed) = own.plan(&["--account", &one.account, "--role", "web"]);
+    assert_eq!(narrowed["digest"], serde_json::Value::Null);
     own.run(&["apply", "--approve", &digest]);
     assert_eq!((one.document("web"), two.document("web")), (Some(documented()), Some(without_key())));
 }

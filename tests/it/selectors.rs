@@ -70,6 +70,24 @@ fn a_plan_shows_which_manifest_has_selected_a_role_and_why() {
 }
 
 #[test]
+fn a_plan_of_one_role_says_of_a_selector_only_what_it_makes_of_that_role() {
+    let world = world();
+    world.manifest("named", &with_key("roles: [batch]"));
+    let lines = |role: &str, output: &str, status: i32| -> Vec<String> {
+        let told = world.run(&["plan", "--role", role, "-o", output]).exits(status).stdout;
+        assert!(!told.contains("digest"), "a part of a plan cannot be approved: {told}");
+        let about = told.lines().filter(|line| line.to_lowercase().starts_with("the selector"));
+        about.map(|line| line.split_once(") ").unwrap().1.to_owned()).collect()
+    };
+    assert_eq!(lines("web-1", "text", 2), ["picks web-1"]);
+    assert_eq!(lines("web-1", "markdown", 2), ["picks `web-1`."]);
+    assert_eq!(lines("batch", "text", 2), [""; 0], "no selector is about it");
+    assert_eq!(lines("batch", "markdown", 2), [""; 0]);
+    let passed = "does not pick web-task; it passes over 1 whose trust policy does not admit the platform's service";
+    assert_eq!(lines("web-task", "text", 1), [passed]);
+}
+
+#[test]
 fn apply_repairs_what_selectors_pick_and_nothing_else() {
     let world = world();
     world.run(&["apply"]).exits(0);

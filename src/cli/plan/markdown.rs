@@ -7,10 +7,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{Planned, counts, descriptions, held, roles_in_words, verdict};
+use super::{Planned, came_of, counts, descriptions, held, verdict};
 use crate::{
     manifest::ManifestSet,
-    names::AccountId,
+    names::{AccountId, RoleName},
     plan::{Action, Reason, Step},
     policy::compare::Direction,
     readiness::Status,
@@ -28,12 +28,12 @@ const MOST_CHANGES: usize = 30;
 /// So many roles are named that could not be read for one and the same cause.
 const MOST_UNREAD: usize = 20;
 
-/// The plans of all accounts as one page. `is_narrowed`: whether the command line asked for less than there is.
-pub(super) fn page(plans: &[Planned], manifests: &ManifestSet, is_narrowed: bool) -> String {
+/// The plans of all accounts as one page. `only`: the one role that was asked for.
+pub(super) fn page(plans: &[Planned], manifests: &ManifestSet, only: Option<&RoleName>) -> String {
     let steps: Vec<&Step> = plans.iter().flat_map(|planned| &planned.steps).collect();
     let mut page = format!("### ssm-role-controller plan: {}\n\n{}\n", headline(&steps), counts(&steps));
     let (mut length, mut left_out) = (page.chars().count(), 0);
-    for (about, piece) in pieces(plans, &descriptions(manifests), is_narrowed) {
+    for (about, piece) in pieces(plans, &descriptions(manifests), only) {
         let longer = length + piece.chars().count() + 1;
         // Once something is left out so is all that follows, which matters less.
         if left_out > 0 || longer + ROOM_FOR_THE_REST > LONGEST {
@@ -70,12 +70,12 @@ fn headline(steps: &[&Step]) -> String {
 }
 
 /// The parts of the page, the weightiest first, each with how many policies it is about.
-fn pieces(plans: &[Planned], descriptions: &BTreeMap<&str, &str>, is_narrowed: bool) -> Vec<(usize, String)> {
+fn pieces(plans: &[Planned], descriptions: &BTreeMap<&str, &str>, only: Option<&RoleName>) -> Vec<(usize, String)> {
     let mut pieces = Vec::new();
     for planned in plans {
         let account = planned.account.as_ref().map_or("unknown", AccountId::as_str);
         if let Some(excess) = &planned.held {
-            let held = held(excess, planned.digest.as_ref().filter(|_| !is_narrowed));
+            let held = held(excess, planned.digest.as_ref());
             pieces.push((0, format!("> Account {}: {}", code(account), held.trim_end().replace('\n', "\n> ")) + "\n"));
         } else if let Some(digest) = &planned.digest {
             pieces
@@ -105,14 +105,12 @@ fn pieces(plans: &[Planned], descriptions: &BTreeMap<&str, &str>, is_narrowed: b
     }
     others.sort_by_key(|step| weight(step));
     pieces.extend(others.into_iter().map(|step| (1, section(step, descriptions.get(&*step.manifest).copied()))));
+    let only = only.map(|role| code(role.as_str()));
     for pick in plans.iter().flat_map(|planned| &planned.picks) {
-        let over = pick.passed_over_in_words();
-        let over = if over.is_empty() { String::new() } else { format!("; it passes over {over}") };
-        let (manifest, selector) = (code(&pick.manifest), code(&pick.selector));
-        pieces.push((
-            0,
-            format!("The selector of manifest {manifest} ({selector}) picks {}{over}.\n", roles_in_words(pick.picked)),
-        ));
+        if let Some(came) = came_of(pick, only.as_deref()) {
+            let (manifest, selector) = (code(&pick.manifest), code(&pick.selector));
+            pieces.push((0, format!("The selector of manifest {manifest} ({selector}) {came}.\n")));
+        }
     }
     pieces
 }
