@@ -264,13 +264,15 @@ impl Reason {
             Self::Failed(ErrorClass::Denied) => {
                 "allow the controller's role this call on this role's ARN: see deploy/iam"
             }
-            Self::Failed(ErrorClass::Throttled) => "nothing to do: it is tried again, at longer intervals",
-            Self::Failed(ErrorClass::Transient) => "check the endpoint and the network if it lasts; it is tried again",
+            Self::Failed(ErrorClass::Throttled) => "nothing to do: the controller tries it again, at longer intervals",
+            Self::Failed(ErrorClass::Transient) => {
+                "check the endpoint and the network if it lasts; the controller tries it again"
+            }
             Self::Failed(ErrorClass::Credentials) => {
                 "renew the credentials, or mend the profile, web identity or instance role that they come from"
             }
             Self::Failed(ErrorClass::Clock) => {
-                "set the clock of this machine right, and have it kept so (chrony, NTP): AWS allows for five minutes; it is tried again"
+                "set the clock of this machine right, and have it kept so (chrony, NTP): AWS allows for five minutes; the controller tries it again"
             }
             Self::Failed(ErrorClass::Invalid) => "compare the output of `render` with what IAM said",
             Self::Failed(ErrorClass::Quota) => {
@@ -287,7 +289,7 @@ impl Reason {
                 "nothing to do, unless it lasts: then see what keeps the lease from being renewed (leader.unreachable)"
             }
             Self::Failed(ErrorClass::NotCounted) => {
-                "let the controller read and write the files in the state directory; a broken file stands for an hour that is spent: wait until it is an hour old, or remove it; it is tried again"
+                "let the controller read and write the files in the state directory; a broken file stands for an hour that is spent: wait until it is an hour old, or remove it; the controller tries it again"
             }
         }
     }
