@@ -64,8 +64,8 @@ pub struct Rights {
     /// Write only to roles that have this permissions boundary
     #[arg(long, value_name = "ARN", value_parser = boundary)]
     permissions_boundary: Option<String>,
-    /// The controller's own role, which it must not be able to change (default: the role that it assumes in the account,
-    /// else ssm-role-controller)
+    /// The role that the controller runs as, which it must not be able to change, beside the one that it assumes in the
+    /// account (default: ssm-role-controller where it assumes none)
     #[arg(long, value_name = "ROLE")]
     own_role: Option<RoleName>,
     /// Allow to delete on every role that is kept: a changed policyName leaves the old policy behind
@@ -247,10 +247,13 @@ impl Rights {
             condition: condition.clone(),
         };
         let (freely, bounded) = (Condition::default(), self.condition());
-        let own_role = match (&self.own_role, assumed_in(manifests, account)) {
-            (None, Some(role)) => vec![role.to_string()],
+        // Where the account is entered by a role the process may run there as another one, which only the option names.
+        let assumed = assumed_in(manifests, account).map(ToString::to_string);
+        let runs_as = match (&self.own_role, &assumed) {
+            (None, Some(_)) => Vec::new(),
             (named_one, _) => named(&roles, "/", named_one.as_ref().map_or(OWN_ROLE, RoleName::as_str)).to_vec(),
         };
+        let own_role: Vec<String> = assumed.into_iter().chain(runs_as).collect();
         // What is read of a whole account is of no use where nothing is managed.
         let read = |resource: String| if managed.is_empty() { Vec::new() } else { vec![resource] };
         let mut statement = vec![

@@ -127,7 +127,7 @@ impl Way {
         let Some(entrance) = &self.entrance else { return Ok((iam.clone(), own.clone())) };
         let there = iam.within(entrance).await;
         let caller = identified(&there, deadline).await?;
-        Ok((there, caller))
+        Ok((there, caller.entered_by(own)))
     }
 
     /// Tells that the account could not be entered, with what to do.

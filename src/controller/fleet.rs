@@ -125,6 +125,8 @@ impl<I: Iam> Fleet<I> {
             self.tell_suspended(is_suspended);
         }
         let wanted = self.entrances(&newest);
+        let of_others = newest.accounts().keys().filter(|account| !wanted.contains_key(*account));
+        self.exchange.leaves_to_others(of_others.cloned().collect());
         for (account, member) in &self.members {
             if wanted.get(account) != Some(&member.entrance) {
                 member.stop.cancel();
@@ -256,7 +258,7 @@ impl<I: Iam> Door<I> {
                 let said = format!("keeping the roles of account {} as {}", caller.account, caller.arn);
                 let account = Some(caller.account.to_string());
                 emit(&Event { account, ..Event::new(EventName::AccountEntered, said) });
-                (there, caller)
+                (there, caller.entered_by(&self.own))
             }
         };
         let Self { together, subscription, inquiries, .. } = self;
@@ -320,7 +322,15 @@ pub(crate) fn hint_to_enter(entrance: &Entrance, error: &IamError) -> String {
         Some(role) if !error.class.passes_by_itself() && error.class != ErrorClass::Clock => format!(
             "see that {role} exists, that its trust policy admits the controller's own role{}, and that this one may \
              sts:AssumeRole it",
-            if entrance.external_id.is_some() { " with this external id" } else { "" }
+            match entrance.external_id {
+                Some(_) => " with this external id",
+                None => " (where it asks for an external id: say it in `externalId`)",
+            }
+        ),
+        None if error.class == ErrorClass::Credentials => format!(
+            "say in `assumeRoleArn` which role of account {} is to be assumed, or give the process credentials of that \
+             account",
+            entrance.account
         ),
         _ => Reason::Failed(error.class).hint().to_owned(),
     }

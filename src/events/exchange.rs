@@ -4,7 +4,7 @@
 //! queue; and what an account has no room for is told to it as lost, never dropped in silence.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -44,6 +44,8 @@ pub enum News {
 #[derive(Debug, Clone, Default)]
 pub struct Exchange {
     lines: Arc<Mutex<BTreeMap<AccountId, Line>>>,
+    /// The accounts that other processes keep.
+    elsewhere: Arc<Mutex<BTreeSet<AccountId>>>,
     queue: watch::Sender<Option<QueueUrl>>,
     listening: watch::Sender<Listening>,
 }
@@ -92,6 +94,12 @@ impl Exchange {
         self.queue.subscribe()
     }
 
+    /// Names the accounts that are configured, and that other processes keep: their events are nothing to be told of here,
+    /// since one rule fills the queues of all.
+    pub fn leaves_to_others(&self, accounts: BTreeSet<AccountId>) {
+        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = accounts;
+    }
+
     /// Hands on an event that is so old.
     ///
     /// # Errors
@@ -100,7 +108,7 @@ impl Exchange {
     pub fn deliver(&self, heard: Heard, age: Duration) -> Result<(), PassedOver> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let account = heard.account.clone();
-        let Some(line) = lines.get(&account) else { return Err(PassedOver::OtherAccount(account)) };
+        let Some(line) = lines.get(&account) else { return Err(self.not_kept(account)) };
         match line.events.try_send((Box::new(heard), age)) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
@@ -109,8 +117,16 @@ impl Exchange {
             }
             Err(TrySendError::Closed(_)) => {
                 lines.remove(&account);
-                Err(PassedOver::OtherAccount(account))
+                Err(self.not_kept(account))
             }
+        }
+    }
+
+    fn not_kept(&self, account: AccountId) -> PassedOver {
+        if self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).contains(&account) {
+            PassedOver::OtherShard(account)
+        } else {
+            PassedOver::OtherAccount(account)
         }
     }
 
@@ -170,6 +186,18 @@ mod tests {
         assert!(is_silent(&mut one).await);
         assert_eq!(two.next().await, News::Listening(Listening::Up));
         assert!(is_silent(&mut two).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_of_an_account_that_another_process_keeps_is_handed_back_as_such() {
+        let exchange = Exchange::default();
+        let account: AccountId = "111111111111".parse().unwrap();
+        let mut kept = exchange.subscribe("222222222222".parse().unwrap());
+        exchange.leaves_to_others([account.clone()].into());
+        assert_eq!(exchange.deliver(heard("111111111111", 1), AGE), Err(PassedOver::OtherShard(account.clone())));
+        assert_eq!(kept.next().await, News::Listening(Listening::Off));
+        exchange.leaves_to_others(BTreeSet::new());
+        assert_eq!(exchange.deliver(heard("111111111111", 1), AGE), Err(PassedOver::OtherAccount(account)));
     }
 
     #[tokio::test(start_paused = true)]

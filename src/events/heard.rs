@@ -140,6 +140,9 @@ pub enum PassedOver {
     /// No account of this id is configured here.
     #[error("it is about account {0}, which is not configured here")]
     OtherAccount(AccountId),
+    /// The account is configured, and another process keeps it.
+    #[error("it is about account {0}, which another shard keeps")]
+    OtherShard(AccountId),
     /// The call failed: nothing was changed.
     #[error("{call} failed ({code}): nothing was changed")]
     Failed {
@@ -178,7 +181,7 @@ impl PassedOver {
             | Self::BadRole { .. }
             | Self::BadPolicy { .. } => Worth::Poisoned,
             Self::OtherSource(_) | Self::OtherKind(_) | Self::OtherAccount(_) => Worth::Misdirected,
-            Self::Failed { .. } | Self::NotAboutRoles(_) => Worth::Nothing,
+            Self::OtherShard(_) | Self::Failed { .. } | Self::NotAboutRoles(_) => Worth::Nothing,
         }
     }
 
@@ -197,6 +200,7 @@ impl PassedOver {
             Self::OtherSource(_) => "OtherSource",
             Self::OtherKind(_) => "OtherKind",
             Self::OtherAccount(_) => "OtherAccount",
+            Self::OtherShard(_) => "OtherShard",
             Self::Failed { .. } => "Failed",
             Self::NotAboutRoles(_) => "NotAboutRoles",
         }
@@ -212,9 +216,7 @@ impl PassedOver {
             Self::OtherSource(_) | Self::OtherKind(_) => {
                 "narrow the rule's pattern to source aws.iam and detail-type \"AWS API Call via CloudTrail\", as in deploy/events"
             }
-            Self::OtherAccount(_) => {
-                "configure the account, or stop forwarding its events; each process needs a queue of its own"
-            }
+            Self::OtherAccount(_) => "configure the account, or stop forwarding its events",
             _ => {
                 "nothing but the rule of deploy/events should send to this queue: see who may by its queue policy, and look at the message in the dead-letter queue"
             }

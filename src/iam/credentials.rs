@@ -1,35 +1,103 @@
-//! Credentials that are of the account that they are taken for.
+//! Credentials that are of the account that they are taken for, and that are good for a while.
 //!
 //! Knows STS and nothing of IAM. What must stay true: no credentials leave here for a call before STS has said, of these very
 //! ones, whose they are, and none once it has named another account: whatever changes them (a refresh, a profile that was
 //! edited, another role behind the same variable), nothing is read from, or written to, the wrong account.
+//!
+//! They are kept here and not in the SDK's cache, which cannot be told that AWS no longer accepts a session: an account whose
+//! role was made anew would stay unread for an hour.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use aws_config::SdkConfig;
 use aws_credential_types::{
     Credentials,
     provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
+use tokio::time::{Instant, timeout};
 
-use super::{IamError, whole::WholeAnswers};
+use super::{ErrorClass, IamError, whole::WholeAnswers};
 use crate::names::AccountId;
 
-/// Hands on the credentials of another provider, once STS has said that they are of the right account.
+/// Credentials are renewed this long before they end: a clock may be wrong by minutes, and STS out of reach for as long. Where
+/// they last no more than twice this, half-way.
+const RENEWED_BEFORE: Duration = Duration::from_secs(600);
+
+/// Where they cannot be renewed they are used for as long as they last, but for so much.
+const LAST_USED_BEFORE: Duration = Duration::from_secs(60);
+
+/// And that long passes until it is tried again.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// Credentials that name no end, as those of a profile, are looked up again after this time: somebody may have changed them.
+const LOOKED_UP_AFTER: Duration = Duration::from_secs(900);
+
+/// Each attempt of STS is bounded; this is for all that it takes to have credentials.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(16);
+
+/// Credentials that AWS does not accept are given up, but for those that were had only just now: others would be no better.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// A session whose calls are denied is given up after this long. To be denied is what it looks like, too, where somebody has
+/// revoked the role's older sessions (IAM User Guide, "Revoke IAM role temporary security credentials").
+const GIVEN_UP_AFTER_DENIAL: Duration = Duration::from_secs(600);
+
+/// Hands on the credentials of another provider, once STS has said that they are of the right account. All clones are one.
+#[derive(Debug, Clone)]
+pub(super) struct OfOneAccount(Arc<Inner>);
+
 #[derive(Debug)]
-pub(super) struct OfOneAccount {
-    inner: SharedCredentialsProvider,
+struct Inner {
+    source: SharedCredentialsProvider,
+    /// Those that the source asks STS with.
+    base: Option<OfOneAccount>,
     /// How STS is asked; whatever credentials stand in it are not used.
     sts: aws_sdk_sts::Config,
     /// The account that is meant, or the first one that was seen.
     account: OnceLock<AccountId>,
-    /// The access key that STS was asked about last, and found good.
-    found_good: Mutex<Option<Credentials>>,
+    /// What STS was asked about, and found good.
+    kept: Mutex<Option<Kept>>,
+    /// Held by whoever renews them: the others wait for what comes of it.
+    renewal: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    credentials: Credentials,
+    since: Instant,
+    renewed_at: Instant,
+}
+
+impl Kept {
+    fn new(credentials: Credentials) -> Self {
+        let now = Instant::now();
+        let left = left(&credentials).map(|left| left.saturating_sub(RENEWED_BEFORE).max(left / 2));
+        Self { renewed_at: now + left.unwrap_or(LOOKED_UP_AFTER), since: now, credentials }
+    }
+
+    fn need_not_be_renewed(&self) -> bool {
+        // By both clocks: a machine that was asleep has counted nothing meanwhile.
+        Instant::now() < self.renewed_at && left(&self.credentials).is_none_or(|left| left > LAST_USED_BEFORE)
+    }
+}
+
+/// How long these last; nothing where they name no end.
+fn left(credentials: &Credentials) -> Option<Duration> {
+    credentials.expiry().map(|end| end.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 impl OfOneAccount {
     /// Credentials of `account`; where none is said, of whichever account the first ones are of.
-    pub(super) fn new(inner: SharedCredentialsProvider, config: &SdkConfig, account: Option<AccountId>) -> Self {
+    /// `base` are those that `source` asks STS with, if it does.
+    pub(super) fn new(
+        source: SharedCredentialsProvider,
+        base: Option<OfOneAccount>,
+        config: &SdkConfig,
+        account: Option<AccountId>,
+    ) -> Self {
         let sts = aws_sdk_sts::config::Builder::from(config)
             .identity_cache(aws_sdk_sts::config::IdentityCache::no_cache())
             .interceptor(WholeAnswers)
@@ -38,12 +106,81 @@ impl OfOneAccount {
         if let Some(account) = account {
             let _ = meant.set(account);
         }
-        Self { inner, sts, account: meant, found_good: Mutex::default() }
+        Self(Arc::new(Inner {
+            source,
+            base,
+            sts,
+            account: meant,
+            kept: Mutex::default(),
+            renewal: tokio::sync::Mutex::default(),
+        }))
     }
 
-    async fn checked(&self) -> provider::Result {
-        let given = self.inner.provide_credentials().await?;
-        if self.lock().as_ref().is_some_and(|known| is_same_key(known, &given)) {
+    /// Gives the credentials up where a call that failed shows that others may be needed.
+    pub(super) fn heed(&self, error: &IamError) {
+        match error.class {
+            ErrorClass::Credentials => self.give_up(GIVEN_UP_AFTER),
+            ErrorClass::Denied => self.give_up(GIVEN_UP_AFTER_DENIAL),
+            _ => {}
+        }
+    }
+
+    /// Gives up what was had so long ago, and what it was had with.
+    fn give_up(&self, after: Duration) {
+        self.0.kept().take_if(|kept| kept.since.elapsed() >= after);
+        if let Some(base) = &self.0.base {
+            base.give_up(after);
+        }
+    }
+}
+
+impl Inner {
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at_hand(&self) -> Option<Credentials> {
+        self.kept().as_ref().filter(|kept| kept.need_not_be_renewed()).map(|kept| kept.credentials.clone())
+    }
+
+    async fn credentials(&self) -> provider::Result {
+        if let Some(at_hand) = self.at_hand() {
+            return Ok(at_hand);
+        }
+        let _renewal = self.renewal.lock().await;
+        // Somebody else may have had them meanwhile.
+        if let Some(at_hand) = self.at_hand() {
+            return Ok(at_hand);
+        }
+        let had = timeout(LONGEST_RENEWAL, self.had()).await;
+        let had = had.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(LONGEST_RENEWAL)));
+        let mut kept = self.kept();
+        match had {
+            Ok(credentials) => {
+                *kept = Some(Kept::new(credentials.clone()));
+                Ok(credentials)
+            }
+            Err(error) => match &mut *kept {
+                Some(kept) if left(&kept.credentials).is_some_and(|left| left > LAST_USED_BEFORE) => {
+                    kept.renewed_at = Instant::now() + TRIED_AGAIN_AFTER;
+                    Ok(kept.credentials.clone())
+                }
+                _ => {
+                    *kept = None;
+                    // Nobody else may call with those that STS was asked with, and learn that they are not accepted.
+                    if let Some(base) = &self.base {
+                        base.give_up(GIVEN_UP_AFTER_DENIAL);
+                    }
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    /// Has the newest credentials, and STS say whose they are.
+    async fn had(&self) -> provider::Result {
+        let given = self.source.provide_credentials().await?;
+        if self.kept().as_ref().is_some_and(|kept| is_same_key(&kept.credentials, &given)) {
             return Ok(given);
         }
         let sts = self.sts.to_builder().credentials_provider(given.clone()).build();
@@ -56,15 +193,12 @@ impl OfOneAccount {
             said.ok_or_else(|| CredentialsError::provider_error("STS does not say which account they are of"))?;
         let meant = self.account.get_or_init(|| said.clone());
         if *meant != said {
+            // Whatever was kept: somebody means these credentials to be another account's from now on.
+            *self.kept() = None;
             let message = format!("they are of account {said}, and not of {meant}: they are not used");
             return Err(CredentialsError::provider_error(message));
         }
-        *self.lock() = Some(given.clone());
         Ok(given)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Credentials>> {
-        self.found_good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,6 +213,9 @@ impl ProvideCredentials for OfOneAccount {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.checked())
+        future::ProvideCredentials::new(self.0.credentials())
     }
 }
+
+#[cfg(test)]
+mod tests;

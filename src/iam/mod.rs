@@ -15,7 +15,10 @@ mod together;
 mod whole;
 mod writer;
 
-use std::{collections::BTreeMap, future::Future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 
 use serde::Deserialize;
 
@@ -40,6 +43,8 @@ pub struct Caller {
     pub account: AccountId,
     /// The ARN of the caller: a user, or an assumed role's session.
     pub arn: String,
+    /// The role that the process itself runs as, where this is its account and was entered by another role.
+    pub base_role: Option<RoleName>,
 }
 
 impl Caller {
@@ -49,6 +54,19 @@ impl Caller {
         // arn:aws:sts::111122223333:assumed-role/NAME/SESSION (the role's path is not told)
         let resource = self.arn.splitn(6, ':').nth(5)?;
         resource.strip_prefix("assumed-role/")?.split('/').next()?.parse().ok()
+    }
+
+    /// The caller of an account that was entered with the credentials of `own`.
+    #[must_use]
+    pub fn entered_by(self, own: &Self) -> Self {
+        let base_role = own.role().filter(|_| own.account == self.account);
+        Self { base_role, ..self }
+    }
+
+    /// The controller's own roles in the account.
+    #[must_use]
+    pub fn own_roles(&self) -> BTreeSet<RoleName> {
+        self.role().into_iter().chain(self.base_role.clone()).collect()
     }
 
     /// The partition that the caller lives in.

@@ -12,7 +12,7 @@ use aws_config::{
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_iam::{
-    config::{SharedHttpClient, SharedIdentityCache, http::HttpResponse},
+    config::{SharedHttpClient, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId as _,
     types::{
@@ -51,6 +51,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 pub struct SdkIam {
     /// What the clients are made of, for those of other accounts.
     config: SdkConfig,
+    /// Whose the credentials are; none where nobody checks them.
+    credentials: Option<OfOneAccount>,
     /// For bulk reads: long timeouts.
     bulk: aws_sdk_iam::Client,
     /// For calls about one role: short ones.
@@ -67,8 +69,7 @@ impl SdkIam {
             .or_else(instance_region())
             .or_else(Region::from_static("us-east-1"));
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(region);
-        let config = loader.http_client(http_client()).identity_cache(renewed_early()).load().await;
-        Self::new(&of_account(config, None))
+        Self::of_account(&loader.http_client(http_client()).load().await, None, None)
     }
 
     /// Clients for a plain HTTP endpoint of the program's own, with credentials that nobody checks. Nothing of the environment
@@ -85,6 +86,34 @@ impl SdkIam {
             .endpoint_url(url)
             .build();
         Self::new(&config)
+    }
+
+    /// Clients with credentials that STS is asked about whenever they change, and that are renewed early.
+    pub(super) fn of_account(config: &SdkConfig, base: Option<OfOneAccount>, account: Option<AccountId>) -> Self {
+        let Some(source) = config.credentials_provider() else { return Self::new(config) };
+        let timeouts = timeouts(ROLE_ATTEMPT, ROLE_OPERATION);
+        let bounded = config.to_builder().timeout_config(timeouts).retry_config(retries()).build();
+        let credentials = OfOneAccount::new(source, base, &bounded, account);
+        let provider = SharedCredentialsProvider::new(credentials.clone());
+        // They are kept there: the SDK's own cache would hold on to a session that AWS does not accept any more.
+        let config =
+            config.to_builder().credentials_provider(provider).identity_cache(IdentityCache::no_cache()).build();
+        Self { credentials: Some(credentials), ..Self::new(&config) }
+    }
+
+    /// Words what the SDK reports of `operation`.
+    fn failed<E>(&self, operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> IamError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let credentials = self.credentials.clone();
+        move |error| {
+            let error = IamError::from_sdk(operation, &error);
+            if let Some(credentials) = credentials {
+                credentials.heed(&error);
+            }
+            error
+        }
     }
 
     /// What the clients are made of: credentials, Region, endpoints, and the HTTP client that all of them share.
@@ -115,6 +144,7 @@ impl SdkIam {
             role: iam(ROLE_ATTEMPT, ROLE_OPERATION),
             sts: aws_sdk_sts::Client::from_conf(sts),
             config: config.clone(),
+            credentials: None,
         }
     }
 }
@@ -132,26 +162,9 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-/// Credentials are renewed this long before they end: a clock may be wrong by minutes, and STS out of reach for as long.
-const RENEWED_BEFORE: Duration = Duration::from_secs(600);
-
 /// How long a role's session lasts: the longest that a session may last that was itself entered from a role's (IAM User
 /// Guide, "Role chaining").
 const SESSION: Duration = Duration::from_secs(3600);
-
-fn renewed_early() -> SharedIdentityCache {
-    // Each attempt of STS is bounded; this is for all of them together.
-    IdentityCache::lazy().buffer_time(RENEWED_BEFORE).load_timeout(ROLE_OPERATION * 2).build()
-}
-
-/// The configuration with credentials that STS is asked about whenever they change.
-fn of_account(config: SdkConfig, account: Option<AccountId>) -> SdkConfig {
-    let Some(inner) = config.credentials_provider() else { return config };
-    let timeouts = timeouts(ROLE_ATTEMPT, ROLE_OPERATION);
-    let bounded = config.to_builder().timeout_config(timeouts).retry_config(retries()).build();
-    let checked = OfOneAccount::new(inner, &bounded, account);
-    config.to_builder().credentials_provider(SharedCredentialsProvider::new(checked)).build()
-}
 
 fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(3)
@@ -175,14 +188,6 @@ fn instance_region() -> ImdsRegionProvider {
         .operation_timeout(second)
         .build();
     ImdsRegionProvider::builder().imds_client(client).build()
-}
-
-/// Words what the SDK reports of `operation`.
-fn failed<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> IamError
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    move |error| IamError::from_sdk(operation, &error)
 }
 
 /// An answer of AWS that lacks what AWS always sends, or holds what it never does.
@@ -247,7 +252,8 @@ impl Iam for SdkIam {
         let region = entrance.region.as_ref().map(|region| Region::new(region.as_str().to_owned()));
         let region = region.or_else(|| self.config.region().cloned());
         let here = self.config.to_builder().region(region).build();
-        let Some(role) = &entrance.role else { return Self::new(&of_account(here, Some(entrance.account.clone()))) };
+        let (base, account) = (self.credentials.clone(), Some(entrance.account.clone()));
+        let Some(role) = &entrance.role else { return Self::of_account(&here, base, account) };
         let bounded = here.to_builder().timeout_config(timeouts(ROLE_ATTEMPT, ROLE_OPERATION)).retry_config(retries());
         let assumed = AssumeRoleProvider::builder(role.as_str())
             .configure(&bounded.build())
@@ -258,18 +264,16 @@ impl Iam for SdkIam {
             None => assumed,
         };
         let there = SharedCredentialsProvider::new(assumed.build().await);
-        // A cache of its own: accounts come and go, and what was known of one goes with it.
-        let there = here.to_builder().credentials_provider(there).identity_cache(renewed_early()).build();
-        Self::new(&of_account(there, Some(entrance.account.clone())))
+        Self::of_account(&here.to_builder().credentials_provider(there).build(), base, account)
     }
 
     async fn caller(&self) -> Result<Caller, IamError> {
         const OPERATION: &str = "GetCallerIdentity";
-        let answer = self.sts.get_caller_identity().send().await.map_err(failed(OPERATION))?;
+        let answer = self.sts.get_caller_identity().send().await.map_err(self.failed(OPERATION))?;
         let account = answer.account().unwrap_or_default().parse().map_err(|error| unreadable(OPERATION, error))?;
         // Without it nobody knows which role is the controller's own.
         let arn = answer.arn().ok_or_else(|| unreadable(OPERATION, "it holds no ARN"))?;
-        Ok(Caller { account, arn: arn.to_owned() })
+        Ok(Caller { account, arn: arn.to_owned(), base_role: None })
     }
 
     async fn roles_page(&self, marker: Option<String>) -> Result<RolesPage, IamError> {
@@ -281,7 +285,7 @@ impl Iam for SdkIam {
             .set_marker(marker)
             .send()
             .await
-            .map_err(failed(BULK))?;
+            .map_err(self.failed(BULK))?;
         let roles = answer.role_detail_list.unwrap_or_default().into_iter().map(|role| {
             let inline_policies = role.role_policy_list.unwrap_or_default().into_iter().map(|policy| InlinePolicy {
                 name: policy.policy_name.unwrap_or_default(),
@@ -306,7 +310,7 @@ impl Iam for SdkIam {
 
     async fn role(&self, role: &RoleName) -> Result<RoleDetail, IamError> {
         const OPERATION: &str = "GetRole";
-        let answer = self.role.get_role().role_name(role.as_str()).send().await.map_err(failed(OPERATION))?;
+        let answer = self.role.get_role().role_name(role.as_str()).send().await.map_err(self.failed(OPERATION))?;
         let role = answer.role.ok_or_else(|| unreadable(OPERATION, "it holds no role"))?;
         Ok(RoleDetail {
             name: role.role_name,
@@ -321,19 +325,19 @@ impl Iam for SdkIam {
 
     async fn role_policy(&self, role: &RoleName, policy: &PolicyName) -> Result<String, IamError> {
         let call = self.role.get_role_policy().role_name(role.as_str()).policy_name(policy.as_str());
-        Ok(call.send().await.map_err(failed("GetRolePolicy"))?.policy_document)
+        Ok(call.send().await.map_err(self.failed("GetRolePolicy"))?.policy_document)
     }
 
     async fn policies_page(&self, marker: Option<String>) -> Result<PoliciesPage, IamError> {
         let call = self.bulk.get_account_authorization_details().filter(EntityType::LocalManagedPolicy).max_items(1000);
-        let answer = call.set_marker(marker).send().await.map_err(failed(BULK))?;
+        let answer = call.set_marker(marker).send().await.map_err(self.failed(BULK))?;
         let policies = answer.policies.unwrap_or_default().into_iter().map(policy).collect();
         Ok(PoliciesPage { policies, is_truncated: answer.is_truncated, marker: answer.marker })
     }
 
     async fn managed_policy(&self, arn: &str) -> Result<PolicyDetail, IamError> {
         const OPERATION: &str = "GetPolicy";
-        let answer = self.role.get_policy().policy_arn(arn).send().await.map_err(failed(OPERATION))?;
+        let answer = self.role.get_policy().policy_arn(arn).send().await.map_err(self.failed(OPERATION))?;
         let policy = answer.policy.ok_or_else(|| unreadable(OPERATION, "it holds no policy"))?;
         let version = policy.default_version_id.ok_or_else(|| unreadable(OPERATION, "it names no default version"))?;
         Ok(PolicyDetail { arn: policy.arn.unwrap_or_else(|| arn.to_owned()), version, encoded_document: None })
@@ -342,7 +346,7 @@ impl Iam for SdkIam {
     async fn managed_policy_document(&self, arn: &str, version: &str) -> Result<String, IamError> {
         const OPERATION: &str = "GetPolicyVersion";
         let call = self.role.get_policy_version().policy_arn(arn).version_id(version);
-        let answer = call.send().await.map_err(failed(OPERATION))?;
+        let answer = call.send().await.map_err(self.failed(OPERATION))?;
         let document = answer.policy_version.and_then(|version| version.document);
         document.ok_or_else(|| unreadable(OPERATION, "it holds no document"))
     }
@@ -358,7 +362,7 @@ impl Iam for SdkIam {
         let call = call.set_action_names(Some(actions.to_vec())).set_resource_arns(resources);
         let (mut all, mut pages, mut marker) = (Vec::new(), Pages::of(SIMULATE), None);
         loop {
-            let page = call.clone().set_marker(marker).send().await.map_err(failed(SIMULATE))?;
+            let page = call.clone().set_marker(marker).send().await.map_err(self.failed(SIMULATE))?;
             for result in page.evaluation_results.unwrap_or_default() {
                 for said in simulated(result)? {
                     // Nothing keeps IAM from telling of every resource in the result of each.
@@ -377,7 +381,7 @@ impl Iam for SdkIam {
     async fn put_role_policy(&self, put: &Put<'_>) -> Result<RequestId, IamError> {
         let call = self.role.put_role_policy().role_name(put.role().as_str()).policy_name(put.policy().as_str());
         let call = call.policy_document(put.document()).customize().config_override(one_attempt());
-        let answer = call.send().await.map_err(failed(Put::OPERATION))?;
+        let answer = call.send().await.map_err(self.failed(Put::OPERATION))?;
         from_aws(Put::OPERATION, answer.request_id())
     }
 
@@ -385,7 +389,7 @@ impl Iam for SdkIam {
         let (role, policy) = (removal.role().as_str(), removal.policy().as_str());
         let call = self.role.delete_role_policy().role_name(role).policy_name(policy);
         let answer =
-            call.customize().config_override(one_attempt()).send().await.map_err(failed(Removal::OPERATION))?;
+            call.customize().config_override(one_attempt()).send().await.map_err(self.failed(Removal::OPERATION))?;
         from_aws(Removal::OPERATION, answer.request_id())
     }
 }

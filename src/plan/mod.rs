@@ -47,8 +47,8 @@ use crate::{
 pub struct Circumstances {
     /// The account that was read.
     pub account: Option<AccountId>,
-    /// The role that the controller itself runs as.
-    pub own_role: Option<RoleName>,
+    /// The roles that the controller itself runs as.
+    pub own_roles: BTreeSet<RoleName>,
     /// Nothing is written whatever the manifests say (`--observe`, or the account's mode in `ControllerConfiguration`).
     pub observe_only: bool,
     /// The kill switch of `ControllerConfiguration`, for all or for this account.
@@ -65,7 +65,7 @@ impl Circumstances {
     pub fn of(caller: &Caller, manifests: &ManifestSet, observe_only: bool) -> Self {
         Self {
             account: Some(caller.account.clone()),
-            own_role: caller.role(),
+            own_roles: caller.own_roles(),
             observe_only: observe_only || manifests.only_observes(&caller.account),
             suspended: manifests.configuration().is_some_and(|configuration| configuration.suspend)
                 || manifests.suspends(&caller.account),
@@ -379,7 +379,7 @@ fn obstacle(wanted: &DesiredPolicy, role: &Role, step: &Step, circumstances: &Ci
     if role.is_protected() {
         return Some(Reason::ProtectedRole);
     }
-    if circumstances.own_role.as_ref() == Some(&role.name) {
+    if circumstances.own_roles.contains(&role.name) {
         return Some(Reason::OwnRole);
     }
     if role.is_suspended {

@@ -269,7 +269,7 @@ impl Reason {
                 "check the endpoint and the network if it lasts; the controller tries it again"
             }
             Self::Failed(ErrorClass::Credentials) => {
-                "renew the credentials, or mend the profile, web identity or instance role that they come from"
+                "renew the credentials, or mend the profile, web identity or instance role that they come from; where the account is entered by a role, see that it exists, and that its trust policy and external id admit the controller still"
             }
             Self::Failed(ErrorClass::Clock) => {
                 "set the clock of this machine right, and have it kept so (chrony, NTP): AWS allows for five minutes; the controller tries it again"

@@ -145,7 +145,7 @@ fn judge(
     if role.is_protected() {
         return Some(Err(PassedOver::Protected));
     }
-    if circumstances.own_role.as_ref() == Some(&role.name) {
+    if circumstances.own_roles.contains(&role.name) {
         return Some(Err(PassedOver::OwnRole));
     }
     if circumstances.limits.outside_paths(&role.path).is_some() {

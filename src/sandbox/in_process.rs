@@ -261,7 +261,7 @@ impl Iam for InProcess {
 
     async fn caller(&self) -> Result<Caller, IamError> {
         match self.ask(Request::GetCallerIdentity).await? {
-            Answer::Caller(Identity { account, arn }) => Ok(Caller { account, arn }),
+            Answer::Caller(Identity { account, arn }) => Ok(Caller { account, arn, base_role: None }),
             _ => astray("GetCallerIdentity"),
         }
     }

@@ -60,7 +60,7 @@ catalogue! {
     PolicyOrphaned, "policy.orphaned", Warn, "A policy that a manifest used to ask for is still on the role: nothing was removed. `remedy` holds the manifest that would remove it.";
     PolicyContended, "policy.contended", Warn, "Somebody else undoes the repairs of a policy again and again: the next ones wait longer each time, what grants too much at most five minutes.";
     PolicySettled, "policy.settled", Info, "A contended policy has stayed in sync for half an hour.";
-    SelectorEmpty, "selector.empty", Warn, "A manifest's selector picks no role of an account: none matches, or those that match are passed over. Told once, and again only after it has picked one.";
+    SelectorEmpty, "selector.empty", Warn, "A manifest's selector picks no role of an account: none matches, or those that match are passed over. Told once, and again where the selector was changed or has picked one meanwhile.";
     SelectorPicks, "selector.picks", Info, "A selector that picked nothing picks roles now.";
     SelectorPassedOver, "selector.passed_over", Warn, "A selector matches a role of which it is not sure that its trust policy admits the platform's service: it is not picked. Told once for each role.";
     SelectorUnresolved, "selector.unresolved", Warn, "It cannot be found out which roles selectors pick: the bulk read is denied, or a manifest is about an account that nobody enters. What was picked before is kept.";

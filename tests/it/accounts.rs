@@ -7,10 +7,10 @@ use serde_json::json;
 use ssm_role_controller::sandbox::RoleSeed;
 
 use crate::support::{
-    process::Finished,
+    process::{Daemon, Finished},
     program::{finish, program},
     serving::Serving,
-    world::{World, documented, manifest, settings, tool, with_key, without_key},
+    world::{POLICY, World, documented, manifest, settings, tool, with_key, without_key},
 };
 
 /// The role that is assumed in an account.
@@ -206,4 +206,64 @@ async fn an_account_that_cannot_be_entered_fails_alone_and_is_told_with_what_to_
     let document =
         |account: &str| serving.sandbox.document(&account.parse().unwrap(), "web", "SessionManagerPermissions");
     assert!(document(THERE).is_some() && document(SHUT).is_none());
+}
+
+/// What a `credential_process` says: the keys of this account, which end so soon that they are asked for again and again.
+fn given(world: &World) -> String {
+    let key = |name: &str| world.keys().iter().find(|(known, _)| known == name).map(|(_, value)| value);
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(50);
+    json!({
+        "Version": 1, "Expiration": format!("{end:.0}"), "SessionToken": key("AWS_SESSION_TOKEN"),
+        "AccessKeyId": key("AWS_ACCESS_KEY_ID"), "SecretAccessKey": key("AWS_SECRET_ACCESS_KEY"),
+    })
+    .to_string()
+}
+
+#[test]
+fn while_the_credentials_are_another_accounts_nothing_is_read_or_written_there_and_it_goes_on_when_they_are_right() {
+    let [one, two] = [World::new(), World::new()];
+    for world in [&one, &two] {
+        world.role_with("web", &without_key());
+    }
+    one.settings("resyncInterval: 1s");
+    one.manifest("web", &with_key("roles: [web]"));
+    let gives = |world: &World| {
+        one.write("next.json", &given(world));
+        std::fs::rename(one.at("next.json"), one.at("given.json")).unwrap();
+    };
+    gives(&one);
+    one.write("config.ini", &format!("[default]\ncredential_process = /bin/cat {}\n", one.at("given.json").display()));
+    let mut program = one.program(&["run"]);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+        program.env_remove(name);
+    }
+    let daemon = Daemon::start(program.env("AWS_CONFIG_FILE", one.at("config.ini")));
+    daemon.take("drift.repaired", "web");
+    gives(&two);
+    let told = daemon.take("read.failed", "");
+    let said = format!("they are of account {}, and not of {}: they are not used", two.account, one.account);
+    assert!(told["message"].as_str().unwrap().contains(&said), "{told}");
+    one.aws(&["iam", "delete-role-policy", "--role-name", "web", "--policy-name", POLICY]);
+    gives(&one);
+    daemon.take("drift.repaired", "web");
+    daemon.stop("TERM");
+    assert_eq!((one.document("web"), two.document("web")), (Some(documented()), Some(without_key())));
+}
+
+#[test]
+fn an_account_that_is_configured_without_a_role_is_not_entered_with_credentials_of_another_one() {
+    let [one, two] = [World::new(), World::new()];
+    for world in [&one, &two] {
+        world.role_with("web", &without_key());
+    }
+    one.settings(&format!("resyncInterval: 1s, accounts: [{{id: \"{}\"}}]", two.account));
+    one.manifest("web", &with_key("roles: [web], accountIds: \"*\""));
+    let daemon = one.daemon(&[]);
+    let told = daemon.take("account.not_entered", "");
+    let said = format!("they are of account {}, and not of {}: they are not used", one.account, two.account);
+    assert!(told["message"].as_str().unwrap().contains(&said), "{told}");
+    let hint = told["hint"].as_str().unwrap();
+    assert!(hint.starts_with(&format!("say in `assumeRoleArn` which role of account {}", two.account)), "{hint}");
+    daemon.stop("TERM");
+    assert_eq!((one.document("web"), two.document("web")), (Some(without_key()), Some(without_key())));
 }

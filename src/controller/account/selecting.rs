@@ -25,8 +25,8 @@ use crate::{
 pub(super) struct SelectorsTold {
     /// Why nobody knows what they pick.
     unresolved: Option<String>,
-    /// Manifests whose selectors pick nothing.
-    empty: BTreeSet<String>,
+    /// Manifests whose selectors pick nothing, and which selectors these were: one that was corrected is another one.
+    empty: BTreeMap<String, String>,
     /// Manifests about other accounts, which nobody enters.
     elsewhere: BTreeSet<String>,
     /// Roles that are not picked since it is not sure that nodes can use them.
@@ -95,9 +95,9 @@ impl<I: Iam> Account<I> {
 
     fn tell_picks(&mut self, picks: &[Picks]) {
         let told = std::mem::take(&mut self.selectors_told.empty);
-        let mut empty = BTreeSet::new();
+        let mut empty = BTreeMap::new();
         for pick in picks.iter().filter(|pick| pick.picked == 0) {
-            if !told.contains(&pick.manifest) {
+            if told.get(&pick.manifest) != Some(&pick.selector) {
                 let over = pick.passed_over_in_words();
                 let over = if over.is_empty() { over } else { format!("; it passes over {over}") };
                 emit(&Event {
@@ -109,9 +109,9 @@ impl<I: Iam> Account<I> {
                     )
                 });
             }
-            empty.insert(pick.manifest.clone());
+            empty.insert(pick.manifest.clone(), pick.selector.clone());
         }
-        for pick in picks.iter().filter(|pick| pick.picked > 0 && told.contains(&pick.manifest)) {
+        for pick in picks.iter().filter(|pick| pick.picked > 0 && told.contains_key(&pick.manifest)) {
             let roles = if pick.picked == 1 { "1 role".to_owned() } else { format!("{} roles", pick.picked) };
             emit(&Event {
                 manifest: Some(pick.manifest.clone()),

@@ -1,5 +1,7 @@
 //! What is told, by the reporter alone.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::*;
@@ -18,7 +20,7 @@ fn what_two_ways_to_read_say_by_turns_is_told_once() {
     let wanted = desired.policies.values().next().unwrap();
     let circumstances = Circumstances {
         account: Some(account.clone()),
-        own_role: None,
+        own_roles: BTreeSet::new(),
         observe_only: false,
         suspended: true,
         stands_by: false,

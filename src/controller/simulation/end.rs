@@ -61,7 +61,7 @@ impl Scene {
         let desired = set.desired(Whose::own(&self.own), None);
         let circumstances = Circumstances {
             account: Some(self.own.clone()),
-            own_role: super::OWN_ROLE.parse().ok(),
+            own_roles: super::OWN_ROLE.parse().into_iter().collect(),
             observe_only: false,
             suspended: set.configuration().is_some_and(|settings| settings.suspend),
             stands_by: false,

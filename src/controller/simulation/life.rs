@@ -323,6 +323,7 @@ impl Life {
         let caller = Caller {
             account: self.scene.own.clone(),
             arn: format!("arn:aws:sts::{}:assumed-role/{}/simulation", super::OWN, super::OWN_ROLE),
+            base_role: None,
         };
         let deadline = Instant::now() + ONCE;
         let pass = async move { Some(controller.once(caller, true, deadline, stop).await) };

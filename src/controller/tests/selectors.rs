@@ -140,6 +140,45 @@ async fn what_aws_protects_the_controllers_own_role_and_roles_that_nodes_cannot_
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_its_own_account_is_entered_by_a_role_the_one_that_the_controller_runs_as_is_its_own_too() {
+    let both = TRUST_OF_ECS.replace(
+        r#"{"Service":"ecs-tasks.amazonaws.com"}"#,
+        r#"{"Service":"ec2.amazonaws.com","AWS":"arn:aws:iam::111122223333:root"}"#,
+    );
+    let base = "ssm-role-controller";
+    let life = Life::of([RoleSeed::new("keeper").trust(&both), RoleSeed::new(base), RoleSeed::new("plain")]);
+    let settings = format!(
+        "{SETTINGS}  accounts:\n  - {{id: \"{0}\", assumeRoleArn: \"arn:aws:iam::{0}:role/keeper\"}}\n",
+        life.account
+    );
+    let named = manifest(&[base], "").replace("name: fleet", "name: named");
+    let life = life.start(&format!("{}---\n{named}{settings}", selecting("all", "nameLike: \"*\"", "")));
+    minutes(10).await;
+    let entered = life.all_of("account.entered")[0]["message"].as_str().unwrap().to_owned();
+    assert!(entered.contains("assumed-role/keeper/"), "{entered}");
+    let written: Vec<String> = life
+        .sandbox
+        .roles(&life.account)
+        .into_iter()
+        .filter(|role| life.sandbox.document(&life.account, role, POLICY).is_some())
+        .collect();
+    assert_eq!(written, ["plain"], "{:#?}", life.told());
+    assert_eq!(life.all_of("drift.blocked")[0]["reason"], "OwnRole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_selector_that_was_corrected_and_picks_nothing_still_is_told_anew() {
+    let life = Life::of([web("batch")]).start(&fleet(""));
+    minutes(30).await;
+    assert_eq!(life.told(), ["selector.empty"]);
+    life.save(&fleet("").replace("web-", "wbe-"));
+    minutes(30).await;
+    assert_eq!(life.told(), ["selector.empty"; 2]);
+    let second = &life.all_of("selector.empty")[1];
+    assert!(second["message"].as_str().unwrap().contains("wbe-"), "{second}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_selector_that_picks_nothing_is_told_once_and_again_only_after_it_picked_something() {
     let life = Life::of([web("batch")]).start(&fleet(""));
     minutes(26 * 60).await;

@@ -49,7 +49,7 @@ fn inventory(observed: impl IntoIterator<Item = (&'static str, Observed)>) -> In
 
 fn circumstances() -> Circumstances {
     Circumstances {
-        own_role: "keeper".parse().ok(),
+        own_roles: ["keeper".parse().unwrap()].into(),
         limits: Limits {
             role_path_prefixes: Some(vec!["/a/".to_owned(), "/aws-reserved/".to_owned()]),
             ..Limits::default()
