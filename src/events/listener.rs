@@ -73,12 +73,20 @@ struct Listener {
     queue: Queue,
     exchange: Exchange,
     troubles: Troubles,
-    rejected: Rejected,
+    /// Each kind has a budget of its own: what was only misdirected is not to keep what is poisoned from being told.
+    poisoned: Rejected,
+    misdirected: Rejected,
 }
 
 impl Listener {
     fn new(queue: Queue, exchange: Exchange, seed: u64) -> Self {
-        Self { queue, exchange, troubles: Troubles::new(seed), rejected: Rejected::default() }
+        Self {
+            queue,
+            exchange,
+            troubles: Troubles::new(seed),
+            poisoned: Rejected::default(),
+            misdirected: Rejected::default(),
+        }
     }
 
     /// Runs until it is dropped. What was received and not handed on then comes again.
@@ -146,7 +154,8 @@ impl Listener {
     }
 
     fn reject(&mut self, message: &Message, why: &PassedOver, so: &str) {
-        let Some(untold) = self.rejected.one(Instant::now()) else { return };
+        let budget = if why.worth() == Worth::Poisoned { &mut self.poisoned } else { &mut self.misdirected };
+        let Some(untold) = budget.one(Instant::now()) else { return };
         let others = if untold == 0 { String::new() } else { format!("; {untold} more were not told before it") };
         let (id, url) = (printable(&message.id), self.queue.url());
         emit(&Event {

@@ -138,8 +138,10 @@ fn concerned(subject: &Subject, asked: &Asked, inventory: &Inventory) -> Vec<Rol
     match subject {
         Subject::Role(role) => {
             let named = asked.roles.get_key_value(role).map(|(role, _)| role);
-            // One that no manifest names may be one that a selector picks from now on: a reading finds out.
-            named.or((!asked.sought.is_empty()).then_some(role)).cloned().into_iter().collect()
+            // One that no manifest names may be one that a selector picks from now on: a reading finds out. Where no selector
+            // can mean its name there is nothing to be found out, and most roles of an account are such.
+            let may_be_picked = || asked.sought.iter().any(|sought| sought.selector.admits_name(role.as_str()));
+            named.or_else(|| may_be_picked().then_some(role)).cloned().into_iter().collect()
         }
         Subject::ManagedPolicy(arn) => inventory
             .found()

@@ -219,6 +219,23 @@ async fn while_events_are_seen_the_resync_is_rare_and_when_they_stop_it_comes_ba
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_of_a_role_wakes_a_reading_only_where_a_selector_may_mean_its_name() {
+    let text = hourly(&["web"], "").replace("spec:\n  roles", "spec:\n  selector: {nameLike: \"fleet-*\"}\n  roles");
+    assert!(text.contains("fleet-*"), "{text}");
+    let life = Life::hearing(&["web"], &text).await;
+    let before = life.readings();
+    for number in 0..100 {
+        life.hears(&put(&format!("lambda-{number}")));
+    }
+    minutes(3).await;
+    assert_eq!(life.readings(), before);
+    assert!(!life.told().iter().any(|told| told.starts_with("change.claimed")), "{:?}", life.told());
+    life.hears(&put("fleet-7"));
+    seconds(2).await;
+    assert_eq!(life.readings(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn our_own_writes_are_known_by_their_request_ids_and_by_nothing_else() {
     let life = Life::hearing(&["web"], &hourly(&["web"], "")).await;
     life.write("web", &document(&[CHANNELS, S3, MORE]));

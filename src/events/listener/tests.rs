@@ -105,6 +105,7 @@ impl Life {
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .build();
         let subscription = exchange.subscribe("123456789012".parse().unwrap());
+        exchange.leaves_to_others(["777777777777".parse().unwrap()].into());
         let listener = Listener::new(Queue::new(&config, URL.parse().unwrap()), exchange, 1);
         let running = Some(tokio::spawn(listener.run()));
         Self { wire, subscription, log, _logging: logging, running }
@@ -279,6 +280,21 @@ async fn what_should_not_have_come_is_told_and_deleted_and_what_does_not_matter_
     life.news(1).await;
     assert_eq!(life.told(), ["events.message_rejected OtherSource", "events.message_rejected OtherAccount"]);
     assert_eq!(life.deleted(), ["receipt-1", "receipt-2", "receipt-3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_shard_keeps_is_deleted_in_silence_and_what_is_misdirected_keeps_no_poison_from_being_told() {
+    let shard = SAMPLE.replace("123456789012", "777777777777");
+    let astray = SAMPLE.replace("123456789012", "999999999999");
+    let received: Vec<_> =
+        (1..=5).map(|number| messages(&[message(number, &shard, 1), message(number, &astray, 1)])).collect();
+    let received = (0..5).flat_map(|_| received.clone()).chain([messages(&[message(9, "poison", 1)]), Answer::Silence]);
+    let mut life = Life::with(&[(RECEIVE, received.collect()), deleted()]);
+    life.news(10).await;
+    let told = life.told();
+    assert_eq!(told[..10], ["events.message_rejected OtherAccount"; 10]);
+    assert_eq!(told[10..], ["events.message_rejected NotJson"]);
+    assert_eq!(life.deleted().len(), 50);
 }
 
 #[tokio::test(start_paused = true)]
