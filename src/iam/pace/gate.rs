@@ -158,8 +158,9 @@ impl Gate {
         self.waiting.remove(&ticket);
     }
 
-    /// The permit of whoever holds this place, if it is his turn: then the place is given up. Else when to ask again; `None`
-    /// where somebody else goes first, whose permit or leave changes the queue.
+    /// The permit of whoever holds this place, if it is his turn: then the place is given up. Else when to ask again at the
+    /// latest; where somebody else goes first his permit or leave changes the queue before, and `None` is a place that was
+    /// given up or that nothing else can help.
     pub(super) fn ask(&mut self, ticket: Ticket, now: Duration) -> Result<Permit, Option<Duration>> {
         let Some(waiting) = self.waiting.get(&ticket) else { return Err(None) };
         let (kind, class, ready_at) = (waiting.kind, waiting.class, self.ready_at(waiting.kind));
@@ -167,7 +168,8 @@ impl Gate {
             return Err(Some(ready_at));
         }
         if self.first(now) != Some(ticket) {
-            return Err(None);
+            // Whoever becomes overdue may go from then on, and nothing but the time tells him.
+            return Err(Some(waiting.since + OVERDUE).filter(|overdue| *overdue > now));
         }
         self.waiting.remove(&ticket);
         let is_held = class == Class::Write;
@@ -313,11 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn whoever_does_not_go_first_is_told_when_he_will_be_overdue() {
+        let mut gate = narrow();
+        let reading = gate.queue(Kind::Bulk, Class::Read, SECOND);
+        gate.queue(Kind::Write, Class::Write, SECOND);
+        assert_eq!(gate.ask(reading, 2 * SECOND), Err(Some(SECOND + OVERDUE)));
+        assert!(gate.ask(reading, SECOND + OVERDUE).is_ok(), "it came first");
+    }
+
+    #[test]
     fn whoever_leaves_makes_room() {
         let mut gate = narrow();
         let (first, second) =
             (gate.queue(Kind::Role, Class::Read, SECOND), gate.queue(Kind::Role, Class::Read, SECOND));
-        assert_eq!(gate.ask(second, SECOND), Err(None), "somebody goes first");
+        assert_eq!(gate.ask(second, SECOND), Err(Some(SECOND + OVERDUE)), "somebody goes first");
         gate.leave(first);
         assert!(gate.ask(second, SECOND).is_ok());
         assert!(gate.waiting.is_empty());

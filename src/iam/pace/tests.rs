@@ -296,3 +296,17 @@ async fn where_iam_takes_less_than_the_budget_almost_all_of_it_is_used_and_littl
     assert!(ok >= 600 * 5 * 3 / 5, "{ok} of {}", 600 * 5);
     assert!(throttled * 50 <= ok, "{throttled} throttled, {ok} were not");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_becomes_overdue_goes_though_nobody_tells_it() {
+    let pace = Pace {
+        begun: Instant::now(),
+        gate: Mutex::new(Gate::new(&Budgets::default())),
+        changed: tokio::sync::Notify::new(),
+    };
+    // A write that is there for less long goes first, and has not come to ask so far: between two polls of its task.
+    pace.gate().queue(Kind::Write, Class::Write, Duration::from_secs(5));
+    let begun = Instant::now();
+    pace.permit_for("GetAccountAuthorizationDetails", Kind::Bulk, Class::Read).await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 10);
+}
