@@ -7,7 +7,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,6 +47,8 @@ pub struct Reader<I> {
     known: Mutex<Known>,
     latest: Mutex<Latest>,
     together: Arc<Together>,
+    /// Whether the last bulk reading failed.
+    bulk_failed: AtomicBool,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
     /// When a reading role by role failed that was chosen.
@@ -95,6 +100,7 @@ impl<I: Iam> Reader<I> {
             known: Mutex::default(),
             latest: Mutex::default(),
             together,
+            bulk_failed: AtomicBool::new(false),
             bulk_denied: Mutex::default(),
             role_reads_failed: Mutex::default(),
         }
@@ -183,9 +189,11 @@ impl<I: Iam> Reader<I> {
     /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         // Nobody closes it; and where somebody did, reading goes on all the same.
-        let _turn = self.together.turn().await;
+        let _turn = self.together.turn(self.bulk_failed.load(Ordering::Relaxed)).await;
         let before = Arc::clone(&lock(&self.latest).inventory);
-        let (inventory, size) = self.roles(asked, &before).await?;
+        let read = self.roles(asked, &before).await;
+        self.bulk_failed.store(read.is_err(), Ordering::Relaxed);
+        let (inventory, size) = read?;
         drop(before);
         let inventory = Arc::new(inventory.compact());
         *lock(&self.latest) = Latest {

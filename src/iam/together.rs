@@ -1,7 +1,8 @@
 //! What the readers of several accounts have in common: whose turn it is to read in bulk, and the texts of AWS's policies.
 //!
 //! Knows texts, and of no account what it was told. What must stay true: an account is shown a policy as it was told of it
-//! itself: what is shared is the value, and never the answer.
+//! itself: what is shared is the value, and never the answer. And accounts that can be read do not wait for those whose
+//! endpoint hangs: these have turns of their own.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +13,15 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use crate::inventory::{LiveDocument, ManagedPolicy};
 
+/// To so many turns comes one more for accounts whose last reading failed.
+const DOUBTFUL: usize = 4;
+
 /// What readers have in common.
 #[derive(Debug)]
 pub struct Together {
     turns: Semaphore,
+    /// For accounts whose last reading failed: each may take its turn up for most of a minute, and fail again.
+    turns_in_doubt: Semaphore,
     /// A few dozen policies, each in one version, or two while AWS brings in another.
     managed: Mutex<BTreeMap<Arc<str>, Vec<Weak<ManagedPolicy>>>>,
 }
@@ -24,12 +30,15 @@ impl Together {
     /// Of readers of which so many at once may read in bulk: each holds a page of a thousand roles meanwhile.
     #[must_use]
     pub fn new(readings_at_once: usize) -> Arc<Self> {
-        Arc::new(Self { turns: Semaphore::new(readings_at_once), managed: Mutex::default() })
+        let turns_in_doubt = Semaphore::new((readings_at_once / DOUBTFUL).max(1));
+        Arc::new(Self { turns: Semaphore::new(readings_at_once), turns_in_doubt, managed: Mutex::default() })
     }
 
-    /// Waits for a turn to read in bulk, which lasts until the permit is dropped.
-    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.turns.acquire().await
+    /// Waits for a turn to read in bulk, which lasts until the permit is dropped. `is_in_doubt`: whether the account's last
+    /// reading failed.
+    pub(super) async fn turn(&self, is_in_doubt: bool) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let turns = if is_in_doubt { &self.turns_in_doubt } else { &self.turns };
+        turns.acquire().await
     }
 
     /// A managed policy of this text: the very value that others keep who were told the same.

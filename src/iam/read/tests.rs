@@ -187,3 +187,28 @@ async fn a_denied_bulk_read_stays_a_matter_of_its_own() {
     assert_eq!(few.read().await.1, Manner::InBulk);
     assert!(matches!(few.read().await.1, Manner::ByRole { .. }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn accounts_whose_reading_failed_and_accounts_that_can_be_read_do_not_wait_for_each_other() {
+    let few = Few::among(3, 100).await;
+    let together = Together::new(8);
+    let reader = Reader::together(Arc::clone(&few.reader.iam), few.account.clone(), Arc::clone(&together));
+    let read = async || tokio::time::timeout(Duration::from_secs(60), reader.read(&few.asked, true)).await;
+    // As many as there are turns for them hang.
+    let hanging = [together.turn(true).await.unwrap(), together.turn(true).await.unwrap()];
+    read().await.unwrap().unwrap();
+    few.sandbox.fault(Fault::new(Effect::ServerError).on(BULK).times(1));
+    read().await.unwrap().unwrap_err();
+    assert!(read().await.is_err(), "it is one of them now");
+    drop(hanging);
+
+    // All others are read just now.
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(together.turn(false).await.unwrap());
+    }
+    read().await.unwrap().unwrap();
+    assert!(read().await.is_err(), "it is one of them again");
+    drop(others);
+    read().await.unwrap().unwrap();
+}
