@@ -60,8 +60,8 @@ struct Inner {
     account: OnceLock<AccountId>,
     /// What STS was asked about, and found good.
     kept: Mutex<Option<Kept>>,
-    /// Held by whoever renews them: the others wait for what comes of it.
-    renewal: tokio::sync::Mutex<()>,
+    /// Held by whoever renews them: those who have none wait for what comes of it.
+    renewal: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,10 +78,26 @@ impl Kept {
         Self { renewed_at: now + left.unwrap_or(LOOKED_UP_AFTER), since: now, credentials }
     }
 
-    fn need_not_be_renewed(&self) -> bool {
-        // By both clocks: a machine that was asleep has counted nothing meanwhile.
-        Instant::now() < self.renewed_at && left(&self.credentials).is_none_or(|left| left > LAST_USED_BEFORE)
+    fn standing(&self) -> Standing {
+        let is_due = Instant::now() >= self.renewed_at;
+        match left(&self.credentials) {
+            // By both clocks: a machine that was asleep has counted nothing meanwhile.
+            Some(left) if left <= LAST_USED_BEFORE => Standing::Ended,
+            Some(_) if is_due => Standing::Due,
+            None if is_due => Standing::Ended,
+            _ => Standing::Good,
+        }
     }
+}
+
+/// How what is kept stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// Good, and to be renewed.
+    Due,
+    /// Not known to be good.
+    Ended,
 }
 
 /// How long these last; nothing where they name no end.
@@ -106,14 +122,7 @@ impl OfOneAccount {
         if let Some(account) = account {
             let _ = meant.set(account);
         }
-        Self(Arc::new(Inner {
-            source,
-            base,
-            sts,
-            account: meant,
-            kept: Mutex::default(),
-            renewal: tokio::sync::Mutex::default(),
-        }))
+        Self(Arc::new(Inner { source, base, sts, account: meant, kept: Mutex::default(), renewal: Arc::default() }))
     }
 
     /// Gives the credentials up where a call that failed shows that others may be needed.
@@ -139,42 +148,53 @@ impl Inner {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at_hand(&self) -> Option<Credentials> {
-        self.kept().as_ref().filter(|kept| kept.need_not_be_renewed()).map(|kept| kept.credentials.clone())
+    /// Those that are good still, and whether they are to be renewed.
+    fn at_hand(&self) -> Option<(Credentials, bool)> {
+        let kept = self.kept();
+        let kept = kept.as_ref().filter(|kept| kept.standing() != Standing::Ended)?;
+        Some((kept.credentials.clone(), kept.standing() == Standing::Due))
     }
 
-    async fn credentials(&self) -> provider::Result {
-        if let Some(at_hand) = self.at_hand() {
+    async fn credentials(self: &Arc<Self>) -> provider::Result {
+        if let Some((at_hand, is_due)) = self.at_hand() {
+            // Nobody waits for STS while those at hand are good.
+            if is_due && let Ok(turn) = Arc::clone(&self.renewal).try_lock_owned() {
+                let inner = Arc::clone(self);
+                tokio::spawn(async move {
+                    let _ = inner.renewed().await;
+                    drop(turn);
+                });
+            }
             return Ok(at_hand);
         }
-        let _renewal = self.renewal.lock().await;
+        let _turn = self.renewal.lock().await;
         // Somebody else may have had them meanwhile.
-        if let Some(at_hand) = self.at_hand() {
-            return Ok(at_hand);
+        match self.at_hand() {
+            Some((at_hand, _)) => Ok(at_hand),
+            None => self.renewed().await,
         }
+    }
+
+    /// Keeps the newest credentials. Where there are none, those that are good still are tried to be renewed again later.
+    async fn renewed(&self) -> provider::Result {
         let had = timeout(LONGEST_RENEWAL, self.had()).await;
         let had = had.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(LONGEST_RENEWAL)));
         let mut kept = self.kept();
-        match had {
-            Ok(credentials) => {
-                *kept = Some(Kept::new(credentials.clone()));
-                Ok(credentials)
+        match (&had, &mut *kept) {
+            (Ok(credentials), _) => *kept = Some(Kept::new(credentials.clone())),
+            (Err(_), Some(good)) if good.standing() != Standing::Ended => {
+                good.renewed_at = Instant::now() + TRIED_AGAIN_AFTER;
             }
-            Err(error) => match &mut *kept {
-                Some(kept) if left(&kept.credentials).is_some_and(|left| left > LAST_USED_BEFORE) => {
-                    kept.renewed_at = Instant::now() + TRIED_AGAIN_AFTER;
-                    Ok(kept.credentials.clone())
+            (Err(_), _) => {
+                *kept = None;
+                // Nobody else may call with those that STS was asked with, and learn that they are not accepted.
+                if let Some(base) = &self.base {
+                    base.give_up(GIVEN_UP_AFTER_DENIAL);
                 }
-                _ => {
-                    *kept = None;
-                    // Nobody else may call with those that STS was asked with, and learn that they are not accepted.
-                    if let Some(base) = &self.base {
-                        base.give_up(GIVEN_UP_AFTER_DENIAL);
-                    }
-                    Err(error)
-                }
-            },
+            }
         }
+        drop(kept);
+        had
     }
 
     /// Has the newest credentials, and STS say whose they are.

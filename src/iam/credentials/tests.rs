@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpResponse,
 };
 use futures_util::future::join_all;
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::iam::{Entrance, Iam as _, SdkIam};
@@ -19,15 +19,29 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What it gives next, and how often it was asked.
 #[derive(Debug, Clone, Default)]
-struct Source(Arc<Mutex<(Option<Credentials>, usize)>>);
+struct Source(Arc<Mutex<Inside>>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    given: Option<Credentials>,
+    asked: usize,
+    hangs: bool,
+}
+
+/// How long it takes to give what it gives: as any that has to ask somebody, so that others come meanwhile.
+const TAKES: Duration = Duration::from_millis(10);
 
 impl Source {
     fn gives(&self, given: Option<Credentials>) {
-        self.0.lock().unwrap().0 = given;
+        self.0.lock().unwrap().given = given;
+    }
+
+    fn hangs(&self, hangs: bool) {
+        self.0.lock().unwrap().hangs = hangs;
     }
 
     fn asked(&self) -> usize {
-        self.0.lock().unwrap().1
+        self.0.lock().unwrap().asked
     }
 }
 
@@ -38,11 +52,11 @@ impl ProvideCredentials for Source {
     {
         let source = self.clone();
         future::ProvideCredentials::new(async move {
-            // As any that has to ask somebody: others come meanwhile.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            let mut inner = source.0.lock().unwrap();
-            inner.1 += 1;
-            inner.0.clone().ok_or_else(|| CredentialsError::provider_error("nothing is given"))
+            let takes = if source.0.lock().unwrap().hangs { HOUR } else { TAKES };
+            sleep(takes).await;
+            let mut inside = source.0.lock().unwrap();
+            inside.asked += 1;
+            inside.given.clone().ok_or_else(|| CredentialsError::provider_error("nothing is given"))
         })
     }
 }
@@ -134,6 +148,8 @@ async fn credentials_are_renewed_ten_minutes_before_they_end_and_half_way_where_
         tokio::time::sleep_until(begun + renewed_after - second).await;
         assert_eq!((key(&kept).await.as_str(), source.asked()), ("AKIA1OF111111111111", 1), "{lasts:?}");
         advance(2 * second).await;
+        assert_eq!(key(&kept).await, "AKIA1OF111111111111", "nobody waits for the renewal that begins now");
+        sleep(second).await;
         assert_eq!((key(&kept).await.as_str(), source.asked()), ("AKIA2OF111111111111", 2), "{lasts:?}");
         assert_eq!(sts.asked("GetCallerIdentity"), 2, "STS is asked whenever they change");
     }
@@ -158,6 +174,8 @@ async fn credentials_that_become_another_accounts_are_never_handed_on_and_neithe
     assert_eq!(key(&kept).await, "AKIA1OF111111111111");
     source.gives(Some(of(TWO, 2, Some(HOUR))));
     advance(51 * MINUTE).await;
+    key(&kept).await;
+    sleep(MINUTE).await;
     for _ in 0..2 {
         let refused = key(&kept).await;
         assert!(refused.contains("they are of account 222222222222, and not of 111111111111"), "{refused}");
@@ -174,10 +192,12 @@ async fn credentials_that_cannot_be_renewed_are_used_while_they_last_and_the_sou
     advance(51 * MINUTE).await;
     for _ in 0..100 {
         assert_eq!(key(&kept).await, "AKIA1OF111111111111");
+        sleep(TRIED_AGAIN_AFTER / 100).await;
     }
     assert_eq!(source.asked(), 2);
-    advance(TRIED_AGAIN_AFTER).await;
+    sleep(TAKES * 2).await;
     key(&kept).await;
+    sleep(MINUTE).await;
     assert_eq!(source.asked(), 3);
     // What names no end is not known to be good any more.
     let (source, _, kept) = keeping(None).await;
@@ -185,6 +205,26 @@ async fn credentials_that_cannot_be_renewed_are_used_while_they_last_and_the_sou
     source.gives(None);
     advance(15 * MINUTE).await;
     assert!(key(&kept).await.contains("nothing is given"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_renewal_that_hangs_while_the_credentials_last() {
+    let (source, _, kept) = keeping(Some(HOUR)).await;
+    key(&kept).await;
+    advance(51 * MINUTE).await;
+    source.hangs(true);
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(key(&kept).await, "AKIA1OF111111111111");
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // That one is given up in time, and another one begins.
+    sleep(LONGEST_RENEWAL + TRIED_AGAIN_AFTER).await;
+    source.hangs(false);
+    source.gives(Some(of(ONE, 2, Some(HOUR))));
+    key(&kept).await;
+    sleep(MINUTE).await;
+    assert_eq!(key(&kept).await, "AKIA2OF111111111111");
 }
 
 #[tokio::test(start_paused = true)]
