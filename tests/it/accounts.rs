@@ -4,11 +4,11 @@
 use std::process::{Command, Stdio};
 
 use serde_json::json;
-use ssm_role_controller::sandbox::RoleSeed;
+use ssm_role_controller::sandbox::{Effect, Fault, RoleSeed};
 
 use crate::support::{
     process::{Daemon, Finished},
-    program::{finish, program},
+    program::{Running, finish, program},
     serving::Serving,
     world::{POLICY, World, documented, manifest, settings, tool, with_key, without_key},
 };
@@ -206,6 +206,35 @@ async fn an_account_that_cannot_be_entered_fails_alone_and_is_told_with_what_to_
     let document =
         |account: &str| serving.sandbox.document(&account.parse().unwrap(), "web", "SessionManagerPermissions");
     assert!(document(THERE).is_some() && document(SHUT).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_aws_does_not_accept_any_more_is_had_anew_long_before_it_would_have_ended() {
+    const THERE: &str = "222222222222";
+    let serving = Serving::start("111122223333").await;
+    let there = THERE.parse().unwrap();
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}"#;
+    serving.sandbox.plant(&there, RoleSeed::new("web"));
+    serving.sandbox.plant(&there, RoleSeed::new("keeper").trust(trust));
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{}---\n{}",
+        manifest("web", "roles: [web], accountIds: \"*\""),
+        settings(&format!("resyncInterval: 1s, accounts: [{{id: \"{THERE}\", assumeRoleArn: \"{}\"}}]", keeper(THERE)))
+    );
+    std::fs::write(directory.path().join("web.yaml"), text).unwrap();
+    let entered = || serving.sandbox.counts().get("AssumeRole").map_or(0, |count| count.calls);
+    let mut running = Running::start(program(&serving.endpoint(), directory.path(), &["run"]));
+    running.event("drift.repaired", 1).await;
+    assert_eq!(entered(), 1);
+    // As where the role was made anew: what was signed by the former session is of no token that IAM knows.
+    serving
+        .sandbox
+        .fault(Fault::new(Effect::InvalidClientTokenId).account(&there).on("GetAccountAuthorizationDetails"));
+    running.until("it is entered anew", |_| entered() == 2).await;
+    serving.sandbox.clear_faults();
+    running.event("read.recovered", 1).await;
+    assert_eq!(running.stop().await.code(), 0);
 }
 
 /// What a `credential_process` says: the keys of this account, which end so soon that they are asked for again and again.
