@@ -125,7 +125,8 @@ impl<I: Iam> Fleet<I> {
             self.tell_suspended(is_suspended);
         }
         let wanted = self.entrances(&newest);
-        let of_others = newest.accounts().keys().filter(|account| !wanted.contains_key(*account));
+        let all = newest.accounts().keys().chain([&self.own.account]);
+        let of_others = all.filter(|account| !wanted.contains_key(*account));
         self.exchange.leaves_to_others(of_others.cloned().collect());
         for (account, member) in &self.members {
             if wanted.get(account) != Some(&member.entrance) {

@@ -17,9 +17,13 @@ use aws_credential_types::{
     Credentials,
     provider::{self, ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::OwnedMutexGuard,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
-use super::{ErrorClass, IamError, whole::WholeAnswers};
+use super::{ErrorClass, IamError, error::is_base_refused, whole::WholeAnswers};
 use crate::names::AccountId;
 
 /// Credentials are renewed this long before they end: a clock may be wrong by minutes, and STS out of reach for as long. Where
@@ -32,7 +36,7 @@ const LAST_USED_BEFORE: Duration = Duration::from_secs(60);
 /// And that long passes until it is tried again.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// Credentials that name no end, as those of a profile, are looked up again after this time: somebody may have changed them.
+/// Credentials that name no end are looked up again after this time: somebody may have changed what gives them.
 const LOOKED_UP_AFTER: Duration = Duration::from_secs(900);
 
 /// Each attempt of STS is bounded; this is for all that it takes to have credentials.
@@ -41,9 +45,9 @@ const LONGEST_RENEWAL: Duration = Duration::from_secs(16);
 /// Credentials that AWS does not accept are given up, but for those that were had only just now: others would be no better.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
-/// A session whose calls are denied is given up after this long. To be denied is what it looks like, too, where somebody has
+/// A session whose calls are denied is renewed once it is so old. To be denied is what it looks like, too, where somebody has
 /// revoked the role's older sessions (IAM User Guide, "Revoke IAM role temporary security credentials").
-const GIVEN_UP_AFTER_DENIAL: Duration = Duration::from_secs(600);
+const RENEWED_ON_DENIAL_AFTER: Duration = Duration::from_secs(600);
 
 /// Hands on the credentials of another provider, once STS has said that they are of the right account. All clones are one.
 #[derive(Debug, Clone)]
@@ -58,8 +62,10 @@ struct Inner {
     sts: aws_sdk_sts::Config,
     /// The account that is meant, or the first one that was seen.
     account: OnceLock<AccountId>,
-    /// What STS was asked about, and found good.
+    /// What is used.
     kept: Mutex<Option<Kept>>,
+    /// What STS was asked about last, and found to be of the account: that never changes.
+    of_account: Mutex<Option<Credentials>>,
     /// Held by whoever renews them: those who have none wait for what comes of it.
     renewal: Arc<tokio::sync::Mutex<()>>,
 }
@@ -122,23 +128,45 @@ impl OfOneAccount {
         if let Some(account) = account {
             let _ = meant.set(account);
         }
-        Self(Arc::new(Inner { source, base, sts, account: meant, kept: Mutex::default(), renewal: Arc::default() }))
+        Self(Arc::new(Inner {
+            source,
+            base,
+            sts,
+            account: meant,
+            kept: Mutex::default(),
+            of_account: Mutex::default(),
+            renewal: Arc::default(),
+        }))
     }
 
-    /// Gives the credentials up where a call that failed shows that others may be needed.
-    pub(super) fn heed(&self, error: &IamError) {
-        match error.class {
-            ErrorClass::Credentials => self.give_up(GIVEN_UP_AFTER),
-            ErrorClass::Denied => self.give_up(GIVEN_UP_AFTER_DENIAL),
+    /// Heeds that AWS has answered a call that was signed with these by an error of this class.
+    pub(super) fn heed(&self, class: ErrorClass) {
+        match class {
+            ErrorClass::Credentials => self.give_up(),
+            ErrorClass::Denied => self.doubt(),
             _ => {}
         }
     }
 
-    /// Gives up what was had so long ago, and what it was had with.
-    fn give_up(&self, after: Duration) {
-        self.0.kept().take_if(|kept| kept.since.elapsed() >= after);
-        if let Some(base) = &self.0.base {
-            base.give_up(after);
+    /// AWS does not accept them.
+    fn give_up(&self) {
+        let refused = self.0.kept().take_if(|kept| kept.since.elapsed() >= GIVEN_UP_AFTER);
+        let (Some(refused), Some(base)) = (refused, &self.0.base) else { return };
+        // Where no role is assumed they are those of the base.
+        let are_the_bases =
+            base.0.kept().as_ref().is_some_and(|kept| is_same_key(&kept.credentials, &refused.credentials));
+        if are_the_bases {
+            base.give_up();
+        }
+    }
+
+    /// They may have been revoked. Until others are had they are used, since most that is denied is denied for other causes.
+    fn doubt(&self) {
+        if let Some(kept) = &mut *self.0.kept()
+            && left(&kept.credentials).is_some()
+            && kept.since.elapsed() >= RENEWED_ON_DENIAL_AFTER
+        {
+            kept.renewed_at = kept.renewed_at.min(Instant::now());
         }
     }
 }
@@ -146,6 +174,10 @@ impl OfOneAccount {
 impl Inner {
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_account(&self) -> MutexGuard<'_, Option<Credentials>> {
+        self.of_account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that are good still, and whether they are to be renewed.
@@ -159,20 +191,26 @@ impl Inner {
         if let Some((at_hand, is_due)) = self.at_hand() {
             // Nobody waits for STS while those at hand are good.
             if is_due && let Ok(turn) = Arc::clone(&self.renewal).try_lock_owned() {
-                let inner = Arc::clone(self);
-                tokio::spawn(async move {
-                    let _ = inner.renewed().await;
-                    drop(turn);
-                });
+                self.begin_renewal(turn);
             }
             return Ok(at_hand);
         }
-        let _turn = self.renewal.lock().await;
+        let turn = Arc::clone(&self.renewal).lock_owned().await;
         // Somebody else may have had them meanwhile.
         match self.at_hand() {
             Some((at_hand, _)) => Ok(at_hand),
-            None => self.renewed().await,
+            None => self.begin_renewal(turn).await.unwrap_or_else(|ended| Err(CredentialsError::unhandled(ended))),
         }
+    }
+
+    /// Goes on whether or not somebody waits for it: calls that are given up after seconds would begin it again and again.
+    fn begin_renewal(self: &Arc<Self>, turn: OwnedMutexGuard<()>) -> JoinHandle<provider::Result> {
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            let had = inner.renewed().await;
+            drop(turn);
+            had
+        })
     }
 
     /// Keeps the newest credentials. Where there are none, those that are good still are tried to be renewed again later.
@@ -185,22 +223,22 @@ impl Inner {
             (Err(_), Some(good)) if good.standing() != Standing::Ended => {
                 good.renewed_at = Instant::now() + TRIED_AGAIN_AFTER;
             }
-            (Err(_), _) => {
-                *kept = None;
-                // Nobody else may call with those that STS was asked with, and learn that they are not accepted.
-                if let Some(base) = &self.base {
-                    base.give_up(GIVEN_UP_AFTER_DENIAL);
-                }
-            }
+            (Err(_), _) => *kept = None,
         }
         drop(kept);
+        // Nobody else may call with those that STS was asked with, and learn that they are not accepted.
+        if let (Err(error), Some(base)) = (&had, &self.base)
+            && is_base_refused(error)
+        {
+            base.give_up();
+        }
         had
     }
 
     /// Has the newest credentials, and STS say whose they are.
     async fn had(&self) -> provider::Result {
         let given = self.source.provide_credentials().await?;
-        if self.kept().as_ref().is_some_and(|kept| is_same_key(&kept.credentials, &given)) {
+        if self.of_account().as_ref().is_some_and(|known| is_same_key(known, &given)) {
             return Ok(given);
         }
         let sts = self.sts.to_builder().credentials_provider(given.clone()).build();
@@ -218,6 +256,7 @@ impl Inner {
             let message = format!("they are of account {said}, and not of {meant}: they are not used");
             return Err(CredentialsError::provider_error(message));
         }
+        *self.of_account() = Some(given.clone());
         Ok(given)
     }
 }

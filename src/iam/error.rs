@@ -245,6 +245,13 @@ fn credentials_failure(error: &(dyn Error + 'static)) -> Option<(ErrorClass, Str
     Some((class.unwrap_or(ErrorClass::Credentials), format!("the AWS credentials cannot be had: {why}")))
 }
 
+/// Whether STS was asked for a role's credentials and did not accept those that it was asked with: not where it denies the
+/// role to them.
+pub(super) fn is_base_refused(error: &(dyn Error + 'static)) -> bool {
+    let refusal = layers(error).find_map(|layer| refused::<AssumeRoleError>("AssumeRole", layer));
+    refusal.is_some_and(|refusal| refusal.class == ErrorClass::Credentials)
+}
+
 /// What STS answered in place of credentials.
 fn refused<E: ProvideErrorMetadata + Error + 'static>(
     operation: &'static str,

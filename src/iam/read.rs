@@ -47,8 +47,8 @@ pub struct Reader<I> {
     known: Mutex<Known>,
     latest: Mutex<Latest>,
     together: Arc<Together>,
-    /// Whether the last bulk reading failed.
-    bulk_failed: AtomicBool,
+    /// Whether the last bulk reading was not answered as it should.
+    is_in_doubt: AtomicBool,
     /// When the bulk read was denied, and what IAM said.
     bulk_denied: Mutex<Option<(Instant, String)>>,
     /// When a reading role by role failed that was chosen.
@@ -100,7 +100,7 @@ impl<I: Iam> Reader<I> {
             known: Mutex::default(),
             latest: Mutex::default(),
             together,
-            bulk_failed: AtomicBool::new(false),
+            is_in_doubt: AtomicBool::new(false),
             bulk_denied: Mutex::default(),
             role_reads_failed: Mutex::default(),
         }
@@ -189,10 +189,12 @@ impl<I: Iam> Reader<I> {
     /// All roles of the account, page by page, keeping those that were asked for.
     async fn bulk(&self, asked: &Asked) -> Result<Arc<Inventory>, IamError> {
         // Nobody closes it; and where somebody did, reading goes on all the same.
-        let _turn = self.together.turn(self.bulk_failed.load(Ordering::Relaxed)).await;
+        let _turn = self.together.turn(self.is_in_doubt.load(Ordering::Relaxed)).await;
         let before = Arc::clone(&lock(&self.latest).inventory);
         let read = self.roles(asked, &before).await;
-        self.bulk_failed.store(read.is_err(), Ordering::Relaxed);
+        // What is denied or throttled is denied or throttled at once.
+        let is_in_doubt = read.as_ref().is_err_and(|error| error.class == ErrorClass::Transient);
+        self.is_in_doubt.store(is_in_doubt, Ordering::Relaxed);
         let (inventory, size) = read?;
         drop(before);
         let inventory = Arc::new(inventory.compact());

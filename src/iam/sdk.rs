@@ -108,9 +108,10 @@ impl SdkIam {
     {
         let credentials = self.credentials.clone();
         move |error| {
+            let has_answered = matches!(error, SdkError::ServiceError(_));
             let error = IamError::from_sdk(operation, &error);
-            if let Some(credentials) = credentials {
-                credentials.heed(&error);
+            if let Some(credentials) = credentials.filter(|_| has_answered) {
+                credentials.heed(error.class);
             }
             error
         }

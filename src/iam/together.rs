@@ -13,15 +13,17 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use crate::inventory::{LiveDocument, ManagedPolicy};
 
-/// To so many turns comes one more for accounts whose last reading failed.
+/// To so many turns comes one more for accounts whose last reading was not answered.
 const DOUBTFUL: usize = 4;
 
 /// What readers have in common.
 #[derive(Debug)]
 pub struct Together {
     turns: Semaphore,
-    /// For accounts whose last reading failed: each may take its turn up for most of a minute, and fail again.
+    /// For accounts whose last reading was not answered: each may take its turn up for most of a minute, and fail again.
     turns_in_doubt: Semaphore,
+    /// Of so many other turns that are free such an account may have one: after an outage all are such.
+    spare: usize,
     /// A few dozen policies, each in one version, or two while AWS brings in another.
     managed: Mutex<BTreeMap<Arc<str>, Vec<Weak<ManagedPolicy>>>>,
 }
@@ -31,14 +33,22 @@ impl Together {
     #[must_use]
     pub fn new(readings_at_once: usize) -> Arc<Self> {
         let turns_in_doubt = Semaphore::new((readings_at_once / DOUBTFUL).max(1));
-        Arc::new(Self { turns: Semaphore::new(readings_at_once), turns_in_doubt, managed: Mutex::default() })
+        let (turns, spare) = (Semaphore::new(readings_at_once), readings_at_once / 2 + 1);
+        Arc::new(Self { turns, turns_in_doubt, spare, managed: Mutex::default() })
     }
 
     /// Waits for a turn to read in bulk, which lasts until the permit is dropped. `is_in_doubt`: whether the account's last
-    /// reading failed.
+    /// reading was not answered.
     pub(super) async fn turn(&self, is_in_doubt: bool) -> Result<SemaphorePermit<'_>, AcquireError> {
-        let turns = if is_in_doubt { &self.turns_in_doubt } else { &self.turns };
-        turns.acquire().await
+        if !is_in_doubt {
+            return self.turns.acquire().await;
+        }
+        if self.turns.available_permits() >= self.spare
+            && let Ok(spare) = self.turns.try_acquire()
+        {
+            return Ok(spare);
+        }
+        self.turns_in_doubt.acquire().await
     }
 
     /// A managed policy of this text: the very value that others keep who were told the same.

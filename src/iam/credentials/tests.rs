@@ -67,9 +67,12 @@ fn of(account: &str, number: u32, lasts: Option<Duration>) -> Credentials {
     Credentials::new(format!("AKIA{number}OF{account}"), "secret", Some("token".to_owned()), end, "tests")
 }
 
-/// STS: it knows of every key whose it is. What was asked, in order.
+/// STS: it knows of every key whose it is. What was asked, in order; and what it refuses AssumeRole and GetCallerIdentity with.
 #[derive(Debug, Clone, Default)]
-struct Sts(Arc<Mutex<Vec<&'static str>>>);
+struct Sts(Arc<Mutex<Vec<&'static str>>>, Refusal, Refusal);
+
+/// The error code that a call is answered with, if any.
+type Refusal = Arc<Mutex<Option<&'static str>>>;
 
 impl HttpConnector for Sts {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -89,6 +92,14 @@ impl HttpConnector for Sts {
             ("GetCallerIdentity", format!("<Arn>{arn}</Arn><Account>{account}</Account>"))
         };
         self.0.lock().unwrap().push(operation);
+        let refusal = if operation == "AssumeRole" { &self.1 } else { &self.2 };
+        let refusal = *refusal.lock().unwrap();
+        if let Some(code) = refusal {
+            let answer =
+                format!("<ErrorResponse><Error><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>");
+            let response = HttpResponse::new(403.try_into().unwrap(), answer.into());
+            return HttpConnectorFuture::ready(Ok::<_, ConnectorError>(response));
+        }
         let inner = format!("<{operation}Result>{result}</{operation}Result>");
         let answer = format!(
             r#"<{operation}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/">{inner}</{operation}Response>"#
@@ -130,10 +141,6 @@ async fn key(kept: &OfOneAccount) -> String {
         Ok(credentials) => credentials.access_key_id().to_owned(),
         Err(error) => format!("{error:?}"),
     }
-}
-
-fn failed(class: ErrorClass) -> IamError {
-    IamError { class, operation: "GetRole", code: None, message: "no".to_owned() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,25 +235,55 @@ async fn nobody_waits_for_a_renewal_that_hangs_while_the_credentials_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_aws_does_not_accept_any_more_is_given_up_at_once_and_one_whose_calls_are_denied_in_time() {
-    let (source, _, kept) = keeping(Some(HOUR)).await;
+async fn what_aws_does_not_accept_is_given_up_but_not_what_was_had_only_just_now() {
+    let (source, sts, kept) = keeping(Some(HOUR)).await;
     key(&kept).await;
     source.gives(Some(of(ONE, 2, Some(HOUR))));
-    for class in [ErrorClass::Credentials, ErrorClass::Denied] {
-        kept.heed(&failed(class));
-        assert_eq!(key(&kept).await, "AKIA1OF111111111111", "it was had only just now");
-    }
+    kept.heed(ErrorClass::Credentials);
+    assert_eq!(key(&kept).await, "AKIA1OF111111111111", "it was had only just now");
     advance(GIVEN_UP_AFTER).await;
-    for class in [ErrorClass::Denied, ErrorClass::Throttled, ErrorClass::Transient] {
-        kept.heed(&failed(class));
+    for class in [ErrorClass::Denied, ErrorClass::Throttled, ErrorClass::Transient, ErrorClass::Clock] {
+        kept.heed(class);
         assert_eq!(key(&kept).await, "AKIA1OF111111111111", "{class:?}");
     }
-    kept.heed(&failed(ErrorClass::Credentials));
+    kept.heed(ErrorClass::Credentials);
     assert_eq!(key(&kept).await, "AKIA2OF111111111111");
-    source.gives(Some(of(ONE, 3, Some(HOUR))));
-    advance(GIVEN_UP_AFTER_DENIAL).await;
-    kept.heed(&failed(ErrorClass::Denied));
-    assert_eq!(key(&kept).await, "AKIA3OF111111111111");
+    // Whose a key is does not change: where the same one is given again STS need not be there.
+    let asked = sts.asked("GetCallerIdentity");
+    advance(GIVEN_UP_AFTER).await;
+    kept.heed(ErrorClass::Credentials);
+    assert_eq!((key(&kept).await.as_str(), sts.asked("GetCallerIdentity")), ("AKIA2OF111111111111", asked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_calls_are_denied_is_renewed_after_ten_minutes_and_used_until_it_is() {
+    let (source, _, kept) = keeping(Some(HOUR)).await;
+    key(&kept).await;
+    source.gives(None);
+    advance(RENEWED_ON_DENIAL_AFTER).await;
+    for _ in 0..10 {
+        kept.heed(ErrorClass::Denied);
+        assert_eq!(key(&kept).await, "AKIA1OF111111111111", "STS is out of reach, and it may well be good");
+        sleep(TAKES * 2).await;
+    }
+    source.gives(Some(of(ONE, 2, Some(HOUR))));
+    sleep(TRIED_AGAIN_AFTER).await;
+    key(&kept).await;
+    sleep(MINUTE).await;
+    assert_eq!(key(&kept).await, "AKIA2OF111111111111");
+    let asked = source.asked();
+    kept.heed(ErrorClass::Denied);
+    key(&kept).await;
+    sleep(MINUTE).await;
+    assert_eq!(source.asked(), asked, "the new one may be denied the same for as long");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_goes_on_where_whoever_asked_for_it_has_gone() {
+    let (source, _, kept) = keeping(Some(HOUR)).await;
+    assert!(timeout(TAKES / 2, key(&kept)).await.is_err());
+    sleep(TAKES).await;
+    assert_eq!((key(&kept).await.as_str(), source.asked()), ("AKIA1OF111111111111", 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,6 +294,16 @@ async fn whoever_asks_at_the_same_time_waits_for_one_renewal() {
     assert_eq!((source.asked(), sts.asked("GetCallerIdentity")), (1, 1));
 }
 
+fn entrance(account: &str) -> Entrance {
+    Entrance {
+        role: Some(format!("arn:aws:iam::{account}:role/keeper").parse().unwrap()),
+        external_id: None,
+        session_name: "tests".to_owned(),
+        region: None,
+        account: account.parse().unwrap(),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_accounts_are_entered_with_the_base_credentials_that_were_had_once() {
     let (source, sts) = (Source::default(), Sts::default());
@@ -264,17 +311,40 @@ async fn many_accounts_are_entered_with_the_base_credentials_that_were_had_once(
     let own = SdkIam::of_account(&sts.config(&source).await, None, None);
     assert_eq!(own.caller().await.unwrap().account.as_str(), ONE);
     for number in 0..20 {
-        let account: AccountId = format!("3333333333{number:02}").parse().unwrap();
-        let there = own
-            .within(&Entrance {
-                role: Some(format!("arn:aws:iam::{account}:role/keeper").parse().unwrap()),
-                external_id: None,
-                session_name: "tests".to_owned(),
-                region: None,
-                account: account.clone(),
-            })
-            .await;
-        assert_eq!(there.caller().await.unwrap().account, account);
+        let account = format!("3333333333{number:02}");
+        let there = own.within(&entrance(&account)).await;
+        assert_eq!(there.caller().await.unwrap().account.as_str(), account);
     }
     assert_eq!((source.asked(), sts.asked("AssumeRole")), (1, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_cannot_be_entered_takes_the_base_credentials_from_nobody_unless_they_are_what_is_refused() {
+    let (source, sts) = (Source::default(), Sts::default());
+    source.gives(Some(of(ONE, 1, Some(HOUR))));
+    let own = SdkIam::of_account(&sts.config(&source).await, None, None);
+    let there = own.within(&entrance(TWO)).await;
+    for (code, asked) in [("AccessDenied", 1), ("Throttling", 1), ("ServiceUnavailable", 1), ("ExpiredToken", 2)] {
+        *sts.1.lock().unwrap() = Some(code);
+        advance(11 * MINUTE).await;
+        there.caller().await.unwrap_err();
+        own.caller().await.unwrap();
+        assert_eq!(source.asked(), asked, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_without_a_role_gives_up_the_base_credentials_that_are_its_own() {
+    let (source, sts) = (Source::default(), Sts::default());
+    source.gives(Some(of(ONE, 1, Some(HOUR))));
+    let own = SdkIam::of_account(&sts.config(&source).await, None, None);
+    let there = own.within(&Entrance { role: None, ..entrance(ONE) }).await;
+    there.caller().await.unwrap();
+    source.gives(Some(of(ONE, 2, Some(HOUR))));
+    advance(GIVEN_UP_AFTER).await;
+    *sts.2.lock().unwrap() = Some("InvalidClientTokenId");
+    there.caller().await.unwrap_err();
+    *sts.2.lock().unwrap() = None;
+    there.caller().await.unwrap();
+    assert_eq!(source.asked(), 2);
 }
