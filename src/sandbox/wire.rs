@@ -173,6 +173,7 @@ pub(super) enum Answer {
         token: String,
         /// Since the world's start.
         expires: Duration,
+        lasts: Duration,
         identity: Identity,
         id: String,
     },

@@ -406,12 +406,14 @@ impl World {
         let (name, account) = (&role.name, &role.account);
         let identity =
             Identity { account: account.clone(), arn: format!("arn:aws:sts::{account}:assumed-role/{name}/{session}") };
-        let expires = now + Duration::from_secs(seconds);
+        let lasts = Duration::from_secs(seconds);
+        let expires = now + lasts;
         let answer = Answer::Session {
             access_key_id: access_key_id.clone(),
             secret: format!("sandbox/{}", entity_id("", &origin)),
             token: format!("SandboxSession{}", entity_id("", &access_key_id)),
             expires,
+            lasts,
             identity: identity.clone(),
             id: format!("{}:{session}", role.id),
         };

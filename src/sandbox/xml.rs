@@ -21,7 +21,11 @@ const START: Timestamp = Timestamp::constant(1_793_523_600, 0);
 
 fn calendar(since_start: Duration) -> String {
     let moment = SignedDuration::try_from(since_start).ok().and_then(|since| START.checked_add(since).ok());
-    moment.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    written(moment.unwrap_or(Timestamp::MAX))
+}
+
+fn written(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Appends text, escaped; what XML 1.0 cannot hold becomes U+FFFD.
@@ -169,7 +173,7 @@ fn result(answer: &Answer, xml: &mut String) {
             element(xml, "UserId", &format!("{}:sandbox", entity_id("AROA", &identity.arn)));
             element(xml, "Account", identity.account.as_str());
         }
-        Answer::Session { access_key_id, secret, token, expires, identity, id } => {
+        Answer::Session { access_key_id, secret, token, lasts, identity, id, .. } => {
             xml.push_str("<AssumedRoleUser>");
             element(xml, "AssumedRoleId", id);
             element(xml, "Arn", &identity.arn);
@@ -177,7 +181,9 @@ fn result(answer: &Answer, xml: &mut String) {
             element(xml, "AccessKeyId", access_key_id);
             element(xml, "SecretAccessKey", secret);
             element(xml, "SessionToken", token);
-            element(xml, "Expiration", &calendar(*expires));
+            // By the clock of this machine, as whoever asks goes by: by the world's own it would have ended long ago.
+            let end = SignedDuration::try_from(*lasts).ok().and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
+            element(xml, "Expiration", &written(end.unwrap_or(Timestamp::MAX)));
             xml.push_str("</Credentials>");
         }
     }

@@ -1,7 +1,11 @@
 //! Several accounts in one process: each is entered, kept and left by itself.
 
 use super::*;
-use crate::{manifest::Standing, sandbox::Call};
+use crate::{
+    events::{Heard, What},
+    manifest::Standing,
+    sandbox::Call,
+};
 
 const ONE: &str = "222222222222";
 const TWO: &str = "333333333333";
@@ -193,13 +197,20 @@ fn many() -> Vec<String> {
 }
 
 /// A process of its own that keeps one share of the accounts, and ends with the handle.
-fn shard(life: &Life, shard: &str, text: &str) -> CancellationToken {
+fn shard(life: &Life, shard: &str, text: &str) -> (CancellationToken, Exchange) {
     let (_, newest) = watch::channel(set(text));
     let options = Options { shard: Some(shard.parse().unwrap()), ..Options::default() };
     let shutdown = CancellationToken::new();
     let controller = Controller::new(life.sandbox.iam(&life.account).patience(PATIENCE), newest, options);
-    tokio::spawn(controller.run(shutdown.clone()));
-    shutdown
+    let exchange = Exchange::default();
+    tokio::spawn(controller.woken_by(exchange.clone()).run(shutdown.clone()));
+    (shutdown, exchange)
+}
+
+/// What becomes of an event of this account.
+fn comes_of(exchange: &Exchange, account: &str) -> &'static str {
+    let heard = Heard { account: id(account), request_id: None, at: None, what: What::Read };
+    exchange.deliver(heard, Duration::ZERO).err().map_or("heard", |why| why.as_str())
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,8 +233,13 @@ async fn shards_keep_every_account_between_them_and_each_account_is_kept_by_one(
         let of = |call: &&Call| call.account.as_str() == account && call.operation == "GetAccountAuthorizationDetails";
         let readings = life.sandbox.calls().iter().filter(of).count();
         assert!((2..=5).contains(&readings), "{account} is read by one process: {readings}");
+        // One rule may fill the queues of all: each knows what another one keeps.
+        let mut came: Vec<_> = shards.iter().map(|(_, exchange)| comes_of(exchange, account)).collect();
+        came.sort_unstable();
+        assert_eq!(came, ["OtherShard", "OtherShard", "heard"], "{account}");
     }
-    for shutdown in shards {
+    assert!(shards.iter().all(|(_, exchange)| comes_of(exchange, "999999999999") == "OtherAccount"));
+    for (shutdown, _) in shards {
         shutdown.cancel();
     }
 }
