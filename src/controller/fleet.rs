@@ -8,7 +8,7 @@
 //! STS has said that the credentials are of it; and an account has never two loops at once, however often the way to
 //! enter it changes.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -38,6 +38,10 @@ use crate::{
 /// So many accounts are read at once: a page of a thousand roles takes tens of megabytes while it is read.
 const READINGS_AT_ONCE: usize = 8;
 
+/// So much time is between the entries of two accounts: a hundred a second. STS takes 600 calls a second from all callers of
+/// an account together (IAM User Guide, "IAM and AWS STS quotas"). Each is entered at its time whatever becomes of the others.
+const BETWEEN_ENTRIES: Duration = Duration::from_millis(10);
+
 /// What a session is called where nobody says.
 const SESSION_NAME: &str = "ssm-role-controller";
 
@@ -52,6 +56,7 @@ pub(super) struct Fleet<I> {
     exchange: Exchange,
     board: Board,
     together: Arc<Together>,
+    next_entry: Instant,
     members: BTreeMap<AccountId, Member>,
     at_work: FuturesUnordered<Pin<Box<dyn Future<Output = AccountId> + Send>>>,
     is_suspended: bool,
@@ -83,6 +88,7 @@ impl<I: Iam> Fleet<I> {
             exchange,
             board,
             together: Together::new(READINGS_AT_ONCE),
+            next_entry: Instant::now(),
             members: BTreeMap::new(),
             at_work: FuturesUnordered::new(),
             is_suspended: false,
@@ -160,7 +166,7 @@ impl<I: Iam> Fleet<I> {
         let door = Door {
             iam: Arc::clone(&self.iam),
             own: self.own.clone(),
-            entrance: entrance.clone(),
+            entrance: entrance.clone().map(|entrance| (entrance, self.time_of_entry())),
             manifests: self.newest.subscribe(),
             options,
             together: Arc::clone(&self.together),
@@ -173,6 +179,12 @@ impl<I: Iam> Fleet<I> {
             id
         }));
         self.members.insert(account, Member { entrance, stop });
+    }
+
+    fn time_of_entry(&mut self) -> Instant {
+        let at = self.next_entry.max(Instant::now());
+        self.next_entry = at + BETWEEN_ENTRIES;
+        at
     }
 
     /// An account's loop has ended: it is no longer looked after, or is to be entered in another way.
@@ -235,7 +247,8 @@ pub(crate) fn entrance(account: &AccountId, configured: &ConfiguredAccount) -> E
 struct Door<I> {
     iam: Arc<I>,
     own: Caller,
-    entrance: Option<Entrance>,
+    /// And when, where there is one.
+    entrance: Option<(Entrance, Instant)>,
     manifests: watch::Receiver<Arc<ManifestSet>>,
     options: Options,
     together: Arc<Together>,
@@ -246,10 +259,13 @@ struct Door<I> {
 impl<I: Iam> Door<I> {
     /// Enters the account, however long that takes, and keeps its roles until `stop`.
     async fn keep(self, stop: CancellationToken) {
-        let is_own = self.entrance.as_ref().is_none_or(|entrance| entrance.account == self.own.account);
+        let is_own = self.entrance.as_ref().is_none_or(|(entrance, _)| entrance.account == self.own.account);
         let (iam, caller) = match &self.entrance {
             None => (self.iam, self.own),
-            Some(entrance) => {
+            Some((entrance, at)) => {
+                if stop.run_until_cancelled(sleep_until(*at)).await.is_none() {
+                    return;
+                }
                 let there = Arc::new(self.iam.within(entrance).await);
                 let Some(caller) =
                     identify(there.as_ref(), Some((entrance, &self.inquiries)), self.options.seed, &stop).await

@@ -43,8 +43,7 @@ use std::{fmt, ops::Not, sync::Arc};
 use super::pattern::Pattern;
 
 pub use super::document::Effect;
-pub use condition::instant;
-pub use context::Context;
+pub use context::{Context, instant};
 pub use prepared::Prepared;
 
 /// What is asked: may this be done?

@@ -42,8 +42,9 @@ use serde_json::{Value, json};
 use crate::{iam::SimulatedAction, names::AccountId};
 
 use super::{
-    Fault, Lag, RoleChange, RoleSeed, Sandbox, demo,
-    http::{Payload, response},
+    Fault, Lag, RoleChange, RoleSeed, Sandbox,
+    body::{Payload, response},
+    demo,
 };
 
 /// Where the control path begins.

@@ -5,7 +5,6 @@
 //! hold more than [`LARGEST_BODY`] of one request.
 
 use std::{
-    convert::Infallible,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -13,15 +12,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     Method, Request as HttpRequest, Response, StatusCode,
-    body::{Body, Bytes, Frame, Incoming, SizeHint},
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    body::{Bytes, Incoming},
+    header::{AUTHORIZATION, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
@@ -34,6 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Sandbox, Shape,
+    body::{Payload, cut, response},
     calls::request_id,
     control,
     query::{self, Service},
@@ -49,9 +48,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long calls under way may still take when the server is asked to stop.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// The body of an answer: whole, or one that breaks off.
-pub(super) type Payload = Either<Full<Bytes>, Cut>;
 
 impl Sandbox {
     /// Serves the sandbox on a listener until it is told to stop: calls under way then have a second to end.
@@ -188,50 +184,4 @@ fn turn_away(refusal: &Refusal) -> Response<Payload> {
 fn refuse(service: Service, refusal: &Refusal, request_id: &str) -> Response<Payload> {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response(status, "text/xml", xml::refusal(service, refusal, request_id).into())
-}
-
-pub(super) fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Payload> {
-    let mut response = Response::new(Either::Left(Full::new(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-}
-
-/// A body that promises all of its bytes and breaks off after half of them.
-pub(super) struct Cut {
-    promised: u64,
-    half: Option<Bytes>,
-}
-
-fn cut(whole: Payload) -> Payload {
-    let promised = whole.size_hint().lower();
-    let bytes = match whole {
-        Either::Left(full) => full.collect(),
-        Either::Right(cut) => return Either::Right(cut),
-    };
-    // A body that lies in memory is collected at once.
-    let bytes = match std::pin::pin!(bytes).poll(&mut Context::from_waker(std::task::Waker::noop())) {
-        Poll::Ready(Ok::<_, Infallible>(collected)) => collected.to_bytes(),
-        Poll::Ready(Err(_)) | Poll::Pending => Bytes::new(),
-    };
-    Either::Right(Cut { promised, half: Some(bytes.slice(..bytes.len() / 2)) })
-}
-
-impl Body for Cut {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(Some(match self.half.take() {
-            Some(half) => Ok(Frame::data(half)),
-            None => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-        }))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.promised)
-    }
 }

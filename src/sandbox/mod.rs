@@ -15,6 +15,7 @@
 //! they cannot give different answers; and the contract tests hold it to what a second emulator and AWS's own client
 //! think of IAM, so it cannot drift into a private idea of it.
 
+mod body;
 mod calls;
 mod control;
 pub mod demo;

@@ -256,3 +256,22 @@ async fn accounts_are_not_all_read_in_the_same_moments() {
     let together = one.iter().filter(|at| two.contains(at)).count();
     assert!(one.len() >= 25 && together <= 3, "{together} of {}", one.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_accounts_are_not_entered_in_the_same_moment() {
+    let life = Life::with(&[]);
+    let accounts_there: Vec<_> = (0..300_u64).map(|number| format!("{}", 200_000_000_000 + number)).collect();
+    for account in &accounts_there {
+        life.sandbox.plant(&id(account), RoleSeed::new("keeper").trust(TRUST));
+    }
+    let entries: String = accounts_there.iter().map(|account| entry(account, "")).collect();
+    let life = life.start(&format!("{}{}", manifest(&["web"], "  accountIds: \"*\"\n"), accounts(&entries)));
+    minutes(1).await;
+    let of = |call: &&Call| call.operation == "AssumeRole";
+    let at: Vec<Duration> = life.sandbox.calls().iter().filter(of).map(|call| call.at).collect();
+    assert_eq!(at.len(), accounts_there.len());
+    let within_a_second =
+        |from: Duration| at.iter().filter(|at| (from..from + Duration::from_secs(1)).contains(*at)).count();
+    let most = at.iter().map(|from| within_a_second(*from)).max();
+    assert!(most <= Some(101), "{most:?}");
+}

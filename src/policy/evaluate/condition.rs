@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     Truth,
-    context::{Context, Known, Variable},
+    context::{Context, Known, Variable, instant},
 };
 use crate::policy::{
     document::{Constraint, Effect},
@@ -244,17 +244,6 @@ fn boolean(text: &str) -> Option<bool> {
         _ if text.eq_ignore_ascii_case("true") => Some(true),
         _ if text.eq_ignore_ascii_case("false") => Some(false),
         _ => None,
-    }
-}
-
-/// A full ISO 8601 instant, or seconds since 1970. Four digits might be a year of ISO 8601 as well as seconds, and which
-/// of them IAM takes them for is not said.
-#[must_use]
-pub fn instant(text: &str) -> Option<Timestamp> {
-    match text.parse() {
-        Ok(seconds) if text.len() != 4 => Timestamp::from_second(seconds).ok(),
-        Ok(_) => None,
-        Err(_) => text.parse().ok(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 
-use super::{super::pattern::Pattern, condition::instant};
+use crate::policy::pattern::Pattern;
 
 /// What is known of a request's context keys. Their names are compared ignoring case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,5 +138,16 @@ impl Context {
             Variable::Text(text) => Some(text),
             Variable::Nothing | Variable::NotKnown => None,
         })))
+    }
+}
+
+/// A full ISO 8601 instant, or seconds since 1970. Four digits might be a year of ISO 8601 as well as seconds, and which
+/// of them IAM takes them for is not said.
+#[must_use]
+pub fn instant(text: &str) -> Option<Timestamp> {
+    match text.parse() {
+        Ok(seconds) if text.len() != 4 => Timestamp::from_second(seconds).ok(),
+        Ok(_) => None,
+        Err(_) => text.parse().ok(),
     }
 }
