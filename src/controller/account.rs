@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!  manifests.rs   newer manifests ─▶ slots: what is wanted of each policy
-//!  reading.rs     a reading of IAM ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
+//!  reading.rs     a reading of IAM ─▶ what is seen
+//!  planning.rs    what is seen ─▶ verdicts ─▶ guard ─▶ what is told, what is queued
+//!  guarding.rs    a plan ─▶ within the guards, or held
 //!  repairing.rs   the queue ─▶ leave, canary ─▶ a fresh look, a write ─▶ what is told
 //!  hearing.rs     change events ─▶ fresh looks, readings of everything
 //!  selecting.rs   a reading of IAM ─▶ which roles selectors pick ─▶ slots
@@ -17,8 +19,10 @@
 
 mod answering;
 mod counting;
+mod guarding;
 mod hearing;
 mod manifests;
+mod planning;
 mod reading;
 mod repairing;
 mod resting;
@@ -39,7 +43,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{reading::Reading, resting::Resting, selecting::SelectorsTold};
+use self::{
+    guarding::Guarding,
+    planning::Planning,
+    reading::{Readings, Seen},
+    resting::Resting,
+    selecting::Selecting,
+};
 use super::{
     Options, Outcome,
     approval::Approval,
@@ -51,13 +61,12 @@ use super::{
     slot::Slot,
 };
 use crate::{
-    backoff::Backoff,
     events::{Hearing, Subscription},
-    iam::{Caller, Calls, Iam, IamError, Paced, Reader, Together, Writer},
-    inventory::{Asked, Inventory, Observed, Role},
-    manifest::{Guards, ManifestSet, PolicyKey, Selection, USUAL_RESYNC_INTERVAL},
+    iam::{Caller, Calls, Iam, Paced, Reader, Together, Writer},
+    inventory::{Asked, Observed, Role},
+    manifest::{ManifestSet, PolicyKey, USUAL_RESYNC_INTERVAL},
     names::RoleName,
-    plan::{self, Circumstances, Digest, Excess, Ledger, Picks, Reason, Step},
+    plan::{self, Circumstances, Reason, Step},
     status::Inquiries,
     telemetry::{Event, EventName},
 };
@@ -101,72 +110,21 @@ pub(super) struct Account<I> {
     asked: Arc<Asked>,
     /// The steps of manifests for other accounts.
     mismatched: Vec<Step>,
-    /// What selectors have picked by the last reading.
-    selection: Selection,
-    /// What came of each selector by the last reading that could tell.
-    picks: Vec<Picks>,
-    selectors_told: SelectorsTold,
-    /// What was asked for before, until it was told that it no longer is. Where selectors may turn out to ask for it still,
-    /// that waits for a reading.
-    departed: BTreeMap<PolicyKey, Slot>,
-    /// Whether it does.
-    awaits_selectors: bool,
+    selecting: Selecting,
     reporter: Reporter,
     /// When it was told that the account is suspended, while it is.
     suspension_told: Option<Instant>,
     written: usize,
 
-    inventory: Arc<Inventory>,
-    /// When the reading came that led to it.
-    read_at: Instant,
-    /// What the reading that led to the inventory looked for.
-    looked_for: Arc<Asked>,
-    reading: Option<JoinHandle<Reading>>,
-    /// What the roles' managed policies say is looked after, while the roles are judged by what is known of it.
-    looking_after: Option<JoinHandle<()>>,
-    /// Roles that were written to since the reading of the inventory was begun: it may show them before or after.
-    spoiled: BTreeSet<RoleName>,
-    /// The same for the reading that is under way.
-    spoiled_meanwhile: BTreeSet<RoleName>,
-    /// The roles of which a reading and a single look said differing things at about the same time: nobody knows which of
-    /// both is newer, so the next repair asks once more.
-    doubtful: BTreeSet<RoleName>,
-    /// Since when the plan of the newest reading waits for what its managed policies say.
-    awaits_policies: Option<Instant>,
-    /// Whether that plan waits for looks that were under way when the reading came: what they look at is part of it.
-    awaits_looks: bool,
-    next_reading: Instant,
-    /// Whether the next reading is to tell all that bears on the roles, and whether the one under way does.
-    is_everything_due: bool,
-    is_reading_everything: bool,
-    reading_backoff: Backoff,
-    reading_failed: Option<(IamError, Instant)>,
-    /// Whether a reading has told of any.
-    was_read: bool,
-    /// When the last reading came that told of all roles.
-    last_complete: Option<Instant>,
-    /// Whether it was told that roles are read one by one.
-    one_by_one_told: bool,
+    readings: Readings,
+    seen: Seen,
+    planning: Planning,
+    guarding: Guarding,
 
     subscription: Subscription,
     hearing: Hearing,
     inquiries: Inquiries,
 
-    guards: Guards,
-    ledger: Ledger,
-    /// Where the writes are kept for other processes.
-    ledger_file: Option<Arc<LedgerFile>>,
-    /// Whether it was told that they cannot be.
-    uncounted_told: bool,
-    /// The plan that goes beyond the guards, as it was told.
-    held: Option<Held>,
-    approval: Approval,
-    /// Whether the guards have seen a plan of the newest manifests. Until then nothing begins.
-    is_planned: bool,
-    /// What the plan of the last reading would write.
-    digest: Option<Digest>,
-    /// Whether more is known than the present plan holds: drifts that fresh looks have proved, managed policies.
-    is_plan_outdated: bool,
     canary: Canary,
     /// Whether it was told that a first write was not found right.
     canary_failed_told: bool,
@@ -182,20 +140,6 @@ pub(super) struct Account<I> {
     /// The time for what may pass by itself is over: only what is under way or queued is brought to an end.
     is_closing: bool,
     is_stopping: bool,
-}
-
-/// A plan that goes beyond the guards.
-#[derive(Debug)]
-struct Held {
-    digest: Digest,
-    excess: Excess,
-}
-
-impl Held {
-    /// The next step for a person.
-    fn hint(&self) -> String {
-        format!("look at it with `plan`; if it is meant, `apply --approve {}`, or raise spec.guards", self.digest)
-    }
 }
 
 /// A repair under way.
@@ -247,44 +191,17 @@ impl<I: Iam> Account<I> {
             resting: BTreeMap::new(),
             asked: Arc::default(),
             mismatched: Vec::new(),
-            selection: Selection::default(),
-            picks: Vec::new(),
-            selectors_told: SelectorsTold::default(),
-            departed: BTreeMap::new(),
-            awaits_selectors: false,
+            selecting: Selecting::default(),
             reporter: Reporter::default(),
             suspension_told: None,
             written: 0,
-            inventory: Arc::default(),
-            read_at: now,
-            looked_for: Arc::default(),
-            reading: None,
-            looking_after: None,
-            spoiled: BTreeSet::new(),
-            spoiled_meanwhile: BTreeSet::new(),
-            doubtful: BTreeSet::new(),
-            awaits_policies: None,
-            awaits_looks: false,
-            next_reading: now,
-            is_everything_due: false,
-            is_reading_everything: false,
-            reading_backoff: Backoff::new(options.seed),
-            reading_failed: None,
-            was_read: false,
-            last_complete: None,
-            one_by_one_told: false,
+            readings: Readings::new(options.seed, now),
+            seen: Seen::nothing(now),
+            planning: Planning::default(),
+            guarding: Guarding::new(Approval::asked_for(options.approve.clone()), ledger_file),
             subscription,
             inquiries,
             hearing: Hearing::new(caller.account.clone()),
-            guards: Guards::default(),
-            ledger: Ledger::default(),
-            ledger_file,
-            uncounted_told: false,
-            held: None,
-            approval: Approval::asked_for(options.approve.clone()),
-            is_planned: false,
-            digest: None,
-            is_plan_outdated: false,
             canary: Canary::default(),
             canary_failed_told: false,
             read_back: None,
@@ -340,13 +257,13 @@ impl<I: Iam> Account<I> {
         let steps = self.slots.into_values().map(last_verdict).chain(self.mismatched).collect();
         Outcome {
             steps,
-            picks: self.picks,
+            picks: self.selecting.picks,
             unresolved,
             written: self.written,
-            digest: self.digest,
-            held: self.held.map(|held| held.excess),
-            approval_is_used_up: matches!(self.approval, Approval::UsedUp),
-            approval_is_void: self.approval.is_void(self.reading_failed.is_none()),
+            digest: self.planning.digest,
+            held: self.guarding.held.map(|held| held.excess),
+            approval_is_used_up: matches!(self.guarding.approval, Approval::UsedUp),
+            approval_is_void: self.guarding.approval.is_void(self.readings.failed.is_none()),
         }
     }
 
@@ -359,13 +276,13 @@ impl<I: Iam> Account<I> {
             () = shutdown.cancelled() => {}
             () = next_manifests(&mut self.manifests) => self.take_manifests(),
             () = self.options.leadership.turns_from(!self.circumstances.stands_by) => self.take_manifests(),
-            read = finished(self.reading.as_mut()) => {
-                self.reading = None;
+            read = finished(self.readings.under_way.as_mut()) => {
+                self.readings.under_way = None;
                 self.take_others();
                 self.conclude_reading(read);
             }
-            _ = finished(self.looking_after.as_mut()) => {
-                self.looking_after = None;
+            _ = finished(self.readings.of_policies.as_mut()) => {
+                self.readings.of_policies = None;
                 self.take_policies();
             }
             Some(done) = self.repairs.join_next_with_id() => self.conclude_repair(done),
@@ -384,8 +301,8 @@ impl<I: Iam> Account<I> {
         if !self.is_closing {
             self.wake(now);
         }
-        let is_due = self.next_reading <= now || self.saves_looks_at_roles(now);
-        if self.reading.is_none() && is_due && !self.is_closing {
+        let is_due = self.readings.next <= now || self.saves_looks_at_roles(now);
+        if self.readings.under_way.is_none() && is_due && !self.is_closing {
             self.begin_reading();
         }
         while !self.is_closing
@@ -409,7 +326,7 @@ impl<I: Iam> Account<I> {
 
     /// The next moment at which something is due that nobody will report.
     fn next_wake(&self) -> Instant {
-        let reading = (self.reading.is_none() && !self.is_closing).then_some(self.next_reading);
+        let reading = (self.readings.under_way.is_none() && !self.is_closing).then_some(self.readings.next);
         let retry = self.waiting.first().map(|(due, _)| *due).filter(|_| !self.is_closing);
         // Where its time is over and nothing may begin, something under way will say when.
         let now = Instant::now();
@@ -444,38 +361,38 @@ impl<I: Iam> Account<I> {
     fn is_at_work(&self) -> bool {
         let may_begin = self.may_begin() && self.canary.waits_until().is_none();
         // A reading that was tried before is not waited for.
-        (self.reading.is_some() || self.looking_after.is_some()) && self.reading_failed.is_none()
+        (self.readings.under_way.is_some() || self.readings.of_policies.is_some()) && self.readings.failed.is_none()
             || !self.repairs.is_empty()
             || self.read_back.is_some()
-            || may_begin && (self.is_plan_outdated || !self.queue.is_empty())
+            || may_begin && (self.planning.is_outdated || !self.queue.is_empty())
     }
 
     /// Whether anything may be looked at or written now: what is known of the roles is fresh, and what is wanted is
     /// planned.
     fn may_begin(&self) -> bool {
-        self.is_planned && !self.awaits_looks && self.reading_failed.is_none()
+        self.planning.is_done && !self.planning.awaits_looks && self.readings.failed.is_none()
     }
 
     /// Whether nothing is under way, and nothing is left to try that may pass by itself.
     fn has_settled(&self) -> bool {
-        let reading_may_pass = match &self.reading_failed {
+        let reading_may_pass = match &self.readings.failed {
             Some((error, _)) => error.class.passes_by_itself(),
             None => {
-                self.inventory.may_be_completed()
-                    || self.awaits_selectors
+                self.seen.inventory.may_be_completed()
+                    || self.selecting.awaits_reading
                     || self.slots.values().any(|slot| slot.step.is_none())
             }
         };
         let repair_may_pass =
             |slot: &Slot| slot.postponed.is_some() || slot.retry.as_ref().is_some_and(|retry| retry.passes_by_itself);
-        self.reading.is_none()
-            && self.looking_after.is_none()
+        self.readings.under_way.is_none()
+            && self.readings.of_policies.is_none()
             && !reading_may_pass
             && self.queue.is_empty()
             && self.repairs.is_empty()
             && self.read_back.is_none()
-            && !self.is_plan_outdated
-            && !self.awaits_looks
+            && !self.planning.is_outdated
+            && !self.planning.awaits_looks
             && !self.slots.values().any(repair_may_pass)
     }
 
@@ -486,8 +403,8 @@ impl<I: Iam> Account<I> {
 
     /// How many roles are managed.
     fn role_count(&self) -> usize {
-        match self.guards.max_change_percent {
-            Some(_) => plan::managed_roles(self.all_wanted().map(|(_, wanted)| wanted), &self.inventory),
+        match self.guarding.guards.max_change_percent {
+            Some(_) => plan::managed_roles(self.all_wanted().map(|(_, wanted)| wanted), &self.seen.inventory),
             // Nobody asks.
             None => self.slots.len() + self.resting.len(),
         }

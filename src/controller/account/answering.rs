@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{Account, Held};
+use super::{Account, guarding::Held};
 use crate::{
     controller::slot::Slot,
     iam::Iam,
@@ -36,8 +36,8 @@ impl<I: Iam> Account<I> {
         self.resting.values().for_each(|resting| counts.add(Some(resting.step_of_its_kind()), usual));
         self.mismatched.iter().for_each(|step| counts.add(Some(step), step.mode));
 
-        let failed = self.reading_failed.as_ref().map(|(error, _)| error);
-        let last_complete_pass = self.last_complete.map(|at| ago(at.elapsed()));
+        let failed = self.readings.failed.as_ref().map(|(error, _)| error);
+        let last_complete_pass = self.readings.last_complete.map(|at| ago(at.elapsed()));
         let judged = self.slots.values().filter_map(|slot| slot.step.as_ref()).chain(&self.mismatched);
         let roles = match detail {
             Detail::Counts => Vec::new(),
@@ -63,10 +63,10 @@ impl<I: Iam> Account<I> {
             hint: failed.map(|error| Reason::Failed(error.class).hint().to_owned()),
             suspended: self.suspension_told.is_some(),
             last_complete_pass_at: last_complete_pass.map(moment),
-            held: self.held.as_ref().map(held),
+            held: self.guarding.held.as_ref().map(held),
             roles,
         };
-        let (was_read, was_tried) = (self.was_read, self.was_read || failed.is_some());
+        let (was_read, was_tried) = (self.readings.have_come, self.readings.have_come || failed.is_some());
         AccountReport {
             status,
             counts,

@@ -20,20 +20,20 @@ use crate::{
 impl<I: Iam> Account<I> {
     /// Reads the file before anything is begun.
     pub(super) async fn remember(&mut self) {
-        let Some(file) = &self.ledger_file else { return };
+        let Some(file) = &self.guarding.ledger_file else { return };
         file.refresh().await;
         if self.options.approve.as_ref().is_some_and(|digest| file.is_used_up(digest)) {
-            self.approval = Approval::UsedUp;
+            self.guarding.approval = Approval::UsedUp;
         }
         self.take_others();
     }
 
     /// Takes in what was read of the file last.
     pub(super) fn take_others(&mut self) {
-        let Some(file) = &self.ledger_file else { return };
-        self.ledger.take_others(file.of_others(), self.started.elapsed());
+        let Some(file) = &self.guarding.ledger_file else { return };
+        self.guarding.ledger.take_others(file.of_others(), self.started.elapsed());
         let trouble = file.trouble();
-        let was_told = std::mem::replace(&mut self.uncounted_told, trouble.is_some());
+        let was_told = std::mem::replace(&mut self.guarding.uncounted_told, trouble.is_some());
         let reason = Reason::Failed(ErrorClass::NotCounted);
         match trouble {
             Some(trouble) if !was_told => emit(&Event {
@@ -68,9 +68,9 @@ impl<I: Iam> Account<I> {
     pub(super) fn tools_for(&self, leave: &Leave) -> Tools<Paced<I>> {
         let terms = match (leave, &self.options.approve) {
             (Leave::WriteInPlaceOf(_), Some(digest)) => Terms::Approved(digest.clone()),
-            _ => Terms::Within(self.guards, self.role_count()),
+            _ => Terms::Within(self.guarding.guards, self.role_count()),
         };
-        let counting = self.ledger_file.clone().map(|file| Counting { file, terms });
+        let counting = self.guarding.ledger_file.clone().map(|file| Counting { file, terms });
         Tools { counting, ..self.tools.clone() }
     }
 }

@@ -30,7 +30,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(20);
 impl<I: Iam> Account<I> {
     /// Takes in what was heard.
     pub(super) fn take_news(&mut self, news: News) {
-        let (asked, inventory) = (&self.asked, &self.inventory);
+        let (asked, inventory) = (&self.asked, &self.seen.inventory);
         self.hearing.take(news, |subject| concerned(subject, asked, inventory), Instant::now());
     }
 
@@ -45,8 +45,8 @@ impl<I: Iam> Account<I> {
             }
         }
         if due.everything {
-            self.is_everything_due = true;
-            self.next_reading = self.next_reading.min(now);
+            self.readings.is_everything_due = true;
+            self.readings.next = self.readings.next.min(now);
         }
     }
 
@@ -54,7 +54,7 @@ impl<I: Iam> Account<I> {
         let asked = self.asked.roles.get(role);
         let is_ours = |name: &str| asked.is_some_and(|policies| policies.iter().any(|policy| policy.as_str() == name));
         let is_shown_by_a_look = |change: &Change| change.policy.as_deref().is_some_and(is_ours);
-        let is_known = matches!(self.inventory.get(role), Some(Observed::Found(_)));
+        let is_known = matches!(self.seen.inventory.get(role), Some(Observed::Found(_)));
         if !is_known || *further > 0 || !changes.iter().all(is_shown_by_a_look) {
             self.hearing.ask_for_everything();
         }
@@ -112,7 +112,7 @@ impl<I: Iam> Account<I> {
         let usual = self.usual_interval();
         if let Some(event) = self.hearing.turned(usual, now) {
             emit(&event);
-            self.next_reading = self.next_reading.min(now + self.resync_interval(now));
+            self.readings.next = self.readings.next.min(now + self.resync_interval(now));
         }
     }
 

@@ -37,8 +37,8 @@ impl<I: Iam> Account<I> {
             self.rouse_all();
             // Whoever leads tells what stands, as after a start; whoever stands by leaves that to the one who leads.
             self.reporter = if stands_by { Reporter::silent() } else { Reporter::default() };
-            self.selectors_told = SelectorsTold::default();
-            (self.held, self.canary_failed_told) = (None, false);
+            self.selecting.told = SelectorsTold::default();
+            (self.guarding.held, self.canary_failed_told) = (None, false);
         }
         let same_circumstances = circumstances == self.circumstances;
         self.tell_suspension(manifests.suspends(&self.caller.account));
@@ -46,13 +46,13 @@ impl<I: Iam> Account<I> {
         let with_events = manifests.configuration().and_then(|configuration| configuration.resync_interval_with_events);
         self.hearing.configure(with_events);
         // What began with leave of other guards has none of these.
-        let same_guards = self.guards == manifests.guards();
-        self.guards = manifests.guards();
+        let same_guards = self.guarding.guards == manifests.guards();
+        self.guarding.guards = manifests.guards();
         let whose = Whose { account: &self.caller.account, is_own: self.is_own };
         // What selectors make of the newest manifests, only a reading can tell.
-        self.selection.keep_only(&manifests, whose);
-        self.awaits_selectors = manifests.selecting(whose).next().is_some();
-        self.picks.clear();
+        self.selecting.selection.keep_only(&manifests, whose);
+        self.selecting.awaits_reading = manifests.selecting(whose).next().is_some();
+        self.selecting.picks.clear();
         if self.is_own {
             self.mismatched = plan::mismatched(&manifests, &self.caller.account);
         }
@@ -62,24 +62,24 @@ impl<I: Iam> Account<I> {
             back.overtaken.cancel();
         }
         self.canary.plan_anew();
-        self.is_planned = false;
+        self.planning.is_done = false;
         // A reading of their own is planned by them.
-        (self.awaits_policies, self.awaits_looks) = (None, false);
-        if self.awaits_selectors {
+        (self.planning.awaits_policies, self.planning.awaits_looks) = (None, false);
+        if self.selecting.awaits_reading {
             self.overtake_what_is_meant_otherwise();
         }
         self.release();
-        if !self.awaits_selectors {
+        if !self.selecting.awaits_reading {
             self.tell_selectors_gone();
         }
         self.tell_mismatched();
-        self.next_reading = Instant::now();
+        self.readings.next = Instant::now();
     }
 
     /// What is wanted from now on: of the roles that manifests name, and of those that selectors have picked.
     pub(super) fn want(&mut self, manifests: &ManifestSet, same_circumstances: bool, same_guards: bool) {
         let whose = Whose { account: &self.caller.account, is_own: self.is_own };
-        let mut desired = manifests.desired_with(whose, self.caller.partition().as_ref(), &self.selection);
+        let mut desired = manifests.desired_with(whose, self.caller.partition().as_ref(), &self.selecting.selection);
         let former = self.former_names(&desired);
         desired.policies.extend(former);
         self.asked = Arc::new(plan::asked_for(&desired, manifests, whose));
@@ -103,7 +103,7 @@ impl<I: Iam> Account<I> {
         });
         self.resting = renewed.collect();
         let mut before = std::mem::take(&mut self.slots);
-        let departed = &mut self.departed;
+        let departed = &mut self.selecting.departed;
         let renewed = desired.policies.into_iter().map(|(key, wanted)| {
             let slot = match (before.remove(&key), departed.remove(&key)) {
                 (Some(slot), _) => slot.under(wanted, same_circumstances),
@@ -114,7 +114,7 @@ impl<I: Iam> Account<I> {
             (key, slot)
         });
         self.slots = renewed.collect();
-        self.departed.extend(before);
+        self.selecting.departed.extend(before);
         self.contended.retain(|key| self.slots.contains_key(key));
         self.queue.retain(|key| self.slots.get(key).is_some_and(|slot| slot.is_queued));
     }
@@ -127,11 +127,12 @@ impl<I: Iam> Account<I> {
         }
         let manifests = Arc::clone(&self.manifests.borrow());
         let whose = Whose { account: &self.caller.account, is_own: self.is_own };
-        let selected = plan::select(&manifests, whose, &self.inventory, &self.circumstances, &self.selection);
+        let selected =
+            plan::select(&manifests, whose, &self.seen.inventory, &self.circumstances, &self.selecting.selection);
         let meant = manifests.desired_with(whose, self.caller.partition().as_ref(), &selected.selection);
         // The tags that a selector asks about are known only where a reading has looked for them.
         let is_known = |claim: &Permissions| {
-            self.looked_for.sought.iter().any(|sought| Some(&sought.selector) == claim.selector.as_ref())
+            self.seen.looked_for.sought.iter().any(|sought| Some(&sought.selector) == claim.selector.as_ref())
         };
         let unknown = manifests.selecting(whose).filter(|claim| !is_known(claim)).map(|claim| &claim.policy_name);
         let unknown: BTreeSet<&PolicyName> = unknown.collect();
@@ -152,7 +153,8 @@ impl<I: Iam> Account<I> {
     /// The policies whose manifest has given them another name: each is to go, once the one under the new name is right.
     fn former_names(&self, desired: &Desired) -> BTreeMap<PolicyKey, DesiredPolicy> {
         // Of what has departed, what selectors may turn out to ask for still.
-        let waiting = self.departed.iter().filter(|(_, slot)| self.awaits_selectors && !slot.is_released);
+        let waiting =
+            self.selecting.departed.iter().filter(|(_, slot)| self.selecting.awaits_reading && !slot.is_released);
         let departed: Vec<Cow<'_, DesiredPolicy>> = self
             .all_wanted()
             .chain(waiting.map(|(key, slot)| (key, Cow::Borrowed(&slot.wanted))))
@@ -194,7 +196,7 @@ impl<I: Iam> Account<I> {
     pub(super) fn give_up(&mut self, keys: &[PolicyKey]) {
         for key in keys {
             if let Some(slot) = self.slots.remove(key) {
-                self.departed.insert(key.clone(), slot);
+                self.selecting.departed.insert(key.clone(), slot);
             }
         }
         self.release();
@@ -203,7 +205,7 @@ impl<I: Iam> Account<I> {
     /// Tells of policies that no manifest asks for any more. Those that are being repaired wait for the end of it, and all
     /// of them for the reading that says what selectors ask for.
     pub(super) fn release(&mut self) {
-        if self.awaits_selectors {
+        if self.selecting.awaits_reading {
             return;
         }
         let account = &self.circumstances.account;
@@ -220,18 +222,18 @@ impl<I: Iam> Account<I> {
             .chain(self.mismatched.iter().map(|step| step.target.clone()))
             .collect();
         let left = |target: &Target| {
-            let departed = self.departed.get(&(target.role.clone(), target.policy.clone()));
+            let departed = self.selecting.departed.get(&(target.role.clone(), target.policy.clone()));
             let remedy = departed.and_then(|slot| {
                 let (manifest, account) = (&slot.wanted.manifest, target.account.as_ref()?);
                 Some(manifest::write::absent(manifest, &target.policy, account, &[&target.role]))
             });
             let was_selected = departed.is_some_and(|slot| slot.wanted.origin.selector().is_some());
-            let is_gone = was_selected && matches!(self.inventory.get(&target.role), Some(Observed::NotFound));
+            let is_gone = was_selected && matches!(self.seen.inventory.get(&target.role), Some(Observed::NotFound));
             Left { remedy, was_selected, is_gone }
         };
         self.reporter.release(&asked_for, left).iter().for_each(emit);
         let (now, busy) = (Instant::now(), self.busy.values().map(|busy| &busy.key).collect::<BTreeSet<_>>());
-        self.departed.retain(|key, slot| {
+        self.selecting.departed.retain(|key, slot| {
             slot.is_released = !busy.contains(key);
             // Whoever asks for it again soon is not to have the same write made twice.
             !slot.is_released || slot.is_doubted(now)

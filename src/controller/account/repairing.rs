@@ -87,7 +87,7 @@ impl<I: Iam> Account<I> {
         let Some(slot) = self.slots.get_mut(&key) else { return };
         slot.is_queued = false;
         slot.postponed = None;
-        let Some(Observed::Found(role)) = self.inventory.get(&key.0) else {
+        let Some(Observed::Found(role)) = self.seen.inventory.get(&key.0) else {
             // The reading that finds the role again queues it again.
             slot.retry = None;
             return;
@@ -95,12 +95,12 @@ impl<I: Iam> Account<I> {
         let (wanted, role) = (slot.wanted.clone(), Arc::clone(role));
         let (contention, is_planned) = (slot.contention.clone(), slot.is_planned);
         let (circumstances, began) = (self.circumstances.clone(), Instant::now());
-        let read_at = (!self.doubtful.contains(&key.0)).then_some(self.read_at);
+        let read_at = (!self.seen.doubtful.contains(&key.0)).then_some(self.seen.at);
         let is_delete = wanted.state == State::Absent;
         let leave = if is_planned { self.leave(&key, is_delete) } else { Leave::Look };
         let may_write = matches!(leave, Leave::Write | Leave::WriteInPlaceOf(_));
         if may_write {
-            self.ledger.begins(&key.0, is_delete);
+            self.guarding.ledger.begins(&key.0, is_delete);
             self.canary.begins(&key);
         }
         let tools = self.tools_for(&leave);
@@ -114,13 +114,13 @@ impl<I: Iam> Account<I> {
 
     /// Whether one more write of the plan may be made now.
     fn leave(&mut self, key: &PolicyKey, is_delete: bool) -> Leave {
-        match self.approval.leave(key) {
+        match self.guarding.approval.leave(key) {
             Leave::Write => {
-                if let Some(held) = &self.held {
+                if let Some(held) = &self.guarding.held {
                     return Leave::Held(Reason::GuardHeld, Some(held.excess.to_string()));
                 }
                 let (now, role_count) = (self.elapsed(), self.role_count());
-                match self.ledger.excess(&self.guards, role_count, [(&key.0, is_delete)], now) {
+                match self.guarding.ledger.excess(&self.guarding.guards, role_count, [(&key.0, is_delete)], now) {
                     None => Leave::Write,
                     Some(excess) => Leave::Held(Reason::GuardHeld, Some(excess.to_string())),
                 }
@@ -153,10 +153,10 @@ impl<I: Iam> Account<I> {
             // Or it ended early, and no manifest asks for it any more.
             Repaired::ReadFailed(_) => is_unknown && may_write,
         };
-        self.ledger.ended(&role, may_have_written, self.started.elapsed());
+        self.guarding.ledger.ended(&role, may_have_written, self.started.elapsed());
         if may_have_written {
-            self.spoiled.insert(role.clone());
-            self.spoiled_meanwhile.insert(role);
+            self.seen.spoiled.insert(role.clone());
+            self.readings.spoiled.insert(role);
             self.begin_read_back(&key, &overtaken);
         } else if may_write {
             self.canary.wrote_nothing(&key);
@@ -212,18 +212,18 @@ impl<I: Iam> Account<I> {
     /// Keeps what a repair that began then has read of the role itself: no repair of another policy of it is to go back behind
     /// that. Where a reading came to its end since and says otherwise, what it says may be newer, and stays.
     fn take_role(&mut self, fresh: &Role, began: Instant) {
-        let Some(Observed::Found(known)) = self.inventory.get(&fresh.name) else { return };
+        let Some(Observed::Found(known)) = self.seen.inventory.get(&fresh.name) else { return };
         let is_alike = (&known.path, known.is_suspended, &known.tags) == (&fresh.path, fresh.is_suspended, &fresh.tags);
-        if is_alike || self.read_at <= began {
-            self.doubtful.remove(&fresh.name);
+        if is_alike || self.seen.at <= began {
+            self.seen.doubtful.remove(&fresh.name);
         } else {
-            self.doubtful.insert(fresh.name.clone());
+            self.seen.doubtful.insert(fresh.name.clone());
             return;
         }
         if !is_alike {
             let kind = RoleKind { policies: known.policies.clone(), ..RoleKind::clone(&fresh.kind) };
             let role = Role { kind: Arc::new(kind), ..known.as_ref().clone() };
-            Arc::make_mut(&mut self.inventory).insert(&fresh.name, Observed::Found(Arc::new(role)));
+            Arc::make_mut(&mut self.seen.inventory).insert(&fresh.name, Observed::Found(Arc::new(role)));
         }
     }
 
@@ -239,10 +239,10 @@ impl<I: Iam> Account<I> {
     /// Tells of a write that took effect, after which old reads may still come.
     fn wrote(&mut self, key: &PolicyKey, step: &Step, before: Option<Arc<LiveDocument>>, now: Instant) {
         self.written += 1;
-        self.approval.use_up(key);
+        self.guarding.approval.use_up(key);
         let told = self.reporter.repaired(step, before.as_deref(), self.started.elapsed());
         tell(&self.hearing, &step.target, told);
-        if let Some(slot) = self.slots.get_mut(key).or_else(|| self.departed.get_mut(key)) {
+        if let Some(slot) = self.slots.get_mut(key).or_else(|| self.selecting.departed.get_mut(key)) {
             slot.wrote(before, now);
         }
     }
@@ -273,7 +273,7 @@ impl<I: Iam> Account<I> {
             slot.seen_afresh(now);
         }
         if step.has_drifted() || step.is_in_sync() {
-            keep(&mut self.inventory, key, &step);
+            keep(&mut self.seen.inventory, key, &step);
         }
         if slot.wanted.successor.is_some() && step.is_in_sync() && step.live.is_none() {
             self.slots.remove(key);
@@ -293,10 +293,10 @@ impl<I: Iam> Account<I> {
             // It has waited long enough: the plan decides.
             retry.due = now;
         }
-        keep(&mut self.inventory, key, &step);
+        keep(&mut self.seen.inventory, key, &step);
         // The inventory has the truth of it now.
-        self.spoiled.remove(&key.0);
-        self.is_plan_outdated = true;
+        self.seen.spoiled.remove(&key.0);
+        self.planning.is_outdated = true;
     }
 
     fn repair_failed(&mut self, key: &PolicyKey, error: &IamError, now: Instant) {
@@ -321,7 +321,7 @@ impl<I: Iam> Account<I> {
         slot.retry = None;
         slot.judged(step, now);
         // Or it was only just made, and the write came before the news of it.
-        self.next_reading = self.next_reading.min(now + LOOK_AGAIN);
+        self.readings.next = self.readings.next.min(now + LOOK_AGAIN);
     }
 
     /// Reads back the write that went first, where others wait for it.
@@ -329,7 +329,7 @@ impl<I: Iam> Account<I> {
         if !self.canary.is(key) {
             return;
         }
-        let (Some(slot), Some(Observed::Found(role))) = (self.slots.get(key), self.inventory.get(&key.0)) else {
+        let (Some(slot), Some(Observed::Found(role))) = (self.slots.get(key), self.seen.inventory.get(&key.0)) else {
             self.canary.wrote_nothing(key);
             return;
         };

@@ -158,8 +158,8 @@ impl<I: Iam> Account<I> {
     pub(super) fn rouse_what_is_to_be_judged(&mut self, now: Instant) {
         let is_to_be_judged = |(key, resting): &(&PolicyKey, &Resting)| {
             // What was not looked for is not judged.
-            self.looked_for.names(&key.0, &key.1)
-                && self.inventory.get(&key.0).is_some_and(|observed| !resting.is_known_in_sync(observed, now))
+            self.seen.looked_for.names(&key.0, &key.1)
+                && self.seen.inventory.get(&key.0).is_some_and(|observed| !resting.is_known_in_sync(observed, now))
         };
         let keys: Vec<PolicyKey> = self.resting.iter().filter(is_to_be_judged).map(|(key, _)| key.clone()).collect();
         keys.iter().for_each(|key| self.rouse(key));

@@ -14,7 +14,7 @@ use super::Account;
 use crate::{
     controller::slot::Slot,
     iam::{ErrorClass, Iam, Manner},
-    manifest::{ManifestSet, PolicyKey, Whose},
+    manifest::{ManifestSet, PolicyKey, Selection, Whose},
     names::RoleName,
     plan::{self, PassedOver, Picks, Reason},
     telemetry::{Event, EventName, emit},
@@ -33,6 +33,21 @@ pub(super) struct SelectorsTold {
     passed_over: BTreeMap<String, BTreeSet<RoleName>>,
 }
 
+/// What selectors pick, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Selecting {
+    /// What they have picked by the last reading.
+    pub(super) selection: Selection,
+    /// What came of each by the last reading that could tell.
+    pub(super) picks: Vec<Picks>,
+    pub(super) told: SelectorsTold,
+    /// What was asked for before, until it was told that it no longer is. Where selectors may turn out to ask for it still,
+    /// that waits for a reading.
+    pub(super) departed: BTreeMap<PolicyKey, Slot>,
+    /// Whether it does.
+    pub(super) awaits_reading: bool,
+}
+
 impl<I: Iam> Account<I> {
     /// Finds out what the selectors pick by the newest reading, and has that wanted.
     pub(super) fn take_selectors(&mut self, manner: &Manner) {
@@ -41,22 +56,23 @@ impl<I: Iam> Account<I> {
         }
         let manifests = Arc::clone(&self.manifests.borrow());
         let whose = Whose { account: &self.caller.account, is_own: self.is_own };
-        let selected = plan::select(&manifests, whose, &self.inventory, &self.circumstances, &self.selection);
-        let is_news = selected.selection != self.selection;
-        if is_news || self.awaits_selectors {
-            self.selection = selected.selection;
+        let selected =
+            plan::select(&manifests, whose, &self.seen.inventory, &self.circumstances, &self.selecting.selection);
+        let is_news = selected.selection != self.selecting.selection;
+        if is_news || self.selecting.awaits_reading {
+            self.selecting.selection = selected.selection;
             self.want(&manifests, true, true);
-            self.awaits_selectors = false;
+            self.selecting.awaits_reading = false;
             self.release();
             // What is wanted of a role that was found by what it is like was looked for there; what its manifest called
             // the policy before was not.
             let was_looked_for = |(key, slot): (&PolicyKey, &Slot)| {
-                slot.wanted.successor.is_none() || self.looked_for.names(&key.0, &key.1)
+                slot.wanted.successor.is_none() || self.seen.looked_for.names(&key.0, &key.1)
             };
             if self.slots.iter().all(was_looked_for) {
-                self.looked_for = Arc::clone(&self.asked);
+                self.seen.looked_for = Arc::clone(&self.asked);
             } else {
-                self.next_reading = Instant::now();
+                self.readings.next = Instant::now();
             }
         }
         // What selectors make of an account is for whoever leads to tell.
@@ -66,7 +82,7 @@ impl<I: Iam> Account<I> {
                 self.tell_picks(&selected.picks);
             }
         }
-        self.picks = selected.picks;
+        self.selecting.picks = selected.picks;
     }
 
     /// Says that roles by selector cannot be found, when it begins to be so, and that they can be again.
@@ -75,8 +91,8 @@ impl<I: Iam> Account<I> {
             Manner::OneByOne(said) => Some(format!("the bulk read is denied ({said}), and no other call finds roles")),
             Manner::InBulk | Manner::ByRole { .. } => None,
         };
-        let was_told = std::mem::replace(&mut self.selectors_told.unresolved, why);
-        match (&self.selectors_told.unresolved, was_told) {
+        let was_told = std::mem::replace(&mut self.selecting.told.unresolved, why);
+        match (&self.selecting.told.unresolved, was_told) {
             (Some(why), None) => emit(&Event {
                 reason: Some(Reason::Failed(ErrorClass::Denied).as_str()),
                 hint: Some("allow iam:GetAccountAuthorizationDetails on *: see deploy/iam".to_owned()),
@@ -94,7 +110,7 @@ impl<I: Iam> Account<I> {
     }
 
     fn tell_picks(&mut self, picks: &[Picks]) {
-        let told = std::mem::take(&mut self.selectors_told.empty);
+        let told = std::mem::take(&mut self.selecting.told.empty);
         let mut empty = BTreeMap::new();
         for pick in picks.iter().filter(|pick| pick.picked == 0) {
             if told.get(&pick.manifest) != Some(&pick.selector) {
@@ -121,12 +137,12 @@ impl<I: Iam> Account<I> {
                 )
             });
         }
-        self.selectors_told.empty = empty;
+        self.selecting.told.empty = empty;
         self.tell_passed_over(picks);
     }
 
     fn tell_passed_over(&mut self, picks: &[Picks]) {
-        let told = std::mem::take(&mut self.selectors_told.passed_over);
+        let told = std::mem::take(&mut self.selecting.told.passed_over);
         for pick in picks {
             let doubtful = pick.passed_over.iter().filter(|(_, why)| matches!(why, PassedOver::TrustNotSure(_)));
             for (role, why) in doubtful {
@@ -147,7 +163,7 @@ impl<I: Iam> Account<I> {
                         )
                     });
                 }
-                self.selectors_told.passed_over.entry(pick.manifest.clone()).or_default().insert(role.clone());
+                self.selecting.told.passed_over.entry(pick.manifest.clone()).or_default().insert(role.clone());
             }
         }
     }
@@ -155,11 +171,11 @@ impl<I: Iam> Account<I> {
     /// Why it is not known what selectors pick; nothing where it is.
     pub(super) fn unresolved(&self) -> Vec<String> {
         let account = &self.caller.account;
-        let unread = || match &self.reading_failed {
+        let unread = || match &self.readings.failed {
             Some((error, _)) => error.to_string(),
             None => "it was not read in time".to_owned(),
         };
-        let why = self.selectors_told.unresolved.clone().or_else(|| self.awaits_selectors.then(unread));
+        let why = self.selecting.told.unresolved.clone().or_else(|| self.selecting.awaits_reading.then(unread));
         let here = why.map(|why| format!("in account {account} it is not known what selectors pick: {why}"));
         let elsewhere = self.is_own.then(|| plan::selectors_elsewhere(&self.manifests.borrow(), account));
         here.into_iter().chain(elsewhere.into_iter().flatten()).collect()
@@ -167,18 +183,18 @@ impl<I: Iam> Account<I> {
 
     /// Forgets what was told of selectors where there are none any more.
     pub(super) fn tell_selectors_gone(&mut self) {
-        let elsewhere = std::mem::take(&mut self.selectors_told.elsewhere);
-        self.selectors_told = SelectorsTold { elsewhere, ..SelectorsTold::default() };
+        let elsewhere = std::mem::take(&mut self.selecting.told.elsewhere);
+        self.selecting.told = SelectorsTold { elsewhere, ..SelectorsTold::default() };
     }
 
     /// Says of selectors for other accounts that nobody enters those, once for each manifest.
     pub(super) fn tell_selectors_elsewhere(&mut self, manifests: &ManifestSet) {
-        let told = std::mem::take(&mut self.selectors_told.elsewhere);
+        let told = std::mem::take(&mut self.selecting.told.elsewhere);
         if !self.is_own || self.circumstances.stands_by {
             return;
         }
         for (manifest, account) in manifests.elsewhere(&self.caller.account) {
-            if manifest.selector.is_none() || !self.selectors_told.elsewhere.insert(manifest.name.clone()) {
+            if manifest.selector.is_none() || !self.selecting.told.elsewhere.insert(manifest.name.clone()) {
                 continue;
             }
             if !told.contains(&manifest.name) {

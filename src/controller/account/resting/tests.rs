@@ -150,10 +150,10 @@ async fn what_was_laid_down_and_roused_is_to_the_last_detail_as_it_was() {
     let account = &mut world.account;
     let now = Instant::now();
     let (inventory, _) = account.tools.reader.read(&account.asked, true).await.unwrap();
-    account.inventory = inventory;
+    account.seen.inventory = inventory;
     // What a reading does, but that nothing is laid down after it.
     for (key, slot) in &mut account.slots {
-        let observed = account.inventory.get(&key.0).unwrap();
+        let observed = account.seen.inventory.get(&key.0).unwrap();
         let moment = jiff::Timestamp::now();
         let step = crate::plan::judge(&slot.wanted, observed, &account.circumstances, moment);
         account.reporter.observe(&step, Duration::from_secs(5));
